@@ -1,0 +1,1 @@
+//! Domains, accounts, addresses, credentials, nodes and the shard map.

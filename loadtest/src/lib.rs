@@ -1,0 +1,1 @@
+//! Load tester for IMAP, SMTP, submission and LMTP servers.

@@ -1,0 +1,1 @@
+//! Pure mail formats: IMAP and SMTP grammars, MIME, SASL, addresses; no I/O.

@@ -1,0 +1,1 @@
+//! Shards of mailboxes: planners, commit, bodies, fetch, search, change feed.

@@ -1,0 +1,1 @@
+//! Calls between roles: protobuf packages and the two transports.

@@ -1,0 +1,1 @@
+//! Stateless IMAP, SMTP, submission and LMTP proxies.

@@ -1,0 +1,1 @@
+//! Whole-cluster, tidy and real-client tests.
