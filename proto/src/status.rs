@@ -1,0 +1,68 @@
+//! Why a call failed: a machine-readable reason and a sentence for people.
+
+use std::fmt;
+
+pub use crate::frame::v1::Reason;
+use crate::frame::v1::Status as WireStatus;
+
+/// The error of every call, the same in both transports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What a program decides by.
+    pub reason: Reason,
+    /// What a person reads: what, why, what to do. Holds no secrets and no message content.
+    pub message: String,
+    /// With [`Reason::NotLeader`]: the node that leads, when known; else empty.
+    pub leader: String,
+}
+
+impl Status {
+    /// A status with a reason and a message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), leader: String::new() }
+    }
+
+    /// A defect of the callee.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Reason::Internal, message)
+    }
+
+    /// The callee, or what it needs, cannot be reached now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Reason::Unavailable, message)
+    }
+
+    /// The request can never be right.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Reason::InvalidArgument, message)
+    }
+
+    /// Whether the same call, with the same idempotency key, may succeed later or elsewhere.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Unavailable | Reason::NotLeader | Reason::WrongGeneration | Reason::Frozen | Reason::Replan
+        )
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.reason.as_str_name().trim_start_matches("REASON_");
+        write!(f, "{name}: {}", self.message)
+    }
+}
+
+impl std::error::Error for Status {}
+
+impl From<WireStatus> for Status {
+    fn from(wire: WireStatus) -> Self {
+        Self { reason: wire.reason(), message: wire.message, leader: wire.leader }
+    }
+}
+
+impl From<Status> for WireStatus {
+    fn from(status: Status) -> Self {
+        Self { reason: status.reason.into(), message: status.message, leader: status.leader }
+    }
+}
