@@ -1,1 +1,6 @@
-//! Stateless IMAP, SMTP, submission and LMTP proxies.
+//! Stateless protocol proxies: IMAP, SMTP, submission and LMTP.
+//!
+//! A proxy owns its clients' connections and sessions, and nothing that must outlive them. It looks accounts up in the
+//! directory, calls the mailstore node that leads the account's shard ([`route`]), and encodes the answers.
+
+pub mod route;

@@ -1,0 +1,207 @@
+//! What a proxy's sessions hold of the cluster: the directory, the shard map, channels, caches, the change feed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::Rng;
+use rookery_proto::directory::v1::{self as directory, Authenticated, ResolvedRecipient, Shard, reply, request};
+use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Status};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::account::Account;
+use super::feed::Feed;
+use super::nodes::{Connect, Nodes};
+use super::recipients::Recipients;
+use super::watch::{self, Notice, Picture};
+
+/// How patient a proxy is.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// How long a client's command waits for its shard.
+    pub patience: Duration,
+    /// How long a lookup or a login waits for the directory.
+    pub lookup_timeout: Duration,
+    /// The age of the watch from which on nothing that is cached counts.
+    pub watch_age_max: Duration,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(30),
+            lookup_timeout: Duration::from_secs(10),
+            watch_age_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The cluster as this proxy sees it.
+pub struct Cluster {
+    options: ClusterOptions,
+    directory: Arc<dyn Caller<DirectoryProtocol>>,
+    picture: Arc<Picture>,
+    nodes: Arc<Nodes>,
+    feed: Arc<Feed>,
+    recipients: Recipients,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Cluster {
+    /// Begins to follow the directory. Must be called within a tokio runtime.
+    pub fn start(
+        options: ClusterOptions,
+        directory: Arc<dyn Caller<DirectoryProtocol>>,
+        connect: Arc<dyn Connect>,
+    ) -> Arc<Self> {
+        let cancel = CancellationToken::new();
+        let picture = Picture::new();
+        let nodes = Arc::new(Nodes::new(connect));
+        let feed = Feed::new(Arc::clone(&picture), Arc::clone(&nodes), cancel.child_token());
+        let cluster = Arc::new(Self {
+            options,
+            directory,
+            picture,
+            nodes,
+            feed,
+            recipients: Recipients::default(),
+            cancel,
+            tasks: TaskTracker::new(),
+        });
+        // Subscribed before the watch begins, so that no notice is missed.
+        cluster.tasks.spawn(Arc::clone(&cluster).heed(cluster.picture.notices()));
+        cluster.tasks.spawn(watch::follow(
+            Arc::clone(&cluster.picture),
+            Arc::clone(&cluster.directory),
+            cluster.cancel.clone(),
+        ));
+        cluster
+    }
+
+    /// Stops following and waits for the tasks.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Patience and bounds.
+    pub fn options(&self) -> &ClusterOptions {
+        &self.options
+    }
+
+    /// The directory's picture of nodes and shards.
+    pub fn picture(&self) -> &Arc<Picture> {
+        &self.picture
+    }
+
+    /// The change feed.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// Whether logins and lookups have a chance: a shard map is known and not too old.
+    pub fn is_ready(&self) -> bool {
+        self.picture.is_known() && self.is_fresh()
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.picture.age().is_some_and(|age| age <= self.options.watch_age_max)
+    }
+
+    /// Checks a password and gives the account to act for. Errors as `directory.v1.Authenticate`; UNAVAILABLE when the
+    /// directory does not answer in time.
+    pub async fn authenticate(
+        self: &Arc<Self>,
+        login: &str,
+        password: &str,
+        client: &str,
+    ) -> Result<Arc<Account>, Status> {
+        let call = request::Call::Authenticate(directory::Authenticate {
+            login: login.to_owned(),
+            password: password.to_owned(),
+            client: client.to_owned(),
+        });
+        let deadline = Instant::now() + self.options.lookup_timeout;
+        match self.ask(call, deadline).await? {
+            reply::Call::Authenticated(authenticated) => {
+                let session = rand::rng().random();
+                Ok(Arc::new(Account::new(Arc::clone(self), authenticated, session)))
+            }
+            _ => Err(Status::internal("the directory answered a login with something else")),
+        }
+    }
+
+    /// Who gets mail for an address. Errors as `directory.v1.ResolveRecipient`.
+    pub async fn resolve(&self, address: &str) -> Result<ResolvedRecipient, Status> {
+        let fresh = self.is_fresh();
+        if fresh && let Some(known) = self.recipients.get(address) {
+            return Ok(known);
+        }
+        let epoch = self.recipients.epoch();
+        let call = request::Call::ResolveRecipient(directory::ResolveRecipient { address: address.to_owned() });
+        let deadline = Instant::now() + self.options.lookup_timeout;
+        match self.ask(call, deadline).await? {
+            reply::Call::ResolvedRecipient(resolved) => {
+                if fresh {
+                    self.recipients.put(address, &resolved, epoch);
+                }
+                Ok(resolved)
+            }
+            _ => Err(Status::internal("the directory answered a lookup with something else")),
+        }
+    }
+
+    /// A new token for a live session.
+    pub(super) async fn renew(&self, token: Bytes, deadline: Instant) -> Result<Authenticated, Status> {
+        let limit = Instant::now() + self.options.lookup_timeout;
+        match self.ask(request::Call::RenewToken(directory::RenewToken { token }), deadline.min(limit)).await? {
+            reply::Call::Renewed(renewed) => Ok(renewed),
+            _ => Err(Status::internal("the directory answered a renewal with something else")),
+        }
+    }
+
+    /// The channel to the node that leads a shard. Errors: UNAVAILABLE when no node is known for it.
+    pub fn leader(&self, shard: u32) -> Result<(Shard, Arc<dyn Caller<MailstoreProtocol>>), Status> {
+        let (placement, node) = self
+            .picture
+            .leader(shard)
+            .ok_or_else(|| Status::unavailable(format!("no node is known for shard {shard}")))?;
+        Ok((placement, self.nodes.channel(&node)))
+    }
+
+    /// Waits for a new shard map, at most so long.
+    pub async fn changed_or(&self, pause: Duration) {
+        let mut versions = self.picture.versions();
+        versions.mark_unchanged();
+        // Either way it is time to try again.
+        let _ = tokio::time::timeout(pause, versions.changed()).await;
+    }
+
+    async fn ask(&self, call: request::Call, deadline: Instant) -> Result<reply::Call, Status> {
+        let context = CallContext { deadline, traceparent: String::new(), token: Bytes::new() };
+        let request = directory::Request { call: Some(call) };
+        let reply = self.directory.call(Call { context, request, body: None }).single().await?;
+        reply.call.ok_or_else(|| Status::internal("the directory sent an empty reply"))
+    }
+
+    async fn heed(self: Arc<Self>, mut notices: tokio::sync::broadcast::Receiver<Notice>) {
+        use tokio::sync::broadcast::error::RecvError;
+        loop {
+            let notice = tokio::select! {
+                () = self.cancel.cancelled() => return,
+                notice = notices.recv() => notice,
+            };
+            match notice {
+                Ok(notice) => {
+                    self.recipients.void(&notice);
+                    self.feed.act(&notice);
+                }
+                Err(RecvError::Lagged(_)) => self.recipients.void(&Notice::All),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+}

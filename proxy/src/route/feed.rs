@@ -1,0 +1,230 @@
+//! Who is woken when a mailbox changed.
+//!
+//! One subscription for each (proxy, shard), however many sessions listen; a session's share of it is one receiver. Owns
+//! no knowledge of what changed: a woken session asks the shard for `Changes`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rookery_proto::mailstore::v1::{self as mailstore, ShardEvent, reply, request};
+use rookery_proto::{Call, CallContext, Status};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::nodes::Nodes;
+use super::watch::{Notice, Picture};
+
+/// How long one subscription lives before it is begun anew.
+const FEED_CALL_MAX: Duration = Duration::from_secs(3600);
+
+/// How long to wait before a broken feed is begun anew.
+const FEED_RETRY: Duration = Duration::from_millis(200);
+
+/// What a session's receiver holds.
+#[derive(Debug, Default)]
+struct AccountFeed {
+    /// The account's sessions must end.
+    ended: bool,
+    /// Grows when events may have been lost: everybody refreshes.
+    epoch: u64,
+    /// Last told modseq of each mailbox that changed; 0 stands for the set of mailboxes.
+    mailboxes: HashMap<u32, u64>,
+}
+
+struct AccountEntry {
+    shard: u32,
+    sender: watch::Sender<AccountFeed>,
+}
+
+#[derive(Default)]
+struct Inner {
+    accounts: HashMap<u64, AccountEntry>,
+    /// Shards that are being followed, with the number of accounts that listen.
+    shards: HashMap<u32, (usize, DropGuard)>,
+}
+
+/// The change feeds of all shards that have listeners here.
+pub struct Feed {
+    inner: Mutex<Inner>,
+    picture: Arc<Picture>,
+    nodes: Arc<Nodes>,
+    cancel: CancellationToken,
+}
+
+/// What woke a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The mailbox may have changed: ask for its changes.
+    Changed,
+    /// The account was suspended or deleted, or its password changed: say BYE.
+    Ended,
+}
+
+/// A session's share of the feed. Costs one receiver.
+pub struct Subscription {
+    feed: Arc<Feed>,
+    account: u64,
+    receiver: watch::Receiver<AccountFeed>,
+    epoch: u64,
+}
+
+impl Feed {
+    /// No listeners yet. Subscriptions stop with `cancel`.
+    pub fn new(picture: Arc<Picture>, nodes: Arc<Nodes>, cancel: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), picture, nodes, cancel })
+    }
+
+    /// Listens to an account of a shard. Must be called within a tokio runtime.
+    pub fn subscribe(self: &Arc<Self>, account: u64, shard: u32) -> Subscription {
+        let mut inner = self.inner.lock();
+        let known = inner.accounts.get(&account).map(|entry| entry.sender.subscribe());
+        let receiver = known.unwrap_or_else(|| {
+            let sender = watch::Sender::new(AccountFeed::default());
+            let receiver = sender.subscribe();
+            inner.accounts.insert(account, AccountEntry { shard, sender });
+            self.listen(&mut inner, shard);
+            receiver
+        });
+        let epoch = receiver.borrow().epoch;
+        Subscription { feed: Arc::clone(self), account, receiver, epoch }
+    }
+
+    /// Ends the account's sessions here.
+    pub fn act(&self, notice: &Notice) {
+        if let Notice::Account { account, end_sessions: true } = notice
+            && let Some(entry) = self.inner.lock().accounts.get(account)
+        {
+            entry.sender.send_modify(|feed| feed.ended = true);
+        }
+    }
+
+    fn listen(self: &Arc<Self>, inner: &mut Inner, shard: u32) {
+        if let Some((listeners, _)) = inner.shards.get_mut(&shard) {
+            *listeners += 1;
+            return;
+        }
+        let cancel = self.cancel.child_token();
+        inner.shards.insert(shard, (1, cancel.clone().drop_guard()));
+        let feed = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = feed.follow(shard) => {}
+            }
+        });
+    }
+
+    async fn follow(&self, shard: u32) {
+        loop {
+            if let Err(status) = self.follow_once(shard).await {
+                tracing::debug!(shard, %status, "the change feed broke; beginning anew");
+            }
+            tokio::time::sleep(FEED_RETRY).await;
+        }
+    }
+
+    async fn follow_once(&self, shard: u32) -> Result<(), Status> {
+        let Some((placement, node)) = self.picture.leader(shard) else {
+            return Err(Status::unavailable(format!("no node is known for shard {shard}")));
+        };
+        let request = mailstore::Request {
+            shard_generation: placement.generation,
+            call: Some(request::Call::Watch(mailstore::Watch { shard })),
+            ..Default::default()
+        };
+        let context = CallContext::with_timeout(FEED_CALL_MAX);
+        let mut replies = self.nodes.channel(&node).call(Call { context, request, body: None });
+        while let Some(item) = replies.next().await {
+            match item? {
+                mailstore::Reply { call: Some(reply::Call::ShardEvent(event)) } => self.take(shard, event),
+                _ => return Err(Status::internal("the change feed answered something else")),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, shard: u32, event: ShardEvent) {
+        let inner = self.inner.lock();
+        if event.overflow {
+            for entry in inner.accounts.values().filter(|entry| entry.shard == shard) {
+                entry.sender.send_modify(|feed| feed.epoch += 1);
+            }
+        }
+        for changed in event.mailboxes {
+            if let Some(entry) = inner.accounts.get(&changed.account) {
+                entry.sender.send_modify(|feed| {
+                    let told = feed.mailboxes.entry(changed.mailbox).or_default();
+                    *told = (*told).max(changed.modseq);
+                });
+            }
+        }
+    }
+
+    fn leave(&self, account: u64) {
+        let mut inner = self.inner.lock();
+        let Some(entry) = inner.accounts.get(&account) else { return };
+        // The receiver that leaves is still counted.
+        if entry.sender.receiver_count() > 1 {
+            return;
+        }
+        let shard = entry.shard;
+        inner.accounts.remove(&account);
+        if let Some((listeners, _)) = inner.shards.get_mut(&shard) {
+            *listeners -= 1;
+            if *listeners == 0 {
+                inner.shards.remove(&shard);
+            }
+        }
+    }
+}
+
+impl Subscription {
+    /// Waits until the mailbox may have changed after `since` (a modseq), or the session must end. Cancel-safe.
+    pub async fn changed(&mut self, mailbox: u32, since: u64) -> Wake {
+        loop {
+            {
+                let feed = self.receiver.borrow_and_update();
+                if feed.ended {
+                    return Wake::Ended;
+                }
+                if feed.epoch != self.epoch {
+                    self.epoch = feed.epoch;
+                    return Wake::Changed;
+                }
+                if feed.mailboxes.get(&mailbox).is_some_and(|told| *told > since) {
+                    return Wake::Changed;
+                }
+            }
+            if self.receiver.changed().await.is_err() {
+                return Wake::Ended;
+            }
+        }
+    }
+
+    /// Waits until the session must end. Cancel-safe.
+    pub async fn ended(&mut self) {
+        // A closed channel means that the proxy stops: that ends the session as well.
+        let _ = self.receiver.wait_for(|feed| feed.ended).await;
+    }
+
+    /// Whether the session must end.
+    pub fn is_ended(&self) -> bool {
+        self.receiver.borrow().ended
+    }
+
+    /// Whether the mailbox may have changed after `since`, without waiting.
+    pub fn has_changed(&mut self, mailbox: u32, since: u64) -> bool {
+        let feed = self.receiver.borrow_and_update();
+        let refreshed = feed.epoch != self.epoch;
+        self.epoch = feed.epoch;
+        refreshed || feed.mailboxes.get(&mailbox).is_some_and(|told| *told > since)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.feed.leave(self.account);
+    }
+}
