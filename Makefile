@@ -1,0 +1,38 @@
+# The commands of the project. `make help` lists them.
+
+# One build folder for every clone on the machine: RocksDB is compiled once.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/rookery/target
+BIN := $(CARGO_TARGET_DIR)/debug/rookery
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo serve test check bench
+
+help: ## List these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+build: ## Compile the program (installs the C++ build's packages when missing)
+	@.ci/install build
+	cargo build -p rookery
+
+demo: build ## A real cluster, real mail in by SMTP and out by IMAP, in plain lines
+	@$(BIN) demo
+
+serve: build ## A single node that stays up, with its data in ./rookery-data
+	@$(BIN) playground --single --data rookery-data
+
+check: ## Fast, read-only: format, lints, docs, licences, tidy
+	@.ci/install build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cargo test -q -p rookery-tests --test tidy
+
+test: check ## Everything: format, lints, unit, protocol, whole-cluster and real-client tests
+	@.ci/install test
+	cargo build -p rookery
+	cargo test --workspace --no-fail-fast
+
+bench: build ## Measure beside Dovecot and print both
+	@.ci/install bench
+	@tests/bench/compare
