@@ -1,1 +1,14 @@
-//! Whole-cluster, tidy and real-client tests.
+//! What whole-cluster tests share: a cluster in one line, clients that speak as real ones do, and an oracle.
+//!
+//! Tests drive the built program from outside, through `rookery playground` and its `cluster.json`; nothing here links
+//! a role. A missing program makes a test fail with what to install.
+
+pub mod cluster;
+pub mod imap;
+pub mod messages;
+pub mod peers;
+pub mod smtp;
+
+pub use cluster::{Cluster, Options};
+pub use imap::ImapClient;
+pub use smtp::SmtpClient;

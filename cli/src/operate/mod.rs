@@ -1,0 +1,51 @@
+//! The operator's commands: each asks the directory's admin API and prints a table or JSON.
+//!
+//! Owns arguments and output alone; every decision is the directory's.
+
+mod account;
+mod alias;
+mod connect;
+mod domain;
+mod node;
+mod output;
+mod shard;
+mod status;
+
+use clap::Subcommand;
+
+pub(crate) use connect::{AdminClient, Connection, connect_with};
+
+/// What an operator can ask for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// Domains that mail is served for
+    #[command(subcommand)]
+    Domain(domain::Command),
+    /// People's mail
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Addresses that stand for others
+    #[command(subcommand)]
+    Alias(alias::Command),
+    /// Processes of the cluster
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Groups of accounts and where they lie
+    #[command(subcommand)]
+    Shard(shard::Command),
+    /// The cluster at a glance
+    Status(status::Command),
+}
+
+/// Runs one operation against the directory.
+pub(crate) async fn run(operation: Operation, connection: &Connection, json: bool) -> anyhow::Result<()> {
+    let mut client = connection.connect().await?;
+    match operation {
+        Operation::Domain(command) => command.run(&mut client, json).await,
+        Operation::Account(command) => command.run(&mut client, json).await,
+        Operation::Alias(command) => command.run(&mut client, json).await,
+        Operation::Node(command) => command.run(&mut client, json).await,
+        Operation::Shard(command) => command.run(&mut client, json).await,
+        Operation::Status(command) => command.run(&mut client, json).await,
+    }
+}

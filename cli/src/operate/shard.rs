@@ -1,0 +1,60 @@
+//! `rookery shard`.
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use rookery_proto::admin::v1::{self as admin, ListShardsRequest};
+use serde_json::json;
+
+use super::AdminClient;
+use super::output::{self, refused};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List shards and where they lie
+    List,
+    /// Show one shard
+    Show {
+        /// Its number
+        id: u32,
+    },
+}
+
+impl Command {
+    pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
+        let mut shards = client.list_shards(ListShardsRequest {}).await.map_err(refused)?.into_inner().shards;
+        if let Command::Show { id } = self {
+            shards.retain(|shard| shard.id == id);
+            if shards.is_empty() {
+                return Err(anyhow!("there is no shard {id}: `rookery shard list` names them"));
+            }
+        }
+        show(&shards, json)
+    }
+}
+
+fn show(shards: &[admin::Shard], as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let rows: Vec<_> = shards
+            .iter()
+            .map(|shard| {
+                json!({
+                    "id": shard.id, "generation": shard.generation, "replicas": shard.replicas,
+                    "accounts": shard.accounts,
+                })
+            })
+            .collect();
+        return output::json(&json!({ "shards": rows }));
+    }
+    let rows: Vec<_> = shards
+        .iter()
+        .map(|shard| {
+            vec![
+                shard.id.to_string(),
+                shard.generation.to_string(),
+                shard.replicas.join(" "),
+                shard.accounts.to_string(),
+            ]
+        })
+        .collect();
+    output::table(&["SHARD", "GENERATION", "REPLICAS", "ACCOUNTS"], &rows)
+}

@@ -1,0 +1,64 @@
+//! The playground's domain and accounts, through the admin API like an operator's.
+
+use anyhow::{Context, anyhow};
+use rookery_proto::admin::v1::{AddAccountsRequest, AddDomainRequest, NewAccount};
+use tonic::Code;
+
+use super::Arguments;
+use super::layout::Layout;
+use super::node::Node;
+use crate::operate::connect_with;
+
+/// Accounts created at a time.
+const BATCH: u64 = 500;
+
+/// Creates the accounts that are not there yet.
+pub(super) async fn create(layout: &Layout, directory: &Node, arguments: &Arguments) -> anyhow::Result<()> {
+    let admin = format!("https://{}", directory.endpoint("admin")?);
+    let mut client = connect_with(&admin, &layout.admin_token_file(), &layout.ca_file()).await?;
+    let (_, domain) =
+        arguments.account_pattern.rsplit_once('@').ok_or_else(|| anyhow!("the account pattern has no domain"))?;
+    match client.add_domain(AddDomainRequest { name: domain.to_owned() }).await {
+        Err(status) if status.code() != Code::AlreadyExists => {
+            return Err(anyhow!("{}", status.message())).context("cannot add the playground's domain");
+        }
+        _ => {}
+    }
+    let mut first = 1;
+    while first <= arguments.accounts {
+        let last = arguments.accounts.min(first + BATCH - 1);
+        let account = |number: u64| NewAccount {
+            address: address(&arguments.account_pattern, number),
+            password: arguments.password.clone(),
+            quota_bytes: 0,
+        };
+        let accounts: Vec<_> = (first..=last).map(account).collect();
+        match client.add_accounts(AddAccountsRequest { accounts: accounts.clone() }).await {
+            Ok(_) => {}
+            Err(status) if status.code() == Code::AlreadyExists => one_by_one(&mut client, accounts).await?,
+            Err(status) => {
+                return Err(anyhow!("{}", status.message())).context("cannot create the playground's accounts");
+            }
+        }
+        first = last + 1;
+    }
+    Ok(())
+}
+
+/// A folder that is used again has some of the accounts already.
+async fn one_by_one(client: &mut crate::operate::AdminClient, accounts: Vec<NewAccount>) -> anyhow::Result<()> {
+    for account in accounts {
+        match client.add_accounts(AddAccountsRequest { accounts: vec![account] }).await {
+            Err(status) if status.code() != Code::AlreadyExists => {
+                return Err(anyhow!("{}", status.message())).context("cannot create a playground's account");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The address of an account by its number.
+pub(super) fn address(pattern: &str, number: u64) -> String {
+    pattern.replace("%d", &number.to_string())
+}

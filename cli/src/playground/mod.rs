@@ -1,0 +1,185 @@
+//! `rookery playground`: a cluster on 127.0.0.1 for trying, testing and showing.
+//!
+//! One process a node, so that any of them can be killed and started again, or one process for all with `--single`. Owns
+//! the folder's layout and the nodes' processes; never speaks a mail protocol.
+
+mod accounts;
+mod layout;
+mod manifest;
+mod node;
+mod stop;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::usage::WrongUse;
+use layout::Layout;
+use node::Node;
+
+/// How long a node may take until it is ready.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// Arguments of `rookery playground`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Folder of the playground; used again if it holds one
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Mailstore nodes
+    #[arg(long, default_value_t = 3)]
+    mailstores: u32,
+    /// Directory members
+    #[arg(long, default_value_t = 1)]
+    directories: u32,
+    /// Proxies
+    #[arg(long, default_value_t = 2)]
+    proxies: u32,
+    /// Replicas of each shard
+    #[arg(long, default_value_t = 1)]
+    replicas: u32,
+    /// A witness for two replicas
+    #[arg(long)]
+    witness: bool,
+    /// Shards; 256 unless --single, then 16
+    #[arg(long)]
+    shards: Option<u32>,
+    /// Accounts to create
+    #[arg(long, default_value_t = 10)]
+    accounts: u64,
+    /// Their addresses; %d is the account's number
+    #[arg(long, default_value = "user%d@example.test")]
+    account_pattern: String,
+    /// Their password: for playing only
+    #[arg(long, default_value = "playground")]
+    password: String,
+    /// First proxy's ports are this plus 143, 993, 25, …; 0: the system chooses every port
+    #[arg(long, default_value_t = 10_000)]
+    port_base: u16,
+    /// All roles in one process
+    #[arg(long)]
+    single: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start and join further mailstores in a running playground
+    Grow {
+        #[arg(long)]
+        data: PathBuf,
+        #[arg(long, default_value_t = 1)]
+        mailstores: u32,
+    },
+    /// Stop a running playground
+    Stop {
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+/// Runs the playground until it is told to stop.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Some(Command::Grow { .. }) => {
+            Err(WrongUse::new("`playground grow` is not built yet: start with more --mailstores").into())
+        }
+        Some(Command::Stop { ref data }) => stop::stop(data).await,
+        None => start(arguments).await,
+    }
+}
+
+fn refuse_unbuilt(arguments: &Arguments) -> Result<(), WrongUse> {
+    let refused = |what: &str| Err(WrongUse::new(format!("{what} is not built yet")));
+    if arguments.replicas != 1 {
+        return refused("--replicas other than 1");
+    }
+    if arguments.directories != 1 {
+        return refused("--directories other than 1");
+    }
+    if arguments.witness {
+        return refused("--witness");
+    }
+    if arguments.mailstores == 0 || arguments.proxies == 0 {
+        return Err(WrongUse::new("a playground has at least one mailstore and one proxy"));
+    }
+    if arguments.single && arguments.proxies > 1 && arguments.port_base != 0 {
+        // The default of two is for clusters; one process has one proxy.
+        tracing::debug!("--single runs one proxy");
+    }
+    if !arguments.account_pattern.contains("%d") || !arguments.account_pattern.contains('@') {
+        return Err(WrongUse::new("--account-pattern must be an address that holds %d, such as user%d@example.test"));
+    }
+    Ok(())
+}
+
+async fn start(arguments: Arguments) -> anyhow::Result<()> {
+    refuse_unbuilt(&arguments)?;
+    let Some(data) = arguments.data.clone() else {
+        return Err(WrongUse::new("give the playground's folder with --data DIR").into());
+    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let layout = Layout::prepare(&data, &arguments)?;
+    let mut nodes: Vec<Node> = Vec::new();
+    let started = tokio::select! {
+        started = bring_up(&layout, &arguments, &mut nodes) => started,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted before the playground was ready")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated before the playground was ready")),
+    };
+    if started.is_ok() {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    // Proxies first, so that clients hear BYE before their shards go.
+    for node in nodes.iter_mut().rev() {
+        node.stop().await;
+    }
+    layout.forget_running();
+    started
+}
+
+async fn bring_up(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -> anyhow::Result<()> {
+    let ready = tokio::time::timeout(READY_MAX, launch(layout, arguments, nodes)).await;
+    match ready {
+        Ok(result) => result?,
+        Err(_) => bail!(
+            "the playground's nodes did not become ready in {} s: see the logs in {}",
+            READY_MAX.as_secs(),
+            layout.root().display()
+        ),
+    }
+    let directory = nodes.first().context("no node was started")?;
+    accounts::create(layout, directory, arguments).await?;
+    let manifest = manifest::build(layout, arguments, nodes);
+    manifest::write(&layout.manifest(), &manifest)?;
+    manifest::print(&manifest)
+}
+
+async fn launch(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -> anyhow::Result<()> {
+    if arguments.single {
+        nodes.push(Node::start(layout.single(arguments)?).await?);
+        return Ok(());
+    }
+    nodes.push(Node::start(layout.directory(arguments)?).await?);
+    let directory = nodes[0].endpoint("calls")?.to_owned();
+    // All are started before the first is waited for: they start side by side.
+    let mut starting = Vec::new();
+    for number in 1..=arguments.mailstores {
+        starting.push(Node::spawn(layout.mailstore(number, &directory)?)?);
+    }
+    for number in 1..=arguments.proxies {
+        starting.push(Node::spawn(layout.proxy(number, &directory, arguments)?)?);
+    }
+    nodes.append(&mut starting);
+    for node in nodes.iter_mut().skip(1) {
+        node.ready().await?;
+    }
+    Ok(())
+}

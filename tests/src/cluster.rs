@@ -1,0 +1,285 @@
+//! A cluster in one line, on ports of the system's choice and in a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// The first lines of a playground's output that may come before `ready`.
+const READY_LINES_MAX: usize = 100;
+
+/// What kind of cluster.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Mailstore nodes.
+    pub mailstores: u32,
+    /// Proxies.
+    pub proxies: u32,
+    /// Accounts `user1@example.test`, ….
+    pub accounts: u64,
+    /// All roles in one process.
+    pub single: bool,
+    /// Environment for the playground and its nodes.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { mailstores: 3, proxies: 2, accounts: 10, single: false, environment: Vec::new() }
+    }
+}
+
+/// A node as `cluster.json` names it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeInfo {
+    /// `directory`, `mailstore` or `proxy`.
+    pub role: String,
+    /// Node id.
+    pub id: String,
+    /// Process id at start.
+    pub pid: u32,
+    /// Its HTTP endpoint.
+    pub http: String,
+    /// Its folder.
+    pub data: PathBuf,
+    /// The command that starts it again.
+    pub restart: Vec<String>,
+}
+
+/// A proxy's endpoints as `cluster.json` names them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ProxyInfo {
+    /// Node id.
+    pub id: String,
+    /// Plain IMAP with STARTTLS.
+    pub imap: String,
+    /// IMAP over TLS.
+    pub imaps: String,
+    /// SMTP.
+    pub smtp: String,
+    /// Submission with STARTTLS.
+    pub submission: String,
+    /// Submission over TLS.
+    pub submissions: String,
+    /// LMTP.
+    pub lmtp: String,
+}
+
+/// `cluster.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Manifest {
+    /// All nodes.
+    pub nodes: Vec<NodeInfo>,
+    /// All proxies.
+    pub proxies: Vec<ProxyInfo>,
+    /// The CA of every certificate in the cluster.
+    pub ca_file: PathBuf,
+}
+
+/// A running cluster; stopped and removed when dropped.
+pub struct Cluster {
+    playground: Child,
+    restarted: Vec<(String, Child)>,
+    manifest: Manifest,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until it is ready.
+    pub fn start(options: &Options) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("rookery-test-").tempdir()?;
+        let data = folder.path().join("cluster");
+        let mut command = Command::new(program()?);
+        command
+            .args(["playground", "--port-base", "0", "--data"])
+            .arg(&data)
+            .args(["--mailstores", &options.mailstores.to_string()])
+            .args(["--proxies", &options.proxies.to_string()])
+            .args(["--accounts", &options.accounts.to_string()])
+            .envs(options.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        if options.single {
+            command.arg("--single");
+        }
+        let mut playground = command.spawn().context("cannot start the playground")?;
+        let manifest = match wait_until_ready(&mut playground, &data) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                // It ended by itself or is beyond use; its logs say why.
+                let _ = playground.kill();
+                let _ = playground.wait();
+                return Err(error.context(logs(&data)));
+            }
+        };
+        Ok(Self { playground, restarted: Vec::new(), manifest, folder })
+    }
+
+    /// A cluster of three mailstores and two proxies.
+    pub fn three() -> Self {
+        Self::start(&Options::default()).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// All roles in one process.
+    pub fn single() -> Self {
+        let options = Options { single: true, mailstores: 1, proxies: 1, ..Options::default() };
+        Self::start(&options).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// Its nodes and endpoints.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// A folder that goes with the cluster.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The playground's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("cluster")
+    }
+
+    /// A proxy by its position.
+    pub fn proxy(&self, index: usize) -> &ProxyInfo {
+        &self.manifest.proxies[index]
+    }
+
+    /// A node by its id.
+    pub fn node(&self, id: &str) -> &NodeInfo {
+        self.manifest.nodes.iter().find(|node| node.id == id).unwrap_or_else(|| panic!("there is no node {id}"))
+    }
+
+    /// Runs an operator's command against the cluster and gives its standard output; `input` is its standard input.
+    pub fn operate(&self, arguments: &[&str], input: &str) -> Result<String> {
+        use std::io::Write;
+        let mut child = Command::new(program()?)
+            .args(arguments)
+            .arg("--cluster")
+            .arg(self.data().join("cluster.json"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that wants no input may have ended already.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The node's process id now.
+    pub fn pid(&self, id: &str) -> u32 {
+        let restarted = self.restarted.iter().rev().find(|(name, _)| name == id);
+        restarted.map_or_else(|| self.node(id).pid, |(_, child)| child.id())
+    }
+
+    /// Kills a node with SIGKILL and waits until it has gone.
+    pub fn kill(&mut self, id: &str) {
+        let pid = self.pid(id);
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(raw, Signal::KILL).unwrap_or_else(|error| panic!("cannot kill {id} ({pid}): {error}"));
+        if let Some(position) = self.restarted.iter().position(|(name, _)| name == id) {
+            let (_, mut child) = self.restarted.remove(position);
+            child.wait().expect("a child can be waited for");
+        } else {
+            wait_gone(pid);
+        }
+    }
+
+    /// Starts a node again with its `restart` command and waits until it says that it serves.
+    pub fn restart(&mut self, id: &str) -> Result<()> {
+        let command = self.node(id).restart.clone();
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.node(id).data.join("log"))?;
+        let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("{id} has no restart command"))?;
+        let mut child =
+            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let output = child.stdout.take().ok_or_else(|| anyhow!("no output"))?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        self.restarted.push((id.to_owned(), child));
+        if line.is_empty() {
+            bail!("{id} did not start again: {}", logs(&self.data()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.restarted {
+            // May have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if let Some(pid) = i32::try_from(self.playground.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = self.playground.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", logs(&self.data()));
+        }
+    }
+}
+
+/// The built program, beside this test's own.
+pub fn program() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let mut folder = this.parent();
+    while let Some(candidate) = folder {
+        let path = candidate.join("rookery");
+        if path.is_file() {
+            return Ok(path);
+        }
+        folder = candidate.parent();
+    }
+    bail!("the program is not built: run `cargo build -p rookery` first (`make test` does)")
+}
+
+fn wait_until_ready(playground: &mut Child, data: &Path) -> Result<Manifest> {
+    let output = playground.stdout.take().ok_or_else(|| anyhow!("the playground has no output"))?;
+    let mut lines = BufReader::new(output).lines();
+    for _ in 0..READY_LINES_MAX {
+        let line = lines.next().ok_or_else(|| anyhow!("the playground ended before it was ready"))??;
+        if line == "ready" {
+            let text = std::fs::read_to_string(data.join("cluster.json")).context("no cluster.json")?;
+            return Ok(serde_json::from_str(&text)?);
+        }
+    }
+    bail!("the playground did not say that it is ready")
+}
+
+fn wait_gone(pid: u32) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::process::{PidfdFlags, pidfd_open};
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    // An error means that it has gone.
+    if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) {
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        let _ = poll(&mut fds, None);
+    }
+}
+
+/// The last lines of every node's log.
+fn logs(data: &Path) -> String {
+    let mut text = String::from("logs of the nodes:\n");
+    let Ok(entries) = std::fs::read_dir(data) else { return text };
+    for entry in entries.flatten() {
+        if let Ok(log) = std::fs::read(entry.path().join("log")) {
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(15);
+            text.push_str(&format!("--- {}\n{}\n", entry.path().display(), lines[from..].join("\n")));
+        }
+    }
+    text
+}

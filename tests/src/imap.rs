@@ -1,0 +1,175 @@
+//! A small IMAP client for tests: sends lines, gathers what comes until the tagged answer.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// Longer than any deadline of the server: a read that takes longer is a defect.
+const READ_MAX: Duration = Duration::from_secs(60);
+
+/// A connection to an IMAP server.
+pub struct ImapClient {
+    reader: BufReader<TcpStream>,
+    tags: u32,
+}
+
+/// What the server said to one command.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Untagged responses in order, literals within, each without its last CRLF.
+    pub untagged: Vec<Vec<u8>>,
+    /// The tagged line without its tag.
+    pub tagged: String,
+}
+
+impl Answer {
+    /// An error unless the command succeeded.
+    pub fn ok(self) -> Result<Self> {
+        if !self.tagged.starts_with("OK") {
+            bail!("the server answered {:?}", self.tagged);
+        }
+        Ok(self)
+    }
+
+    /// The untagged responses as text.
+    pub fn lines(&self) -> Vec<String> {
+        self.untagged.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// The numbers of a SEARCH response.
+    pub fn search(&self) -> Vec<u32> {
+        let lines = self.lines();
+        let found = lines.iter().filter_map(|line| line.strip_prefix("* SEARCH"));
+        found.flat_map(|line| line.split_whitespace().filter_map(|number| number.parse().ok())).collect()
+    }
+
+    /// N of the last `* N EXISTS`.
+    pub fn exists(&self) -> Option<u32> {
+        self.lines().iter().rev().find_map(|line| line.strip_prefix("* ")?.strip_suffix(" EXISTS")?.parse().ok())
+    }
+
+    /// The number after a response code such as `UIDVALIDITY`, in an untagged line or the tagged one.
+    pub fn code(&self, name: &str) -> Option<u64> {
+        let mut lines = self.lines();
+        lines.push(self.tagged.clone());
+        let start = format!("[{name} ");
+        lines.iter().find_map(|line| {
+            let rest = &line[line.find(&start)? + start.len()..];
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        })
+    }
+}
+
+impl ImapClient {
+    /// Connects and reads the greeting.
+    pub fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_read_timeout(Some(READ_MAX))?;
+        stream.set_nodelay(true)?;
+        let mut client = Self { reader: BufReader::new(stream), tags: 0 };
+        let greeting = client.response()?;
+        if !greeting.starts_with(b"* OK") {
+            bail!("the server greeted with {:?}", String::from_utf8_lossy(&greeting));
+        }
+        Ok(client)
+    }
+
+    /// Connects and logs in with the playground's password.
+    pub fn login(address: &str, user: &str) -> Result<Self> {
+        let mut client = Self::connect(address)?;
+        client.command(&format!("LOGIN {user} playground"))?.ok()?;
+        Ok(client)
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.reader.get_mut().write_all(bytes)?;
+        Ok(())
+    }
+
+    /// Sends a command and reads to its tagged answer.
+    pub fn command(&mut self, line: &str) -> Result<Answer> {
+        let tag = self.begin(line)?;
+        self.finish(&tag)
+    }
+
+    /// Sends a command without waiting; its tag.
+    pub fn begin(&mut self, line: &str) -> Result<String> {
+        self.tags += 1;
+        let tag = format!("t{}", self.tags);
+        self.send(format!("{tag} {line}\r\n").as_bytes())?;
+        Ok(tag)
+    }
+
+    /// Reads to the tagged answer of a command.
+    pub fn finish(&mut self, tag: &str) -> Result<Answer> {
+        let mut untagged = Vec::new();
+        loop {
+            let response = self.response()?;
+            match response.strip_prefix(tag.as_bytes()) {
+                Some(rest) if rest.first() == Some(&b' ') => {
+                    return Ok(Answer { untagged, tagged: String::from_utf8_lossy(&rest[1..]).into_owned() });
+                }
+                _ => untagged.push(response),
+            }
+        }
+    }
+
+    /// Appends a message to a mailbox with a synchronising literal.
+    pub fn append(&mut self, mailbox: &str, flags: &str, message: &str) -> Result<Answer> {
+        let tag = self.begin(&format!("APPEND {mailbox} {flags} {{{}}}", message.len()))?;
+        let go_on = self.response()?;
+        if !go_on.starts_with(b"+") {
+            bail!("the server did not ask for the literal: {:?}", String::from_utf8_lossy(&go_on));
+        }
+        self.send(message.as_bytes())?;
+        self.send(b"\r\n")?;
+        self.finish(&tag)
+    }
+
+    /// One response with its literals, without the last CRLF.
+    pub fn response(&mut self) -> Result<Vec<u8>> {
+        let mut response = Vec::new();
+        loop {
+            if self.reader.read_until(b'\n', &mut response)? == 0 {
+                bail!("the server closed the connection after {:?}", String::from_utf8_lossy(&response));
+            }
+            if !response.ends_with(b"\r\n") {
+                bail!("a line of the server does not end in CRLF: {:?}", String::from_utf8_lossy(&response));
+            }
+            let Some(size) = literal(&response) else {
+                response.truncate(response.len() - 2);
+                return Ok(response);
+            };
+            let start = response.len();
+            response.resize(start + size, 0);
+            self.reader.read_exact(&mut response[start..])?;
+        }
+    }
+}
+
+/// The size of the literal that a line ends with.
+fn literal(line: &[u8]) -> Option<usize> {
+    let line = line.strip_suffix(b"}\r\n")?;
+    let open = line.iter().rposition(|byte| *byte == b'{')?;
+    std::str::from_utf8(&line[open + 1..]).ok()?.parse().ok()
+}
+
+/// The literals of a response, in order.
+pub fn literals(response: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut rest = response;
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let (line, after) = rest.split_at(end + 2);
+        match literal(line) {
+            Some(size) if size <= after.len() => {
+                found.push(after[..size].to_vec());
+                rest = &after[size..];
+            }
+            _ => rest = after,
+        }
+    }
+    found
+}
