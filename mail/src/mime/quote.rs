@@ -40,7 +40,9 @@ fn cut(text: &[u8]) -> &[u8] {
         return text;
     }
     let is_continuation = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
-    let back = (0..4).find(|back| !is_continuation(text[STRING_BYTES_MAX - back])).unwrap_or(0);
+    let back = (0..4)
+        .find(|back| !is_continuation(text[STRING_BYTES_MAX - back]))
+        .unwrap_or(0);
     &text[..STRING_BYTES_MAX - back]
 }
 

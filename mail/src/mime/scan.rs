@@ -28,7 +28,7 @@ pub(super) fn scan<'a>(message: &'a [u8], limits: &Limits) -> Result<Scan<'a>, L
         lines: 0,
         header_fields: 0,
     };
-    scanner.open_part(None, 0, false)?;
+    scanner.open_part(None, 0, 0, false)?;
     let mut at = 0;
     while at < message.len() {
         let next = at + line_end(&message[at..]);
@@ -59,6 +59,7 @@ struct Open {
     boundary: Option<Vec<u8>>,
     is_digest: bool,
     children: u32,
+    /// Until the header is read, where that begins.
     body_start: usize,
     lines_before_body: u64,
 }
@@ -78,7 +79,8 @@ impl Scanner<'_, '_> {
                 multipart.boundary = None;
             } else {
                 let (parent, is_digest) = (multipart.part, multipart.is_digest);
-                self.open_part(Some(parent), next, is_digest)?;
+                let lines = self.lines + u64::from(line.ends_with(b"\n"));
+                self.open_part(Some(parent), next, lines, is_digest)?;
             }
         } else if is_blank_line(line) && self.open.last().is_some_and(|open| open.in_header) {
             self.finish_header(next, next, self.lines + 1)?;
@@ -108,6 +110,7 @@ impl Scanner<'_, '_> {
         &mut self,
         parent: Option<usize>,
         start: usize,
+        lines: u64,
         in_digest: bool,
     ) -> Result<(), LimitReached> {
         if self.open.len() >= self.limits.nesting_depth_max {
@@ -144,7 +147,7 @@ impl Scanner<'_, '_> {
             is_digest: false,
             children: 0,
             body_start: start,
-            lines_before_body: self.lines,
+            lines_before_body: lines,
         });
         Ok(())
     }
@@ -182,16 +185,21 @@ impl Scanner<'_, '_> {
         let is_message = span.kind == PartKind::Message;
         self.found.fields[part] = fields;
         if is_message {
-            self.open_part(Some(part), body_start, false)
+            self.open_part(Some(part), body_start, lines, false)
         } else {
             Ok(())
         }
     }
 
     /// Ends all open parts above `level` at `end`, where `lines` line ends have been seen.
-    fn close_above(&mut self, level: usize, end: usize, lines: u64) -> Result<(), LimitReached> {
+    fn close_above(&mut self, level: usize, mut end: usize, mut lines: u64) -> Result<(), LimitReached> {
         while self.open.len() > level {
             let Some(open) = self.open.last() else { break };
+            if open.body_start > end {
+                // The line end that the delimiter claims already ended a header, or another delimiter.
+                // That one keeps it, and so do all parts around it.
+                (end, lines) = (open.body_start, open.lines_before_body);
+            }
             if open.in_header {
                 // No blank line came: all there is, is header. May open a nested message.
                 self.finish_header(end, end, lines)?;
