@@ -1,1 +1,3 @@
 //! What every process needs: configuration, logs, metrics, TLS, health, shutdown.
+
+pub mod token;
