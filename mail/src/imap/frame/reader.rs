@@ -479,7 +479,10 @@ impl CommandReader {
         if !self.command.is_empty() {
             return self.tag();
         }
-        let front = &input[..input.len().min(Tag::BYTES_MAX + 1)];
+        let front = &input[..input
+            .len()
+            .min(Tag::BYTES_MAX + 1)
+            .min(self.limits.line_bytes_max)];
         parse::tag_of(&[Segment::Text(Bytes::copy_from_slice(front))])
     }
 

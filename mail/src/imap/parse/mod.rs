@@ -18,6 +18,8 @@ mod strings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use date::MONTHS;
+
 pub use append::{APPEND_MESSAGES_MAX, AppendHead, AppendPrefix, append_prefix};
 pub use cursor::{is_astring_char, is_atom_char};
 pub use error::{CommandError, ErrorKind};
