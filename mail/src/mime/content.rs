@@ -166,17 +166,25 @@ fn content_type(value: &[u8]) -> Option<Described> {
     let mut names = head.splitn(2, |&byte| byte == b'/');
     let main = lower_token(names.next()?)?;
     let sub = lower_token(names.next()?)?;
+    let mut parameters = parameters(rest);
+    // RFC 2046 §4.1.2: plain text without a charset is us-ascii.
+    let has_charset = parameters.iter().any(|(name, _)| name.starts_with(b"charset"));
+    if main == "text" && sub == "plain" && !has_charset {
+        parameters.push((b"charset".to_vec(), b"us-ascii".to_vec()));
+    }
     Some(Described {
         main,
         sub,
-        parameters: parameters(rest),
+        parameters,
     })
 }
 
+/// A broken disposition still tells an attachment by its first word.
 fn disposition(value: &[u8]) -> Option<Described> {
     let (head, rest) = split_at_semicolon(value);
+    let main = String::from_utf8(first_token(head)?).ok()?;
     Some(Described {
-        main: lower_token(head)?,
+        main,
         sub: String::new(),
         parameters: parameters(rest),
     })
@@ -187,7 +195,6 @@ fn language(value: &[u8]) -> Vec<Vec<u8>> {
         .split(|&byte| byte == b',')
         .filter_map(first_token)
         .take(PARAMETERS_MAX)
-        .map(|tag| tag.to_vec())
         .collect()
 }
 
@@ -434,7 +441,10 @@ mod tests {
                 "text/plain; charset=us-ascii (Plain text)",
                 "text/plain charset=us-ascii",
             ),
-            ("text/plain (c) ; (x) a=b;;; c = d ; e", "text/plain a=b c=d"),
+            (
+                "text/plain (c) ; (x) a=b;;; c = d ; e",
+                "text/plain a=b c=d charset=us-ascii",
+            ),
             ("text", "text/plain charset=us-ascii"),
             ("", "text/plain charset=us-ascii"),
             ("a b/c", "text/plain charset=us-ascii"),

@@ -19,14 +19,14 @@ pub(super) fn push_nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     }
 }
 
-/// Appends a quoted string: 8-bit text encoded, control characters that may not stand there as spaces,
+/// Appends a quoted string: 8-bit text encoded, tabs (of folded lines) and control characters that may not stand there as spaces,
 /// what is too long cut.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &[u8]) {
     let text = seven_bit(cut(text));
     out.push(b'"');
     for &byte in text.iter() {
         match byte {
-            0 | b'\r' | b'\n' => out.push(b' '),
+            0 | b'\t' | b'\r' | b'\n' => out.push(b' '),
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             _ => out.push(byte),
         }

@@ -143,7 +143,8 @@ fn header_texts(header: &[u8]) -> impl Iterator<Item = (String, String)> + '_ {
 }
 
 fn contains(text: &str, folded_needle: &str) -> bool {
-    memchr::memmem::find(text.as_bytes(), folded_needle.as_bytes()).is_some()
+    !folded_needle.contains(SEPARATOR)
+        && memchr::memmem::find(text.as_bytes(), folded_needle.as_bytes()).is_some()
 }
 
 /// `text` with case differences removed, character by character, so that a substring of a text folds to a
