@@ -5,7 +5,7 @@ use rookery_mail::mime::{Analysis, LimitReached, Limits, Outcome, SearchText, an
 const ENVELOPE_NIL: &str = "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)";
 
 fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    std::str::from_utf8(bytes).expect("ready values are 7-bit")
 }
 
 /// What must hold for every message: ready values on one 7-bit line, not much longer than the message, and

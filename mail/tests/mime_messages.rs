@@ -1,7 +1,6 @@
 //! What FETCH gives for each message in `messages/`: ENVELOPE, BODY, BODYSTRUCTURE and every section, beside
 //! the message in a file of the same name. `UPDATE_EXPECT=1` writes them anew; read the difference.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
@@ -47,6 +46,10 @@ fn paths(analysis: &Analysis, path: &mut Vec<u32>, found: &mut Vec<Vec<u32>>) {
     }
 }
 
+fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    *text += &format!("{line}\n");
+}
+
 fn shown(message: &[u8]) -> String {
     let (analysis, outcome) = analyze_guarded(message);
     assert_eq!(outcome, Outcome::Parsed);
@@ -57,20 +60,22 @@ fn shown(message: &[u8]) -> String {
         ("BODYSTRUCTURE", &analysis.bodystructure),
     ] {
         assert!(value.is_ascii(), "{name} is not 7-bit");
-        writeln!(text, "{name} {}", String::from_utf8_lossy(value)).unwrap();
+        push_line(
+            &mut text,
+            format_args!("{name} {}", String::from_utf8_lossy(value)),
+        );
     }
-    writeln!(
-        text,
-        "sent {:?} on day {:?}",
-        analysis.sent_date, analysis.sent_day
-    )
-    .unwrap();
-    writeln!(
-        text,
-        "ids {:?} {:?} {:?}",
-        analysis.message_id, analysis.in_reply_to, analysis.references
-    )
-    .unwrap();
+    push_line(
+        &mut text,
+        format_args!("sent {:?} on day {:?}", analysis.sent_date, analysis.sent_day),
+    );
+    push_line(
+        &mut text,
+        format_args!(
+            "ids {:?} {:?} {:?}",
+            analysis.message_id, analysis.in_reply_to, analysis.references
+        ),
+    );
     let mut all = vec![Vec::new()];
     paths(&analysis, &mut Vec::new(), &mut all);
     for path in all {
@@ -95,7 +100,10 @@ fn shown(message: &[u8]) -> String {
                 } else {
                     "."
                 };
-                writeln!(text, "BODY[{number}{dot}{name}] \"{}\"", bytes.escape_ascii()).unwrap();
+                push_line(
+                    &mut text,
+                    format_args!("BODY[{number}{dot}{name}] \"{}\"", bytes.escape_ascii()),
+                );
             }
         }
     }
@@ -107,12 +115,13 @@ fn shown(message: &[u8]) -> String {
         };
         let (header, body) = (part.header.range(), part.body.range());
         let (encoding, charset) = (part.encoding, part.charset.as_deref());
-        writeln!(
-            text,
-            "{kind} {header:?} {body:?} {} {encoding:?} {charset:?}",
-            part.media_type
-        )
-        .unwrap();
+        push_line(
+            &mut text,
+            format_args!(
+                "{kind} {header:?} {body:?} {} {encoding:?} {charset:?}",
+                part.media_type
+            ),
+        );
     }
     text
 }

@@ -74,7 +74,7 @@ fn fetch(message: TwoPiece<'_>, path: &[u32], name: &str) -> Option<String> {
         SectionBytes::Range(span) => message.bytes(span),
         SectionBytes::Fields { header, names, not } => header_fields(&message.bytes(header), names, not),
     };
-    Some(String::from_utf8(bytes).unwrap())
+    Some(String::from_utf8(bytes).expect("text"))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Address lists of a header as ENVELOPE sends them. Lenient: whatever stands in the field, each piece
 //! between commas gives one address, and the cost is linear.
 
-use super::content::{comment_len, quoted_string};
+use super::lexical::{comment_len, quoted_string};
 use super::quote::{push_nstring, push_string};
 
 /// One piece of an address field.

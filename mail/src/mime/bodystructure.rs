@@ -1,9 +1,10 @@
 //! Writes BODY and BODYSTRUCTURE from a scan, in the bytes that FETCH sends. Recursion is as deep as the
 //! scan's nesting limit.
 
-use super::content::{Described, PartFields, percent_encode};
+use super::content::{Described, PartFields};
 use super::envelope::EnvelopeFields;
 use super::limits::{LimitReached, Limits};
+use super::parameter::percent_encode;
 use super::part::{PartKind, PartSpan};
 use super::quote::{push_nstring, push_string};
 use super::scan::Scan;
