@@ -17,6 +17,8 @@ mod store;
 mod strings;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_refused;
 
 pub(crate) use date::MONTHS;
 
