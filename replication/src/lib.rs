@@ -9,6 +9,7 @@
 
 pub mod batch;
 pub mod entry;
+pub mod memory;
 pub mod overlay;
 pub mod view;
 
@@ -19,5 +20,6 @@ pub mod store;
 
 pub use batch::{Batch, Column, Write};
 pub use entry::{Entry, GroupId, LeaderId};
+pub use memory::MemoryStore;
 pub use overlay::Overlay;
 pub use view::{View, ViewError};

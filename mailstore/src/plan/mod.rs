@@ -1,0 +1,1 @@
+//! Planners: pure functions from what is stored and a command to a batch, a reply and events.

@@ -1,0 +1,1 @@
+//! One shard at work: its writer, its reads, its events.

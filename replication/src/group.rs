@@ -1,0 +1,1 @@
+//! A node's part in its groups: takes proposals, makes them durable, applies them.
