@@ -32,7 +32,9 @@ pub struct Keys {
 impl Keys {
     /// Keys by id: Ed25519 public keys of 32 bytes.
     pub fn new(keys: impl IntoIterator<Item = (u32, Vec<u8>)>) -> Self {
-        Self { keys: keys.into_iter().collect() }
+        Self {
+            keys: keys.into_iter().collect(),
+        }
     }
 
     /// Whether no key is known yet.
@@ -43,19 +45,29 @@ impl Keys {
     /// Whether the signature over the claims' bytes is that of the key.
     pub fn verify(&self, key_id: u32, claims: &[u8], signature: &[u8]) -> Result<(), TokenError> {
         let key = self.keys.get(&key_id).ok_or(TokenError::UnknownKey)?;
-        UnparsedPublicKey::new(&ED25519, key).verify(claims, signature).map_err(|_| TokenError::BadSignature)
+        UnparsedPublicKey::new(&ED25519, key)
+            .verify(claims, signature)
+            .map_err(|_| TokenError::BadSignature)
     }
 }
 
 /// Whether the caller's certificate (its SHA-256; empty within one process) is the one that the token names.
 pub fn check_holder(holder: &[u8], caller: &[u8]) -> Result<(), TokenError> {
     // Both are public: how long this takes tells nothing.
-    if holder == caller { Ok(()) } else { Err(TokenError::OtherHolder) }
+    if holder == caller {
+        Ok(())
+    } else {
+        Err(TokenError::OtherHolder)
+    }
 }
 
 /// Whether a token that ends at a time (unix milliseconds) has not ended now.
 pub fn check_not_expired(expires_at_millis: u64, now_millis: u64) -> Result<(), TokenError> {
-    if now_millis < expires_at_millis { Ok(()) } else { Err(TokenError::Expired) }
+    if now_millis < expires_at_millis {
+        Ok(())
+    } else {
+        Err(TokenError::Expired)
+    }
 }
 
 #[cfg(test)]
@@ -70,9 +82,15 @@ mod tests {
         let keys = Keys::new([(3, pair.public_key().as_ref().to_vec())]);
         let signature = pair.sign(b"claims");
         assert_eq!(keys.verify(3, b"claims", signature.as_ref()), Ok(()));
-        assert_eq!(keys.verify(3, b"other", signature.as_ref()), Err(TokenError::BadSignature));
+        assert_eq!(
+            keys.verify(3, b"other", signature.as_ref()),
+            Err(TokenError::BadSignature)
+        );
         assert_eq!(keys.verify(3, b"claims", b""), Err(TokenError::BadSignature));
-        assert_eq!(keys.verify(4, b"claims", signature.as_ref()), Err(TokenError::UnknownKey));
+        assert_eq!(
+            keys.verify(4, b"claims", signature.as_ref()),
+            Err(TokenError::UnknownKey)
+        );
     }
 
     #[test]

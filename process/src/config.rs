@@ -1,0 +1,249 @@
+//! One TOML file, checked strictly, with overrides from the environment.
+//!
+//! Each role owns the struct of its section (with `deny_unknown_fields`); this module reads the file, lays the
+//! environment over it and gives units to durations and sizes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::{Table, Value};
+
+/// Variables that begin so override the file: `ROOKERY__SECTION__KEY`.
+const PREFIX: &str = "ROOKERY__";
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} is not valid TOML: {message}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// A key is unknown, missing or has a wrong value.
+    #[error("{path}: {message}")]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// Which key, and what is allowed.
+        message: String,
+    },
+    /// An environment variable does not fit.
+    #[error("environment variable {0} does not name a key of a section: use ROOKERY__SECTION__KEY")]
+    Environment(String),
+}
+
+/// Reads a configuration with the process's environment laid over it.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    load_with(path, std::env::vars())
+}
+
+/// Reads a configuration with variables laid over it. `ROOKERY__PROXY__HOSTNAME=mx1` sets `hostname` in `[proxy]`; the
+/// value is read as TOML where that works, else as a string.
+pub fn load_with<T: DeserializeOwned>(
+    path: &Path,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let mut table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| ConfigError::Syntax {
+            path: path.to_path_buf(),
+            message: error.to_string(),
+        })?;
+    for (name, value) in variables {
+        if let Some(keys) = name.strip_prefix(PREFIX) {
+            lay_over(&mut table, keys, &value).ok_or_else(|| ConfigError::Environment(name.clone()))?;
+        }
+    }
+    // Through text again, so that errors name the place.
+    let merged = toml::to_string(&table).map_err(|error| ConfigError::Content {
+        path: path.to_path_buf(),
+        message: error.to_string(),
+    })?;
+    toml::from_str(&merged).map_err(|error: toml::de::Error| ConfigError::Content {
+        path: path.to_path_buf(),
+        message: error.to_string().trim().to_owned(),
+    })
+}
+
+fn lay_over(table: &mut Table, keys: &str, value: &str) -> Option<()> {
+    let keys = keys.to_ascii_lowercase();
+    let mut path: Vec<&str> = keys.split("__").collect();
+    let last = path.pop()?;
+    if last.is_empty() || path.iter().any(|key| key.is_empty()) {
+        return None;
+    }
+    let mut table = table;
+    for key in path {
+        table = table
+            .entry(key)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()?;
+    }
+    let parsed = format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"));
+    table.insert(
+        last.to_owned(),
+        parsed.unwrap_or_else(|| Value::String(value.to_owned())),
+    );
+    Some(())
+}
+
+/// A duration with a unit: `"500ms"`, `"30s"`, `"5m"`, `"30days"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// So many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Self).map_err(|error| {
+            D::Error::custom(format!(
+                "{text:?} is not a duration such as \"30s\" or \"5m\": {error}"
+            ))
+        })
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// A number of bytes with a unit: `"64KiB"`, `"50MB"`, `"1GiB"`, or bare bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(split);
+        let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return None,
+        };
+        digits.parse::<u64>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Number(u64),
+            Text(String),
+        }
+        match Raw::deserialize(deserializer)? {
+            Raw::Number(bytes) => Ok(Self(bytes)),
+            Raw::Text(text) => Self::parse(&text).ok_or_else(|| {
+                D::Error::custom(format!("{text:?} is not a size such as \"64KiB\" or \"50MB\""))
+            }),
+        }
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        proxy: Section,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Section {
+        idle: Span,
+        size: ByteSize,
+        name: String,
+    }
+
+    fn sample(text: &str, variables: &[(&str, &str)]) -> Result<Sample, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rookery.toml");
+        std::fs::write(&path, text).unwrap();
+        load_with(
+            &path,
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+    }
+
+    #[test]
+    fn units_and_environment() {
+        let text = "[proxy]\nidle = \"5m\"\nsize = \"50MB\"\nname = \"a\"\n";
+        let held = sample(
+            text,
+            &[("ROOKERY__PROXY__NAME", "b"), ("ROOKERY__PROXY__SIZE", "7")],
+        )
+        .unwrap();
+        assert_eq!(held.proxy.idle.0, Duration::from_secs(300));
+        assert_eq!(held.proxy.size.0, 7);
+        assert_eq!(held.proxy.name, "b");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let text = "[proxy]\nidle = \"5m\"\nsize = 1\nname = \"a\"\nidel = 3\n";
+        let error = sample(text, &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("idel") && error.contains("rookery.toml"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_unit_is_refused() {
+        let error = sample("[proxy]\nidle = \"5 parsecs\"\nsize = 1\nname = \"a\"\n", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("parsecs"), "{error}");
+        assert!(ByteSize::parse("12 elephants").is_none());
+        assert!(ByteSize::parse("99999999999999999999").is_none());
+        assert!(ByteSize::parse("18446744073709551615KiB").is_none());
+    }
+}
