@@ -1,1 +1,315 @@
-//! The node's one RocksDB.
+//! The node's one RocksDB: columns, tuning, consistent reads.
+//!
+//! Written by the committer alone ([`crate::group`]), in synced batches; read by everybody. Never interprets a value.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use crate::batch::{Batch, Column, Write};
+use crate::memory::counter;
+use crate::view::{View, ViewError, Visitor};
+
+/// Tuning of a node's store. The default suits a machine with a few gigabytes of memory.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Cache of blocks, with their indexes and filters.
+    pub block_cache_bytes: usize,
+    /// Memory for writes that are not yet in a file, all columns together.
+    pub write_buffer_bytes: usize,
+    /// Values of [`Column::Bodies`] from this size on lie in blob files.
+    pub blob_bytes_min: u64,
+    /// Size of a blob file.
+    pub blob_file_bytes: u64,
+    /// Threads for flushing and compacting.
+    pub background_jobs: i32,
+    /// Files kept open.
+    pub open_files_max: i32,
+    /// Size of the write-ahead log from which on columns are flushed.
+    pub wal_bytes_max: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 64 * 1024 * 1024,
+            write_buffer_bytes: 96 * 1024 * 1024,
+            blob_bytes_min: 512,
+            blob_file_bytes: 128 * 1024 * 1024,
+            background_jobs: 2,
+            open_files_max: 1024,
+            wal_bytes_max: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// The store cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Opening failed.
+    #[error("cannot open the store in {path}: {reason}")]
+    Open {
+        /// Its folder.
+        path: PathBuf,
+        /// What RocksDB says.
+        reason: String,
+    },
+    /// A write or its sync failed.
+    #[error("cannot write the store: {0}")]
+    Write(String),
+    /// Reading failed.
+    #[error(transparent)]
+    Read(#[from] ViewError),
+}
+
+/// One RocksDB.
+pub struct Store {
+    db: DB,
+    #[cfg(test)]
+    pub(crate) fail_writes: std::sync::atomic::AtomicBool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.db.path()).finish()
+    }
+}
+
+impl Store {
+    /// Opens the store in a folder, creating it when missing.
+    pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let columns = Column::ALL
+            .map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache)));
+        let db = DB::open_cf_descriptors(&database_options(options), path, columns)
+            .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self {
+            db,
+            #[cfg(test)]
+            fail_writes: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// A consistent view of this moment. Cheap; files it needs live as long as it does, so drop it soon.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { store: self, inner: self.db.snapshot() }
+    }
+
+    /// Writes what is in memory to files, all columns together.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let columns: Vec<_> = Column::ALL.iter().filter_map(|column| self.column(*column).ok()).collect();
+        let mut flush = rocksdb::FlushOptions::default();
+        flush.set_wait(true);
+        self.db.flush_cfs_opt(&columns, &flush).map_err(|error| StoreError::Write(error.to_string()))
+    }
+
+    fn column(&self, column: Column) -> Result<&ColumnFamily, ViewError> {
+        self.db.cf_handle(column.name()).ok_or_else(|| ViewError(format!("column {} is missing", column.name())))
+    }
+
+    /// Appends a batch's writes to what will be written together.
+    pub(crate) fn gather(&self, writes: &mut WriteBatch, batch: &Batch) -> Result<(), ViewError> {
+        for write in batch.writes() {
+            match write {
+                Write::Put(column, key, value) => writes.put_cf(self.column(*column)?, key, value),
+                Write::Add(key, by) => writes.merge_cf(self.column(Column::Counters)?, key, by.to_le_bytes()),
+                Write::Delete(column, key) => writes.delete_cf(self.column(*column)?, key),
+                Write::DeleteRange(column, from, to) if from < to => {
+                    writes.delete_range_cf(self.column(*column)?, from, to);
+                }
+                Write::DeleteRange(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs. On an error nothing may be assumed about what is on disk.
+    pub(crate) fn write(&self, writes: WriteBatch) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if self.fail_writes.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(StoreError::Write("told to fail".to_owned()));
+        }
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(writes, &synced).map_err(|error| StoreError::Write(error.to_string()))
+    }
+
+    /// A row of this crate's own.
+    pub(crate) fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        self.db.get(key).map_err(|error| ViewError(error.to_string()))
+    }
+
+    fn get_with(&self, column: Column, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, ViewError> {
+        let value = self.db.get_pinned_cf_opt(self.column(column)?, key, options);
+        let value = value.map_err(|error| ViewError(error.to_string()))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan_with(&self, column: Column, range: (&[u8], &[u8]), visit: Visitor<'_>) -> Result<(), ViewError> {
+        if range.0 >= range.1 {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(range.1);
+        walk(self.db.raw_iterator_cf_opt(self.column(column)?, options), range.0, visit)
+    }
+}
+
+fn walk(mut rows: DBRawIterator<'_>, from: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
+    rows.seek(from);
+    while let Some((key, value)) = rows.item() {
+        if !visit(key, value) {
+            return Ok(());
+        }
+        rows.next();
+    }
+    rows.status().map_err(|error| ViewError(error.to_string()))
+}
+
+impl View for Store {
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.get_with(column, key, &ReadOptions::default())
+    }
+
+    fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
+        self.scan_with(column, (from, to), visit)
+    }
+}
+
+/// The store as it was at one moment.
+pub struct Snapshot<'a> {
+    store: &'a Store,
+    inner: rocksdb::Snapshot<'a>,
+}
+
+impl View for Snapshot<'_> {
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.inner);
+        self.store.get_with(column, key, &options)
+    }
+
+    fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        walk(self.inner.raw_iterator_cf_opt(self.store.column(column)?, options), from, visit)
+    }
+}
+
+fn database_options(options: &StoreOptions) -> Options {
+    let mut database = Options::default();
+    database.create_if_missing(true);
+    database.create_missing_column_families(true);
+    // Columns are flushed together, so that a log beside the store may one day be cut by what has been flushed.
+    database.set_atomic_flush(true);
+    database.set_db_write_buffer_size(options.write_buffer_bytes);
+    database.set_max_total_wal_size(options.wal_bytes_max);
+    database.set_max_background_jobs(options.background_jobs);
+    database.set_max_open_files(options.open_files_max);
+    database.set_bytes_per_sync(1024 * 1024);
+    database.set_keep_log_file_num(4);
+    database.set_max_log_file_size(4 * 1024 * 1024);
+    database
+}
+
+fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    table.set_block_size(8 * 1024);
+
+    let mut family = Options::default();
+    family.set_block_based_table_factory(&table);
+    family.set_write_buffer_size(options.write_buffer_bytes / Column::ALL.len());
+    family.set_level_compaction_dynamic_level_bytes(true);
+    match column {
+        Column::Rows => {
+            family.set_compression_type(DBCompressionType::Lz4);
+            family.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        Column::Bodies => {
+            // Bodies come compressed.
+            family.set_compression_type(DBCompressionType::None);
+            family.set_enable_blob_files(true);
+            family.set_min_blob_size(options.blob_bytes_min);
+            family.set_blob_file_size(options.blob_file_bytes);
+            family.set_blob_compression_type(DBCompressionType::None);
+            family.set_enable_blob_gc(true);
+        }
+        Column::Counters => {
+            family.set_compression_type(DBCompressionType::Lz4);
+            family.set_merge_operator_associative("add_i64", add);
+        }
+    }
+    family
+}
+
+fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
+    let start = existing.map_or(0, counter);
+    let sum = operands.iter().fold(start, |sum, operand| sum.wrapping_add(counter(operand)));
+    Some(sum.to_le_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(store: &Store, fill: impl FnOnce(&mut Batch)) {
+        let mut batch = Batch::new();
+        fill(&mut batch);
+        let mut writes = WriteBatch::default();
+        store.gather(&mut writes, &batch).expect("gathers");
+        store.write(writes).expect("writes");
+    }
+
+    fn keys(view: &dyn View, from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let visit: Visitor<'_> = &mut |key, _| {
+            keys.push(key.to_vec());
+            true
+        };
+        view.scan(Column::Rows, from, to, visit).expect("scans");
+        keys
+    }
+
+    #[test]
+    fn keeps_writes_counters_and_snapshots() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(folder.path(), &StoreOptions::default()).expect("opens");
+        written(&store, |batch| {
+            batch.put(Column::Rows, "a", "1");
+            batch.put(Column::Rows, "b", "2");
+            batch.put(Column::Rows, "c", "3");
+            batch.put(Column::Bodies, "a", vec![7; 5000]);
+            batch.add("n", 5);
+            batch.add("n", -2);
+        });
+        let before = store.snapshot();
+        written(&store, |batch| {
+            batch.delete_range(Column::Rows, "a", "c");
+            batch.add("n", 10);
+        });
+        assert_eq!(keys(&store, b"a", b"z"), [b"c"]);
+        assert_eq!(keys(&before, b"a", b"c"), [b"a", b"b"]);
+        let sum = |view: &dyn View| view.get(Column::Counters, b"n").expect("reads").map(|sum| counter(&sum));
+        assert_eq!((sum(&before), sum(&store)), (Some(3), Some(13)));
+        drop(before);
+        store.flush().expect("flushes");
+        drop(store);
+        let store = Store::open(folder.path(), &StoreOptions::default()).expect("opens again");
+        assert_eq!(keys(&store, b"a", b"z"), [b"c"]);
+        assert_eq!(sum(&store), Some(13));
+        let body = store.get(Column::Bodies, b"a").expect("reads").expect("is there");
+        assert_eq!(body, vec![7; 5000]);
+    }
+}

@@ -1,1 +1,0 @@
-//! A node's part in its groups: takes proposals, makes them durable, applies them.
