@@ -12,8 +12,6 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use crate::names::NodeName;
-
 /// Certificates cannot be made or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -28,9 +26,6 @@ pub enum CertificateError {
         /// Why.
         source: std::io::Error,
     },
-    /// A name cannot stand in a certificate.
-    #[error("{0} cannot be a node, role or cluster name: lower-case letters, digits and hyphens, at most 63")]
-    Name(String),
 }
 
 /// A certificate with its key, both PEM.
@@ -92,22 +87,9 @@ impl Authority {
         write(key, self.key_pem.as_bytes(), 0o600)
     }
 
-    /// A certificate with which a node speaks to others, in both directions.
-    pub fn issue_node(&self, name: &NodeName) -> Result<Issued, CertificateError> {
-        for label in [&name.node, &name.role, &name.cluster] {
-            if !crate::names::is_label(label) {
-                return Err(CertificateError::Name(label.clone()));
-            }
-        }
-        self.issue(&[name.node_name(), name.role_name()], &name.node)
-    }
-
-    /// A certificate for a listener that clients of the outside connect to, by host names and IP addresses.
-    pub fn issue_server(&self, hosts: &[String]) -> Result<Issued, CertificateError> {
-        self.issue(hosts, hosts.first().map_or("rookery", String::as_str))
-    }
-
-    fn issue(&self, hosts: &[String], common_name: &str) -> Result<Issued, CertificateError> {
+    /// A certificate by host names and IP addresses, for both ends of a connection.
+    pub fn issue(&self, hosts: &[String]) -> Result<Issued, CertificateError> {
+        let common_name = hosts.first().map_or("rookery", String::as_str);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, common_name);
@@ -172,19 +154,5 @@ mod tests {
         };
         let issued = authority.issue_node(&name).unwrap();
         assert!(issued.certificate.contains("BEGIN CERTIFICATE"));
-    }
-
-    #[test]
-    fn a_name_with_a_dot_is_refused() {
-        let authority = Authority::create("c1").unwrap();
-        let name = NodeName {
-            node: "a.b".into(),
-            role: "proxy".into(),
-            cluster: "c1".into(),
-        };
-        assert!(matches!(
-            authority.issue_node(&name),
-            Err(CertificateError::Name(_))
-        ));
     }
 }

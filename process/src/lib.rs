@@ -8,7 +8,6 @@ pub mod data_folder;
 pub mod health;
 pub mod http;
 pub mod logs;
-pub mod names;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;

@@ -146,18 +146,10 @@ mod tests {
         let (certificate, key) = (folder.path().join("tls.pem"), folder.path().join("tls.key"));
         let authority = Authority::create("c1").unwrap();
         let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        authority
-            .issue_server(&hosts)
-            .unwrap()
-            .save(&certificate, &key)
-            .unwrap();
+        authority.issue(&hosts).unwrap().save(&certificate, &key).unwrap();
         let held = Certificate::load(&certificate, &key).unwrap();
         let first = held.current.read().cert[0].clone();
-        authority
-            .issue_server(&hosts)
-            .unwrap()
-            .save(&certificate, &key)
-            .unwrap();
+        authority.issue(&hosts).unwrap().save(&certificate, &key).unwrap();
         held.reload();
         let second = held.current.read().cert[0].clone();
         assert_ne!(first, second);
@@ -172,12 +164,12 @@ mod tests {
         let (certificate, key) = (folder.path().join("tls.pem"), folder.path().join("tls.key"));
         let authority = Authority::create("c1").unwrap();
         authority
-            .issue_server(&["a.test".into()])
+            .issue(&["a.test".into()])
             .unwrap()
             .save(&certificate, &key)
             .unwrap();
         authority
-            .issue_server(&["a.test".into()])
+            .issue(&["a.test".into()])
             .unwrap()
             .save(&folder.path().join("other.pem"), &key)
             .unwrap();
