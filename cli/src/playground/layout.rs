@@ -1,0 +1,208 @@
+//! The folder of a playground: the cluster's CA, and a folder with a configuration for each node.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rookery_proto::Role;
+use toml::{Table, Value};
+
+use super::Arguments;
+use super::node::Plan;
+use crate::authority::ClusterFiles;
+
+/// Shards of a cluster, unless said otherwise.
+const CLUSTER_SHARDS: u32 = 256;
+
+/// Shards of a single node, unless said otherwise.
+const SINGLE_SHARDS: u32 = 16;
+
+/// A proxy's listeners and their ports above its base.
+const PORTS: [(&str, u16); 6] =
+    [("imap", 143), ("imaps", 993), ("smtp", 25), ("submission", 587), ("submissions", 465), ("lmtp", 24)];
+
+/// A proxy's HTTP port above its base.
+const HTTP_PORT: u16 = 80;
+
+/// How far apart the bases of two proxies are.
+const PROXY_STEP: u16 = 1000;
+
+/// A prepared playground folder.
+pub(super) struct Layout {
+    root: PathBuf,
+    program: PathBuf,
+    cluster: ClusterFiles,
+}
+
+/// The file that holds the process id of whoever uses a folder.
+pub(super) fn pid_file(folder: &Path) -> PathBuf {
+    folder.join("pid")
+}
+
+impl Layout {
+    /// Makes the folder, or uses it again. A folder with something else in it is refused.
+    pub(super) fn prepare(root: &Path, arguments: &Arguments) -> anyhow::Result<Self> {
+        let exists = root.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        if exists && !root.join("cluster-id").exists() {
+            bail!("{} holds something else than a playground: give another --data", root.display());
+        }
+        fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
+        let root = root.canonicalize()?;
+        let kind = if arguments.single { "single" } else { "cluster" };
+        let kind_file = root.join("kind");
+        match fs::read_to_string(&kind_file) {
+            Ok(held) if held.trim() != kind => {
+                bail!("{} holds a {} playground: give another --data", root.display(), held.trim())
+            }
+            Ok(_) => {}
+            Err(_) => fs::write(&kind_file, kind)?,
+        }
+        let cluster = ClusterFiles::open_or_create(&root)?;
+        let _ = fs::remove_file(root.join("cluster.json"));
+        fs::write(pid_file(&root), std::process::id().to_string())?;
+        Ok(Self { root, program: std::env::current_exe()?, cluster })
+    }
+
+    /// The folder.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where `cluster.json` is.
+    pub(super) fn manifest(&self) -> PathBuf {
+        self.root.join("cluster.json")
+    }
+
+    /// The operator's token.
+    pub(super) fn admin_token_file(&self) -> PathBuf {
+        self.cluster.admin_token()
+    }
+
+    /// The CA of every certificate.
+    pub(super) fn ca_file(&self) -> PathBuf {
+        self.cluster.ca()
+    }
+
+    /// Takes away what says that the playground runs.
+    pub(super) fn forget_running(&self) {
+        for path in [self.manifest(), pid_file(&self.root)] {
+            // It may not have been written yet.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// The directory of a cluster.
+    pub(super) fn directory(&self, arguments: &Arguments) -> anyhow::Result<Plan> {
+        let shards = arguments.shards.unwrap_or(CLUSTER_SHARDS);
+        let section = self.directory_section(shards, arguments.mailstores)?;
+        self.plan("directory-1", "directory", Role::Directory, None, 0, vec![("directory", section)])
+    }
+
+    /// A mailstore of a cluster.
+    pub(super) fn mailstore(&self, number: u32, directory: &str) -> anyhow::Result<Plan> {
+        let sections = vec![("mailstore", Table::new())];
+        self.plan(&format!("mailstore-{number}"), "mailstore", Role::Mailstore, Some(directory), 0, sections)
+    }
+
+    /// A proxy of a cluster.
+    pub(super) fn proxy(&self, number: u32, directory: &str, arguments: &Arguments) -> anyhow::Result<Plan> {
+        let id = format!("proxy-{number}");
+        let base = self.base(number, arguments)?;
+        let section = self.proxy_section(&id, base)?;
+        self.plan(&id, "proxy", Role::Proxy, Some(directory), http_port(base), vec![("proxy", section)])
+    }
+
+    /// All roles in one process.
+    pub(super) fn single(&self, arguments: &Arguments) -> anyhow::Result<Plan> {
+        let shards = arguments.shards.unwrap_or(SINGLE_SHARDS);
+        let base = self.base(1, arguments)?;
+        let sections = vec![
+            ("directory", self.directory_section(shards, 1)?),
+            ("mailstore", Table::new()),
+            ("proxy", self.proxy_section("single-1", base)?),
+        ];
+        self.plan("single-1", "serve", Role::Directory, None, http_port(base), sections)
+    }
+
+    fn base(&self, number: u32, arguments: &Arguments) -> anyhow::Result<u16> {
+        if arguments.port_base == 0 {
+            return Ok(0);
+        }
+        let steps = u16::try_from(number - 1).ok().and_then(|steps| steps.checked_mul(PROXY_STEP));
+        steps
+            .and_then(|steps| arguments.port_base.checked_add(steps))
+            .filter(|base| base.checked_add(PROXY_STEP).is_some())
+            .with_context(|| format!("--port-base {} leaves no ports for proxy {number}", arguments.port_base))
+    }
+
+    fn directory_section(&self, shards: u32, mailstores: u32) -> anyhow::Result<Table> {
+        let mut section = Table::new();
+        section.insert("shards".into(), Value::Integer(shards.into()));
+        section.insert("expected_mailstores".into(), Value::Integer(mailstores.into()));
+        section.insert("admin_listen".into(), "127.0.0.1:0".into());
+        section.insert("admin_token_file".into(), path_value(&self.admin_token_file())?);
+        Ok(section)
+    }
+
+    fn proxy_section(&self, id: &str, base: u16) -> anyhow::Result<Table> {
+        let files = self.cluster.issue_server(&self.root.join(id), &["localhost".into(), "127.0.0.1".into()])?;
+        let mut listen = Table::new();
+        for (name, port) in PORTS {
+            let port = if base == 0 { 0 } else { base + port };
+            listen.insert(name.into(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string().into());
+        }
+        let mut section = Table::new();
+        section.insert("hostname".into(), "localhost".into());
+        section.insert("certificate".into(), path_value(&files.certificate)?);
+        section.insert("key".into(), path_value(&files.key)?);
+        section.insert("plaintext_login".into(), true.into());
+        section.insert("listen".into(), Value::Table(listen));
+        Ok(section)
+    }
+
+    fn plan(
+        &self,
+        id: &str,
+        command: &'static str,
+        role: Role,
+        directory: Option<&str>,
+        http: u16,
+        sections: Vec<(&str, Table)>,
+    ) -> anyhow::Result<Plan> {
+        let folder = self.root.join(id);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let files = self.cluster.issue_node(&folder, id, role, &["localhost".into(), "127.0.0.1".into()])?;
+        let mut node = Table::new();
+        node.insert("id".into(), id.into());
+        node.insert("cluster".into(), self.cluster.cluster().into());
+        node.insert("data".into(), path_value(&folder)?);
+        node.insert("ca".into(), path_value(&self.cluster.ca())?);
+        node.insert("certificate".into(), path_value(&files.certificate)?);
+        node.insert("key".into(), path_value(&files.key)?);
+        node.insert("http".into(), SocketAddr::from((Ipv4Addr::LOCALHOST, http)).to_string().into());
+        if role != Role::Proxy {
+            node.insert("listen".into(), "127.0.0.1:0".into());
+        }
+        if let Some(directory) = directory {
+            node.insert("directory".into(), directory.into());
+        }
+        let mut config = Table::new();
+        config.insert("node".into(), Value::Table(node));
+        for (name, section) in sections {
+            config.insert(name.into(), Value::Table(section));
+        }
+        let path = folder.join("rookery.toml");
+        fs::write(&path, toml::to_string(&config)?).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Plan { id: id.to_owned(), role: command, folder, config: path, program: self.program.clone() })
+    }
+}
+
+fn http_port(base: u16) -> u16 {
+    if base == 0 { 0 } else { base + HTTP_PORT }
+}
+
+fn path_value(path: &Path) -> anyhow::Result<Value> {
+    let text = path.to_str().with_context(|| format!("{} is not UTF-8: give another --data", path.display()))?;
+    Ok(text.into())
+}

@@ -1,0 +1,94 @@
+//! The configuration file of a process: one section for what all share, one for each role that runs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rookery_process::logs::LogConfig;
+use serde::Deserialize;
+
+/// A configuration file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Who this process is and where its things are.
+    pub(crate) node: NodeConfig,
+    /// What it logs.
+    #[serde(default)]
+    pub(crate) log: LogConfig,
+    /// The directory role.
+    #[serde(default)]
+    pub(crate) directory: Option<rookery_directory::Config>,
+    /// The mailstore role.
+    #[serde(default)]
+    pub(crate) mailstore: Option<rookery_mailstore::Config>,
+    /// The proxy role.
+    #[serde(default)]
+    pub(crate) proxy: Option<rookery_proxy::config::Config>,
+}
+
+/// The `[node]` section.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeConfig {
+    /// Unique in the cluster, such as `mailstore-1`.
+    pub(crate) id: String,
+    /// The cluster's id, as `rookery init` made it.
+    pub(crate) cluster: String,
+    /// The node's data folder.
+    pub(crate) data: PathBuf,
+    /// The cluster's CA certificate (PEM).
+    pub(crate) ca: PathBuf,
+    /// This node's certificate (PEM) for calls between nodes and for the operator's API.
+    pub(crate) certificate: PathBuf,
+    /// Its private key (PEM).
+    pub(crate) key: PathBuf,
+    /// Where other nodes call this one. Needed by directory and mailstore.
+    #[serde(default)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// `host:port` that other nodes use instead of `listen`, when that is not reachable as such.
+    #[serde(default)]
+    pub(crate) advertise: Option<String>,
+    /// `host:port` of the directory, unless it runs in this process.
+    #[serde(default)]
+    pub(crate) directory: Option<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    #[serde(default = "default_http")]
+    pub(crate) http: SocketAddr,
+    /// Relative capacity; 100 is the usual one.
+    #[serde(default = "default_weight")]
+    pub(crate) weight: u32,
+}
+
+fn default_http() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_weight() -> u32 {
+    100
+}
+
+impl Config {
+    /// Reads a file; paths in it are relative to its folder.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let mut config: Self = rookery_process::config::load(path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let absolute = |held: &mut PathBuf| {
+            if held.is_relative() {
+                *held = folder.join(&held);
+            }
+        };
+        for held in [&mut config.node.data, &mut config.node.ca, &mut config.node.certificate, &mut config.node.key] {
+            absolute(held);
+        }
+        if let Some(proxy) = &mut config.proxy {
+            absolute(&mut proxy.certificate);
+            absolute(&mut proxy.key);
+        }
+        if let Some(directory) = &mut config.directory
+            && let Some(token) = &mut directory.admin_token_file
+        {
+            absolute(token);
+        }
+        Ok(config)
+    }
+}
