@@ -1,1 +1,28 @@
 //! Domains, accounts, addresses, credentials, nodes and the shard map.
+//!
+//! Pure parts: [`schema`] (keys and values), [`plan`] (mutations), [`resolve`] (who gets mail), [`placement`] (which node
+//! has which shard). Around them [`state`] (the one writer), [`watch`] (who is told), [`credentials`], [`tokens`],
+//! [`provision`] (what shards are told), [`service`] (calls of proxies and mailstores) and [`admin`] (the operator's calls),
+//! put together by [`Directory`]. Never sees a message, never depends on another role.
+
+pub mod address;
+pub mod admin;
+pub mod config;
+pub mod credentials;
+pub mod placement;
+pub mod plan;
+pub mod provision;
+pub mod resolve;
+pub mod schema;
+pub mod service;
+pub mod state;
+pub mod tokens;
+pub mod watch;
+
+mod clock;
+mod core;
+mod handle;
+
+pub use config::Config;
+pub use handle::{Directory, Host, StartError};
+pub use provision::Mailstores;

@@ -1,0 +1,75 @@
+//! `node list`, `shard list` and `status`.
+
+use std::collections::HashMap;
+
+use rookery_proto::Status;
+use rookery_proto::admin::v1::{
+    GetStatusRequest, GetStatusResponse, ListNodesRequest, ListNodesResponse, ListShardsRequest,
+    ListShardsResponse, Node, Shard,
+};
+use rookery_proto::directory::v1::NodeRole;
+
+use crate::core::Core;
+use crate::schema::read::ReadError;
+use crate::schema::{ShardId, key};
+
+pub(super) async fn list_nodes(core: &Core, _: ListNodesRequest) -> Result<ListNodesResponse, Status> {
+    Ok(ListNodesResponse { nodes: nodes(core) })
+}
+
+pub(super) async fn list_shards(core: &Core, _: ListShardsRequest) -> Result<ListShardsResponse, Status> {
+    let held = core.picture.shards();
+    let shards = core.state.read(move |rows| {
+        held.into_iter()
+            .map(|shard| {
+                let accounts = rows.counter(&key::count_shard_accounts(ShardId(shard.id)))?;
+                Ok(Shard { id: shard.id, generation: shard.generation, replicas: shard.replicas, accounts })
+            })
+            .collect::<Result<_, ReadError>>()
+    });
+    Ok(ListShardsResponse { shards: shards.await?? })
+}
+
+pub(super) async fn status(core: &Core, _: GetStatusRequest) -> Result<GetStatusResponse, Status> {
+    let counts = core.state.read(|rows| {
+        Ok::<_, ReadError>((rows.counter(&key::count_domains())?, rows.counter(&key::count_accounts())?))
+    });
+    let (domains, accounts) = counts.await??;
+    Ok(GetStatusResponse {
+        cluster_id: core.cluster.id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        domains,
+        accounts,
+        shards: core.picture.shards().len() as u64,
+        nodes: nodes(core),
+    })
+}
+
+fn nodes(core: &Core) -> Vec<Node> {
+    let mut shards: HashMap<String, u32> = HashMap::new();
+    for replica in core.picture.shards().into_iter().flat_map(|shard| shard.replicas) {
+        *shards.entry(replica).or_default() += 1;
+    }
+    core.picture
+        .nodes()
+        .into_iter()
+        .map(|node| Node {
+            role: role_name(node.role()).to_owned(),
+            shards: shards.get(&node.id).copied().unwrap_or(0),
+            id: node.id,
+            address: node.address,
+            http: node.http,
+            weight: node.weight,
+            alive: node.alive,
+        })
+        .collect()
+}
+
+fn role_name(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Mailstore => "mailstore",
+        NodeRole::Proxy => "proxy",
+        NodeRole::Directory => "directory",
+        NodeRole::Unspecified => "unknown",
+    }
+}

@@ -1,0 +1,98 @@
+//! The operator's calls: `rookery.admin.v1` over gRPC, with a bearer token.
+
+mod account;
+mod alias;
+pub mod auth;
+mod cluster;
+mod domain;
+pub(crate) mod listener;
+
+use std::sync::Arc;
+
+use rookery_proto::admin::v1::admin_server::Admin;
+use rookery_proto::admin::v1::*;
+use rookery_proto::{Reason, Status};
+use tonic::{Code, Request, Response};
+use tracing::Instrument;
+
+use crate::core::Core;
+
+/// Serves the operator's calls.
+pub struct AdminService {
+    core: Arc<Core>,
+}
+
+impl AdminService {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+/// The same reason in the words of gRPC.
+fn to_tonic(status: Status) -> tonic::Status {
+    let code = match status.reason {
+        Reason::NotFound => Code::NotFound,
+        Reason::AlreadyExists => Code::AlreadyExists,
+        Reason::InvalidArgument => Code::InvalidArgument,
+        Reason::FailedPrecondition => Code::FailedPrecondition,
+        Reason::PermissionDenied => Code::PermissionDenied,
+        Reason::Unavailable => Code::Unavailable,
+        Reason::DeadlineExceeded => Code::DeadlineExceeded,
+        Reason::LimitExceeded => Code::ResourceExhausted,
+        _ => Code::Internal,
+    };
+    tonic::Status::new(code, status.message)
+}
+
+/// Runs a call in a task of its own, so that one whose caller goes away is still done as a whole.
+async fn run<T: Send + 'static>(
+    name: &'static str,
+    call: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<Response<T>, tonic::Status> {
+    let task = tokio::spawn(call.instrument(tracing::info_span!("admin_call", call = name)));
+    let result = task.await.unwrap_or_else(|_| Err(Status::internal("the call failed; see the log")));
+    let outcome = result.as_ref().map_or_else(|status| status.reason.as_str_name(), |_| "OK");
+    metrics::counter!("rookery_directory_admin_calls_total", "call" => name, "outcome" => outcome).increment(1);
+    match result {
+        Ok(reply) => Ok(Response::new(reply)),
+        Err(status) => {
+            if status.reason == Reason::Internal {
+                tracing::error!(call = name, %status, "an admin call failed");
+            }
+            Err(to_tonic(status))
+        }
+    }
+}
+
+macro_rules! admin_calls {
+    ($($name:ident($request:ty) -> $response:ty = $run:path;)*) => {
+        #[tonic::async_trait]
+        impl Admin for AdminService {
+            $(
+                async fn $name(&self, request: Request<$request>) -> Result<Response<$response>, tonic::Status> {
+                    let core = Arc::clone(&self.core);
+                    run(stringify!($name), async move { $run(&core, request.into_inner()).await }).await
+                }
+            )*
+        }
+    };
+}
+
+admin_calls! {
+    add_domain(AddDomainRequest) -> AddDomainResponse = domain::add;
+    list_domains(ListDomainsRequest) -> ListDomainsResponse = domain::list;
+    remove_domain(RemoveDomainRequest) -> RemoveDomainResponse = domain::remove;
+    add_accounts(AddAccountsRequest) -> AddAccountsResponse = account::add;
+    list_accounts(ListAccountsRequest) -> ListAccountsResponse = account::list;
+    get_account(GetAccountRequest) -> GetAccountResponse = account::get;
+    set_password(SetPasswordRequest) -> SetPasswordResponse = account::set_password;
+    set_quota(SetQuotaRequest) -> SetQuotaResponse = account::set_quota;
+    set_suspended(SetSuspendedRequest) -> SetSuspendedResponse = account::set_suspended;
+    delete_account(DeleteAccountRequest) -> DeleteAccountResponse = account::delete;
+    add_alias(AddAliasRequest) -> AddAliasResponse = alias::add;
+    list_aliases(ListAliasesRequest) -> ListAliasesResponse = alias::list;
+    remove_alias(RemoveAliasRequest) -> RemoveAliasResponse = alias::remove;
+    list_nodes(ListNodesRequest) -> ListNodesResponse = cluster::list_nodes;
+    list_shards(ListShardsRequest) -> ListShardsResponse = cluster::list_shards;
+    get_status(GetStatusRequest) -> GetStatusResponse = cluster::status;
+}

@@ -1,0 +1,94 @@
+//! The directory's part of the configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rookery_process::config::Span;
+use serde::Deserialize;
+
+/// What an operator may say of a directory. Everything has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Shards of the cluster; never changed once they are placed.
+    pub shards: u32,
+    /// Mailstores that must have registered before the shards are placed on them.
+    pub expected_mailstores: u32,
+    /// Where the operator's API listens (TLS).
+    pub admin_listen: SocketAddr,
+    /// Holds the operator's token; made, readable by its owner alone, when it is not there. Absent: `admin-token` in the
+    /// data folder.
+    pub admin_token_file: Option<PathBuf>,
+    /// Threads that verify and hash passwords. Absent: half of the cores, at least one.
+    pub password_threads: Option<usize>,
+    /// Verifications that may wait for a thread; more are answered with "try again".
+    pub password_queue_max: usize,
+    /// How long an account token lives; sessions renew theirs before.
+    pub token_lifetime: Span,
+    /// After what time tokens are signed with a new key.
+    pub signing_key_age_max: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: 256,
+            expected_mailstores: 1,
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            admin_token_file: None,
+            password_threads: None,
+            password_queue_max: 256,
+            token_lifetime: Span::seconds(600),
+            signing_key_age_max: Span::seconds(30 * 24 * 3600),
+        }
+    }
+}
+
+/// Keys that change more often would be of no use, as tokens signed with them can be renewed for a while.
+const KEY_AGE_MIN: Duration = Duration::from_secs(24 * 3600);
+
+/// The most shards of a cluster.
+const SHARDS_MAX: u32 = 65_536;
+
+impl Config {
+    /// Whether the values make sense together; says which does not.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return Err(format!("directory.shards must be from 1 to {SHARDS_MAX}"));
+        }
+        if self.expected_mailstores == 0 {
+            return Err("directory.expected_mailstores must be at least 1".to_owned());
+        }
+        if self.password_threads == Some(0) || self.password_queue_max == 0 {
+            return Err("directory.password_threads and password_queue_max must be at least 1".to_owned());
+        }
+        // A recipient's token must outlive the time for which the recipient is cached.
+        if !(300..=86_400).contains(&self.token_lifetime.0.as_secs()) {
+            return Err("directory.token_lifetime must be from 5m to 1day".to_owned());
+        }
+        if self.signing_key_age_max.0 < KEY_AGE_MIN {
+            return Err("directory.signing_key_age_max must be at least 1day".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Threads for passwords.
+    pub(crate) fn password_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.password_threads.unwrap_or(cores.div_ceil(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sound_and_nonsense_is_not() {
+        assert_eq!(Config::default().check(), Ok(()));
+        assert!(Config { shards: 0, ..Config::default() }.check().is_err());
+        assert!(Config { expected_mailstores: 0, ..Config::default() }.check().is_err());
+        assert!(Config { token_lifetime: Span::seconds(10), ..Config::default() }.check().is_err());
+    }
+}

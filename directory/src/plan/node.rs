@@ -1,0 +1,127 @@
+//! Nodes, and the first placement of the shards.
+
+use std::collections::BTreeSet;
+
+use rookery_proto::directory::v1 as directory;
+use rookery_proto::directory::v1::NodeRole;
+use rookery_replication::{Batch, Column};
+
+use super::{PlanError, Planned};
+use crate::placement::{Candidate, place};
+use crate::schema::read::Rows;
+use crate::schema::row::{self, Row};
+use crate::schema::{ShardId, key};
+
+/// Capacity of a node that names none.
+pub const WEIGHT_USUAL: u32 = 100;
+
+/// The largest capacity of a node.
+const WEIGHT_MAX: u32 = 100_000;
+
+/// What the configuration says of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The id that every node must name.
+    pub id: String,
+    /// Shards to place.
+    pub shards: u32,
+    /// Mailstores that must be there before the shards are placed.
+    pub expected_mailstores: u32,
+}
+
+/// A node says that it is there. When with it the expected mailstores are there and alive, and no shard has a place yet,
+/// the shards are placed on them.
+pub fn register(
+    rows: Rows<'_>,
+    cluster: &Cluster,
+    cluster_id: &str,
+    node: &directory::Node,
+    alive: &BTreeSet<String>,
+) -> Result<Planned<()>, PlanError> {
+    if cluster_id != cluster.id {
+        return Err(PlanError::Precondition(format!(
+            "{} belongs to the cluster {cluster_id:?}, this is {:?}: check its data folder and configuration",
+            node.id, cluster.id
+        )));
+    }
+    check(node)?;
+    let mut batch = Batch::new();
+    let mut planned_node = None;
+    let row = row::Node {
+        role: node.role,
+        address: node.address.clone(),
+        http: node.http.clone(),
+        weight: if node.weight == 0 { WEIGHT_USUAL } else { node.weight },
+    };
+    let held = rows.node(&node.id)?;
+    if held.as_ref().is_some_and(|held| held.role != row.role) {
+        return Err(PlanError::Precondition(format!("{} is the id of a node with another role", node.id)));
+    }
+    if held.as_ref() != Some(&row) {
+        batch.put(Column::Rows, key::node(&node.id), row.to_stored());
+        planned_node = Some(to_proto(&node.id, &row, true));
+    }
+    let shards = place_first(rows, cluster, &node.id, &row, alive)?;
+    for shard in &shards {
+        let row = row::Shard { generation: shard.generation, replicas: shard.replicas.clone() };
+        batch.put(Column::Rows, key::shard(ShardId(shard.id)), row.to_stored());
+    }
+    let mut planned = Planned::new(batch, ());
+    planned.event.nodes.extend(planned_node);
+    planned.event.shards = shards;
+    Ok(planned)
+}
+
+fn check(node: &directory::Node) -> Result<(), PlanError> {
+    let named = !node.id.is_empty()
+        && node.id.len() <= 100
+        && node.id.chars().all(|char| char.is_ascii_alphanumeric() || char == '-' || char == '.' || char == '_');
+    if !named {
+        return Err(PlanError::Invalid(format!("{:?} is not a node id", node.id)));
+    }
+    if node.role() == NodeRole::Unspecified {
+        return Err(PlanError::Invalid(format!("{} names no role", node.id)));
+    }
+    if node.weight > WEIGHT_MAX {
+        return Err(PlanError::Invalid(format!("{} has a weight above {WEIGHT_MAX}", node.id)));
+    }
+    Ok(())
+}
+
+fn place_first(
+    rows: Rows<'_>,
+    cluster: &Cluster,
+    id: &str,
+    row: &row::Node,
+    alive: &BTreeSet<String>,
+) -> Result<Vec<directory::Shard>, PlanError> {
+    if row.role != i32::from(NodeRole::Mailstore) || rows.any(&key::shards())? {
+        return Ok(Vec::new());
+    }
+    let mut candidates = vec![Candidate { id: id.to_owned(), weight: row.weight }];
+    for (other, row) in rows.nodes()? {
+        if other != id && row.role == i32::from(NodeRole::Mailstore) && alive.contains(&other) {
+            candidates.push(Candidate { id: other, weight: row.weight });
+        }
+    }
+    if candidates.len() < cluster.expected_mailstores as usize {
+        return Ok(Vec::new());
+    }
+    let placed = place(cluster.shards, &candidates);
+    Ok(placed
+        .into_iter()
+        .map(|(id, node)| directory::Shard { id: id.0, generation: 1, replicas: vec![node] })
+        .collect())
+}
+
+/// A node's row as it is told to others.
+pub fn to_proto(id: &str, row: &row::Node, alive: bool) -> directory::Node {
+    directory::Node {
+        id: id.to_owned(),
+        role: row.role,
+        address: row.address.clone(),
+        http: row.http.clone(),
+        weight: row.weight,
+        alive,
+    }
+}

@@ -1,0 +1,196 @@
+//! Makes the shards agree with the accounts' rows: puts accounts on them, tells them of quotas, purges deleted accounts.
+//!
+//! Work is named by *due* rows, which are written with the change that needs it and removed when the shard has answered.
+//! A request does its own work at once; what it could not do, or a crash left over, is found by [`reconcile`]. All calls
+//! are idempotent, and for one account never two at a time, so that an older one cannot overtake a newer.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rookery_proto::directory::v1::Node;
+use rookery_proto::mailstore::v1::{self as mailstore, request};
+use rookery_proto::{Call, CallContext, Caller, MailstoreProtocol, Status};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now_millis;
+use crate::plan::account::{self, Told};
+use crate::schema::read::ReadError;
+use crate::schema::row::{Account, Life};
+use crate::schema::{AccountId, key};
+use crate::state::State;
+use crate::watch::Picture;
+
+/// How long a shard has to answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Calls under way at a time.
+const CALLS_MAX: usize = 64;
+
+/// Due rows that are looked at in one go.
+const PAGE_MAX: usize = 256;
+
+/// Time between two looks.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Locks that accounts share by their ids.
+const LOCKS: usize = 256;
+
+/// Gives channels to mailstore nodes, over the network or within the process.
+pub trait Mailstores: Send + Sync + 'static {
+    /// A channel to a node. Does not block.
+    fn mailstore(&self, node: &Node) -> Arc<dyn Caller<MailstoreProtocol>>;
+}
+
+/// That an account is to be looked at from a time (unix milliseconds) on.
+pub type Due = (u64, AccountId);
+
+/// Talks to the shards.
+pub struct Provisioner {
+    state: Arc<State>,
+    picture: Arc<Picture>,
+    mailstores: Arc<dyn Mailstores>,
+    locks: Vec<tokio::sync::Mutex<()>>,
+}
+
+/// What came of one due row.
+enum Outcome {
+    Told(Told),
+    Gone(Due),
+    Failed(Status),
+}
+
+impl Provisioner {
+    /// Over these channels.
+    pub fn new(state: Arc<State>, picture: Arc<Picture>, mailstores: Arc<dyn Mailstores>) -> Self {
+        let locks = (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
+        Self { state, picture, mailstores, locks }
+    }
+
+    /// Does what is due for these accounts, and notes what is done. The error is that of one that failed; the others are
+    /// done nevertheless.
+    pub async fn settle(&self, dues: Vec<Due>) -> Result<(), Status> {
+        let (mut told, mut gone, mut failure) = (Vec::new(), Vec::new(), None);
+        let mut outcomes = futures_util::stream::iter(dues).map(|due| self.settle_one(due)).buffer_unordered(CALLS_MAX);
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Outcome::Told(one) => told.push(one),
+                Outcome::Gone(due) => gone.push(due),
+                Outcome::Failed(status) => failure = Some(status),
+            }
+        }
+        drop(outcomes);
+        if !told.is_empty() {
+            self.state.change(move |rows| account::made_live(rows, &told)).await?;
+        }
+        if !gone.is_empty() {
+            self.state.change(move |rows| account::purged(rows, &gone)).await?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn settle_one(&self, (due_millis, id): Due) -> Outcome {
+        let Some(lock) = self.locks.get(id.0 as usize % LOCKS) else {
+            return Outcome::Failed(Status::internal("no lock"));
+        };
+        let _held = lock.lock().await;
+        let account = match self.state.read(move |rows| rows.account(id)).await {
+            Ok(Ok(Some(account))) => account,
+            // It was purged already.
+            Ok(Ok(None)) => return Outcome::Gone((due_millis, id)),
+            Ok(Err(error)) => return Outcome::Failed(error.into()),
+            Err(status) => return Outcome::Failed(status),
+        };
+        let told = Told { due_millis, id, quota_bytes: account.quota_bytes };
+        if account.life() != Life::Deleted {
+            let call = request::Call::PutAccount(mailstore::PutAccount {
+                shard: account.shard,
+                account: id.0,
+                generation: account.generation,
+                quota_bytes: account.quota_bytes,
+            });
+            return self.call(&account, call).await.map_or_else(Outcome::Failed, |()| Outcome::Told(told));
+        }
+        if due_millis < account.purge_at_millis {
+            // From before it was deleted.
+            return Outcome::Told(told);
+        }
+        let call = request::Call::PurgeAccount(mailstore::PurgeAccount {
+            shard: account.shard,
+            account: id.0,
+            generation: account.generation,
+        });
+        self.call(&account, call).await.map_or_else(Outcome::Failed, |()| Outcome::Gone((due_millis, id)))
+    }
+
+    async fn call(&self, account: &Account, call: request::Call) -> Result<(), Status> {
+        let (shard, node) = self
+            .picture
+            .leader(account.shard)
+            .ok_or_else(|| Status::unavailable(format!("the shard {} has no place yet", account.shard)))?;
+        let request = mailstore::Request {
+            shard_generation: shard.generation,
+            key: None,
+            seen_modseq: 0,
+            call: Some(call),
+        };
+        let context = CallContext::with_timeout(CALL_TIMEOUT);
+        self.mailstores.mailstore(&node).call(Call { context, request, body: None }).single().await.map(drop)
+    }
+}
+
+/// Looks for what is due and does it, page by page, until cancelled.
+pub async fn reconcile(provisioner: Arc<Provisioner>, state: Arc<State>, cancel: CancellationToken) {
+    let mut interval = tokio::time::interval(RECONCILE_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            result = reconcile_once(&provisioner, &state) => {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "cannot bring accounts and shards together; trying again");
+                }
+            }
+        }
+    }
+}
+
+async fn reconcile_once(provisioner: &Provisioner, state: &State) -> Result<(), Status> {
+    let now = now_millis();
+    let mut after: Option<Due> = None;
+    let mut failure = None;
+    loop {
+        let page = state.read(move |rows| page(rows, now, after)).await??;
+        let Some(last) = page.last() else {
+            return failure.map_or(Ok(()), Err);
+        };
+        after = Some(*last);
+        // A shard that is away must not keep the others' accounts from being done.
+        if let Err(status) = provisioner.settle(page).await {
+            failure = Some(status);
+        }
+    }
+}
+
+fn page(
+    rows: crate::schema::read::Rows<'_>,
+    now_millis: u64,
+    after: Option<Due>,
+) -> Result<Vec<Due>, ReadError> {
+    let mut range = key::dues_until(now_millis);
+    if let Some((at, id)) = after {
+        range.from = key::due(at, id);
+        range.from.push(0);
+    }
+    let mut page = Vec::new();
+    rows.keys(&range, |key| {
+        page.extend(key::read_due(key));
+        if page.len() < PAGE_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(page)
+}

@@ -1,0 +1,250 @@
+//! The values: one version byte, then a protobuf message, whose fields may be added to without a new version.
+//!
+//! A new version is needed only when old bytes would be misread; then the old one is read here and turned into the new.
+
+use prost::Message;
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+/// A value that is not what its key says it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// Written by a newer program.
+    #[error("a stored {what} has format {version}, which this version does not know: run a newer one")]
+    Version {
+        /// What was read.
+        what: &'static str,
+        /// Its version byte.
+        version: u8,
+    },
+    /// Not a row at all.
+    #[error("a stored {0} is damaged: restore the directory from a backup")]
+    Damaged(&'static str),
+}
+
+/// A stored value.
+pub trait Row: Message + Default {
+    /// Its name in errors.
+    const WHAT: &'static str;
+
+    /// The bytes to store.
+    fn to_stored(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + self.encoded_len());
+        bytes.push(VERSION);
+        // A Vec grows as needed, so there is always room.
+        self.encode_raw(&mut bytes);
+        bytes
+    }
+
+    /// Reads stored bytes of this or an older version.
+    fn from_stored(bytes: &[u8]) -> Result<Self, RowError> {
+        match bytes.split_first() {
+            Some((&VERSION, message)) => Self::decode(message).map_err(|_| RowError::Damaged(Self::WHAT)),
+            Some((&version, _)) => Err(RowError::Version { what: Self::WHAT, version }),
+            None => Err(RowError::Damaged(Self::WHAT)),
+        }
+    }
+}
+
+/// Numbers that only ascend.
+#[derive(Clone, PartialEq, Message)]
+pub struct Sequences {
+    /// Changes made so far.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Accounts ever made; the last one's id.
+    #[prost(uint64, tag = "2")]
+    pub accounts: u64,
+    /// Domains ever added.
+    #[prost(uint64, tag = "3")]
+    pub domains: u64,
+    /// Signing keys ever made.
+    #[prost(uint32, tag = "4")]
+    pub keys: u32,
+}
+
+impl Row for Sequences {
+    const WHAT: &'static str = "row of sequences";
+}
+
+/// A domain that is served.
+#[derive(Clone, PartialEq, Message)]
+pub struct Domain {
+    /// Its place in the order in which domains were added.
+    #[prost(uint64, tag = "1")]
+    pub ordinal: u64,
+    /// When it was added, unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub created_at_millis: u64,
+}
+
+impl Row for Domain {
+    const WHAT: &'static str = "domain";
+}
+
+/// Which domain has a place in the order.
+#[derive(Clone, PartialEq, Message)]
+pub struct DomainOrder {
+    /// The domain's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+impl Row for DomainOrder {
+    const WHAT: &'static str = "domain order";
+}
+
+/// Which account has an address.
+#[derive(Clone, PartialEq, Message)]
+pub struct AddressOwner {
+    /// The account's id.
+    #[prost(uint64, tag = "1")]
+    pub account: u64,
+}
+
+impl Row for AddressOwner {
+    const WHAT: &'static str = "address";
+}
+
+/// Where an alias leads.
+#[derive(Clone, PartialEq, Message)]
+pub struct Alias {
+    /// Addresses, ascending, each once.
+    #[prost(string, repeated, tag = "1")]
+    pub targets: Vec<String>,
+}
+
+impl Row for Alias {
+    const WHAT: &'static str = "alias";
+}
+
+/// Where an account is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Life {
+    /// Never stored.
+    Unknown = 0,
+    /// Its shard does not have it yet.
+    Creating = 1,
+    /// Can get mail.
+    Live = 2,
+    /// Its address is free, its mail goes when the grace time is over.
+    Deleted = 3,
+}
+
+/// An account.
+#[derive(Clone, PartialEq, Message)]
+pub struct Account {
+    /// Its primary address.
+    #[prost(string, tag = "1")]
+    pub address: String,
+    /// Where it is in its life.
+    #[prost(enumeration = "Life", tag = "2")]
+    pub life: i32,
+    /// No login, no mail.
+    #[prost(bool, tag = "3")]
+    pub suspended: bool,
+    /// The shard that has its mail.
+    #[prost(uint32, tag = "4")]
+    pub shard: u32,
+    /// Grows with every move to another shard.
+    #[prost(uint64, tag = "5")]
+    pub generation: u64,
+    /// Bytes it may store; 0: no limit.
+    #[prost(uint64, tag = "6")]
+    pub quota_bytes: u64,
+    /// Grows when the password changes, and when the account is suspended or deleted.
+    #[prost(uint64, tag = "7")]
+    pub credential_generation: u64,
+    /// The password's hash with its parameters and salt, in PHC form.
+    #[prost(string, tag = "8")]
+    pub secret: String,
+    /// When it was made, unix milliseconds.
+    #[prost(uint64, tag = "9")]
+    pub created_at_millis: u64,
+    /// When its mail goes, unix milliseconds; 0 unless deleted.
+    #[prost(uint64, tag = "10")]
+    pub purge_at_millis: u64,
+}
+
+impl Row for Account {
+    const WHAT: &'static str = "account";
+}
+
+/// A node that has registered.
+#[derive(Clone, PartialEq, Message)]
+pub struct Node {
+    /// `directory.v1.NodeRole`.
+    #[prost(int32, tag = "1")]
+    pub role: i32,
+    /// host:port of its gRPC listener.
+    #[prost(string, tag = "2")]
+    pub address: String,
+    /// host:port of its HTTP listener.
+    #[prost(string, tag = "3")]
+    pub http: String,
+    /// Relative capacity.
+    #[prost(uint32, tag = "4")]
+    pub weight: u32,
+}
+
+impl Row for Node {
+    const WHAT: &'static str = "node";
+}
+
+/// Where a shard is.
+#[derive(Clone, PartialEq, Message)]
+pub struct Shard {
+    /// Grows with every change of its placement.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// Node ids; the first leads when nothing else is known.
+    #[prost(string, repeated, tag = "2")]
+    pub replicas: Vec<String>,
+}
+
+impl Row for Shard {
+    const WHAT: &'static str = "shard";
+}
+
+/// A key pair that signs tokens.
+#[derive(Clone, PartialEq, Message)]
+pub struct SigningKey {
+    /// PKCS#8 v2, secret.
+    #[prost(bytes = "vec", tag = "1")]
+    pub private: Vec<u8>,
+    /// Ed25519 public key, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub public: Vec<u8>,
+    /// When it was made, unix milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub created_at_millis: u64,
+}
+
+impl Row for SigningKey {
+    const WHAT: &'static str = "signing key";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_carry_a_version() {
+        let row = Domain { ordinal: 3, created_at_millis: 4 };
+        let stored = row.to_stored();
+        assert_eq!(stored[0], VERSION);
+        assert_eq!(Domain::from_stored(&stored), Ok(row));
+        assert_eq!(Domain::from_stored(&[9, 1]), Err(RowError::Version { what: "domain", version: 9 }));
+        assert_eq!(Domain::from_stored(&[]), Err(RowError::Damaged("domain")));
+        assert_eq!(Domain::from_stored(&[VERSION, 0xff]), Err(RowError::Damaged("domain")));
+    }
+
+    #[test]
+    fn the_stored_form_stays() {
+        // Bytes as version 1 wrote them: a change here needs a new version that reads the old one.
+        let row = Alias { targets: vec!["a@b".to_owned()] };
+        assert_eq!(row.to_stored(), b"\x01\x0a\x03a@b");
+    }
+}

@@ -1,0 +1,118 @@
+//! The calls of proxies and mailstores: who may make which, and their ways to the answer, one file each.
+
+mod authenticate;
+mod register_node;
+mod renew_token;
+mod resolve_recipient;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use rookery_proto::directory::v1::{NodeRole, Reply, reply, request};
+use rookery_proto::{DirectoryProtocol, Incoming, Peer, Reason, ReplySink, Role, Service, Status};
+use tracing::Instrument;
+
+use crate::core::Core;
+
+/// Serves the directory's calls.
+pub struct DirectoryService {
+    core: Arc<Core>,
+}
+
+impl DirectoryService {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn run(
+        &self,
+        call: Incoming<DirectoryProtocol>,
+        replies: &ReplySink<DirectoryProtocol>,
+    ) -> Result<(), Status> {
+        let core = &self.core;
+        let peer = &call.peer;
+        let Some(request) = call.request.call else {
+            return Err(Status::new(Reason::Unimplemented, "this version does not know the call"));
+        };
+        let answer = match request {
+            request::Call::ResolveRecipient(request) => {
+                allow(peer, &[Role::Proxy])?;
+                reply::Call::ResolvedRecipient(resolve_recipient::run(core, peer, request).await?)
+            }
+            request::Call::Authenticate(request) => {
+                allow(peer, &[Role::Proxy])?;
+                let deadline = call.context.deadline;
+                reply::Call::Authenticated(authenticate::run(core, peer, request, deadline).await?)
+            }
+            request::Call::RenewToken(request) => {
+                allow(peer, &[Role::Proxy])?;
+                reply::Call::Renewed(renew_token::run(core, peer, &request).await?)
+            }
+            request::Call::RegisterNode(request) => {
+                reply::Call::RegisteredNode(register_node::run(core, peer, request).await?)
+            }
+            request::Call::Watch(_) => {
+                allow(peer, &[Role::Proxy, Role::Mailstore, Role::Directory])?;
+                return watch::run(core, replies).await;
+            }
+        };
+        replies.send(Reply { call: Some(answer) }).await
+    }
+}
+
+impl Service<DirectoryProtocol> for DirectoryService {
+    fn serve(
+        self: Arc<Self>,
+        call: Incoming<DirectoryProtocol>,
+        replies: ReplySink<DirectoryProtocol>,
+    ) -> BoxFuture<'static, Result<(), Status>> {
+        let name = name(call.request.call.as_ref());
+        let span = tracing::debug_span!("directory_call", call = name, peer = call.peer.node);
+        let serving = async move {
+            let began = Instant::now();
+            let result = self.run(call, &replies).await;
+            let outcome = result.as_ref().map_or_else(|status| status.reason.as_str_name(), |()| "OK");
+            metrics::counter!("rookery_directory_calls_total", "call" => name, "outcome" => outcome).increment(1);
+            metrics::histogram!("rookery_directory_call_seconds", "call" => name).record(began.elapsed());
+            if let Err(status) = &result
+                && status.reason == Reason::Internal
+            {
+                tracing::error!(call = name, %status, "a call failed");
+            }
+            result
+        };
+        Box::pin(serving.instrument(span))
+    }
+}
+
+fn name(call: Option<&request::Call>) -> &'static str {
+    match call {
+        Some(request::Call::ResolveRecipient(_)) => "resolve_recipient",
+        Some(request::Call::Authenticate(_)) => "authenticate",
+        Some(request::Call::RenewToken(_)) => "renew_token",
+        Some(request::Call::Watch(_)) => "watch",
+        Some(request::Call::RegisterNode(_)) => "register_node",
+        None => "unknown",
+    }
+}
+
+fn allow(peer: &Peer, roles: &[Role]) -> Result<(), Status> {
+    if roles.contains(&peer.role) {
+        return Ok(());
+    }
+    Err(denied(format!("a {} may not make this call", peer.role.as_str())))
+}
+
+fn denied(message: impl Into<String>) -> Status {
+    Status::new(Reason::PermissionDenied, message)
+}
+
+fn node_role(role: Role) -> NodeRole {
+    match role {
+        Role::Mailstore => NodeRole::Mailstore,
+        Role::Proxy => NodeRole::Proxy,
+        Role::Directory => NodeRole::Directory,
+    }
+}

@@ -1,0 +1,35 @@
+//! A node says that it is there.
+
+use std::time::Instant;
+
+use rookery_proto::directory::v1::{RegisterNode, RegisteredNode};
+use rookery_proto::{Peer, Status};
+
+use super::{denied, node_role};
+use crate::core::Core;
+use crate::plan::node;
+
+pub(super) async fn run(core: &Core, peer: &Peer, request: RegisterNode) -> Result<RegisteredNode, Status> {
+    let node = request.node.ok_or_else(|| Status::invalid("no node is named"))?;
+    if node.id != peer.node || node.role() != node_role(peer.role) {
+        return Err(denied(format!(
+            "the certificate is that of the {} {:?}, which cannot register as {:?}",
+            peer.role.as_str(),
+            peer.node,
+            node.id
+        )));
+    }
+    let id = node.id.clone();
+    let cluster = core.cluster.clone();
+    let alive = core.picture.alive();
+    let is_same = core.picture.node(&id).is_some_and(|held| {
+        (held.role, &held.address, &held.http, held.weight) == (node.role, &node.address, &node.http, node.weight)
+    });
+    // Said again every two seconds by every node: mostly there is nothing to write.
+    if !is_same || !core.picture.is_placed() || request.cluster_id != cluster.id {
+        let cluster_id = request.cluster_id;
+        core.state.change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive)).await?;
+    }
+    core.picture.heard(&id, Instant::now());
+    Ok(RegisteredNode { version: core.picture.version() })
+}

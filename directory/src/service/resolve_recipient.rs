@@ -1,0 +1,52 @@
+//! Who gets mail for an address, each with a token that lets the proxy deliver.
+
+use rookery_proto::directory::v1::{Destination, ResolveRecipient, ResolvedRecipient, Rights};
+use rookery_proto::{Peer, Reason, Status};
+
+use crate::clock::now_millis;
+use crate::core::Core;
+use crate::resolve::{ResolveError, resolve};
+
+/// How long an answer may be kept. Its tokens outlive that by some minutes, in which a delivery can end.
+const CACHE_MILLIS: u32 = 120_000;
+
+/// Longest address that is looked up. RFC 5321 §4.5.3.1.3 has 256 octets for a path.
+const ADDRESS_BYTES_MAX: usize = 1_024;
+
+pub(super) async fn run(
+    core: &Core,
+    peer: &Peer,
+    request: ResolveRecipient,
+) -> Result<ResolvedRecipient, Status> {
+    if request.address.len() > ADDRESS_BYTES_MAX {
+        return Err(Status::new(Reason::LimitExceeded, "the address is too long"));
+    }
+    let found = core.state.read(move |rows| resolve(rows, &request.address)).await??;
+    let now = now_millis();
+    let mut destinations = Vec::with_capacity(found.len());
+    for (id, found) in found {
+        let signed = core.tokens.sign(id, &found.account, Rights::Deliver, &peer.certificate, now)?;
+        destinations.push(Destination {
+            account: id.0,
+            shard: found.account.shard,
+            generation: found.account.generation,
+            token: signed.token.into(),
+            address: found.address,
+        });
+    }
+    Ok(ResolvedRecipient { destinations, cache_millis: CACHE_MILLIS })
+}
+
+impl From<ResolveError> for Status {
+    fn from(error: ResolveError) -> Self {
+        let reason = match error {
+            ResolveError::NotLocal(_) => Reason::NotLocal,
+            ResolveError::Unknown(_) => Reason::NotFound,
+            ResolveError::Suspended(_) => Reason::Suspended,
+            ResolveError::Creating(_) => Reason::Unavailable,
+            ResolveError::Loop(_) => Reason::AliasLoop,
+            ResolveError::Read(_) => Reason::Internal,
+        };
+        Status::new(reason, error.to_string())
+    }
+}

@@ -1,0 +1,199 @@
+//! Account tokens: what the directory says that a proxy may do for an account, signed.
+//!
+//! A token names the account, its shard and placement, the rights, and the certificate of the proxy that may use it. It
+//! lives for minutes. While a session lives its proxy has it renewed without the password, for which the token may have
+//! ended a while ago: a directory that was away must not end sessions.
+
+use parking_lot::RwLock;
+use prost::Message;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use rookery_process::token::{Keys, check_holder, check_not_expired};
+use rookery_proto::directory::v1::{AccountToken, Rights, TokenClaims};
+use rookery_proto::{Reason, Status};
+
+use crate::plan::signing_key::Pair;
+use crate::schema::row::{Account, SigningKey};
+use crate::schema::{AccountId, KeyId};
+
+/// How long after its end a token can still be renewed.
+pub const RENEWAL_GRACE_MILLIS: u64 = 60 * 60 * 1_000;
+
+/// How long a new key is published before anything is signed with it, so that everyone knows it by then.
+const SETTLE_MILLIS: u64 = 30_000;
+
+struct Signer {
+    id: KeyId,
+    created_at_millis: u64,
+    pair: Ed25519KeyPair,
+}
+
+#[derive(Default)]
+struct Held {
+    /// Newest first.
+    signers: Vec<Signer>,
+    keys: Keys,
+}
+
+/// Signs and checks tokens.
+pub struct Tokens {
+    held: RwLock<Held>,
+    lifetime_millis: u64,
+}
+
+/// A signed token.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// The encoded `AccountToken`.
+    pub token: Vec<u8>,
+    /// When it ends, unix milliseconds.
+    pub expires_at_millis: u64,
+}
+
+impl Tokens {
+    /// With no keys yet.
+    pub fn new(lifetime_millis: u64) -> Self {
+        Self { held: RwLock::default(), lifetime_millis }
+    }
+
+    /// From now on uses these keys.
+    pub fn set_keys(&self, rows: &[(KeyId, SigningKey)]) -> Result<(), Status> {
+        let mut signers = Vec::with_capacity(rows.len());
+        for (id, row) in rows.iter().rev() {
+            let pair = Ed25519KeyPair::from_pkcs8(&row.private)
+                .map_err(|error| Status::internal(format!("the signing key {} cannot be used: {error}", id.0)))?;
+            signers.push(Signer { id: *id, created_at_millis: row.created_at_millis, pair });
+        }
+        let keys = Keys::new(rows.iter().map(|(id, row)| (id.0, row.public.clone())));
+        *self.held.write() = Held { signers, keys };
+        Ok(())
+    }
+
+    /// Signs a token for an account that `holder` may use.
+    pub fn sign(
+        &self,
+        id: AccountId,
+        account: &Account,
+        rights: Rights,
+        holder: &[u8],
+        now_millis: u64,
+    ) -> Result<Signed, Status> {
+        let expires_at_millis = now_millis + self.lifetime_millis;
+        let claims = TokenClaims {
+            account: id.0,
+            shard: account.shard,
+            generation: account.generation,
+            credential_generation: account.credential_generation,
+            rights: rights.into(),
+            holder: holder.to_vec().into(),
+            expires_at_millis,
+        }
+        .encode_to_vec();
+        let held = self.held.read();
+        let is_settled = |signer: &&Signer| now_millis.saturating_sub(signer.created_at_millis) >= SETTLE_MILLIS;
+        let signer = held
+            .signers
+            .iter()
+            .find(is_settled)
+            .or(held.signers.last())
+            .ok_or_else(|| Status::unavailable("the directory has no signing key yet"))?;
+        let signature = signer.pair.sign(&claims).as_ref().to_vec();
+        let token =
+            AccountToken { claims: claims.into(), key_id: signer.id.0, signature: signature.into() }.encode_to_vec();
+        Ok(Signed { token, expires_at_millis })
+    }
+
+    /// What a token says, if it is one of ours, for this holder, and has not ended more than the grace time ago.
+    pub fn check(&self, token: &[u8], holder: &[u8], now_millis: u64) -> Result<TokenClaims, Status> {
+        let denied = |why: &str| Status::new(Reason::PermissionDenied, format!("the token is refused: {why}"));
+        let token = AccountToken::decode(token).map_err(|_| denied("it is not one"))?;
+        self.held
+            .read()
+            .keys
+            .verify(token.key_id, &token.claims, &token.signature)
+            .map_err(|error| denied(&error.to_string()))?;
+        let claims = TokenClaims::decode(token.claims).map_err(|_| denied("it is not one"))?;
+        check_holder(&claims.holder, holder).map_err(|error| denied(&error.to_string()))?;
+        check_not_expired(claims.expires_at_millis.saturating_add(RENEWAL_GRACE_MILLIS), now_millis)
+            .map_err(|error| denied(&error.to_string()))?;
+        Ok(claims)
+    }
+}
+
+/// A fresh key pair.
+pub fn generate() -> Result<Pair, Status> {
+    let no_key = || Status::internal("cannot make a signing key");
+    let private = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| no_key())?;
+    let pair = Ed25519KeyPair::from_pkcs8(private.as_ref()).map_err(|_| no_key())?;
+    Ok(Pair { private: private.as_ref().to_vec(), public: pair.public_key().as_ref().to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFETIME: u64 = 600_000;
+    const NOW: u64 = 1_000_000_000;
+
+    fn key(id: u32, created_at_millis: u64) -> (KeyId, SigningKey) {
+        let pair = generate().unwrap();
+        (KeyId(id), SigningKey { private: pair.private, public: pair.public, created_at_millis })
+    }
+
+    fn tokens(keys: &[(KeyId, SigningKey)]) -> Tokens {
+        let tokens = Tokens::new(LIFETIME);
+        tokens.set_keys(keys).unwrap();
+        tokens
+    }
+
+    fn account() -> Account {
+        Account { shard: 3, generation: 1, credential_generation: 2, ..Account::default() }
+    }
+
+    #[test]
+    fn says_what_was_signed() {
+        let tokens = tokens(&[key(1, 0)]);
+        let signed = tokens.sign(AccountId(7), &account(), Rights::Owner, b"proxy", NOW).unwrap();
+        assert_eq!(signed.expires_at_millis, NOW + LIFETIME);
+        let claims = tokens.check(&signed.token, b"proxy", NOW).unwrap();
+        assert_eq!((claims.account, claims.shard, claims.credential_generation), (7, 3, 2));
+        assert_eq!(claims.rights(), Rights::Owner);
+    }
+
+    #[test]
+    fn refuses_what_is_not_ours() {
+        let ours = tokens(&[key(1, 0)]);
+        let signed = ours.sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW).unwrap().token;
+        let denied = |tokens: &Tokens, token: &[u8], holder: &[u8], now: u64| {
+            tokens.check(token, holder, now).is_err_and(|status| status.reason == Reason::PermissionDenied)
+        };
+        assert!(denied(&ours, &signed, b"another", NOW), "another holder");
+        assert!(denied(&ours, &signed, b"", NOW), "no holder");
+        let end = NOW + LIFETIME + RENEWAL_GRACE_MILLIS;
+        assert!(!denied(&ours, &signed, b"proxy", end - 1));
+        assert!(denied(&ours, &signed, b"proxy", end), "ended too long ago");
+        assert!(denied(&tokens(&[key(1, 0)]), &signed, b"proxy", NOW), "signed by another cluster");
+        assert!(denied(&tokens(&[key(2, 0)]), &signed, b"proxy", NOW), "an unknown key");
+        assert!(denied(&ours, b"junk", b"proxy", NOW));
+        assert!(denied(&ours, b"", b"proxy", NOW));
+        // More rights than were signed.
+        let mut forged = AccountToken::decode(signed.as_slice()).unwrap();
+        let mut claims = TokenClaims::decode(forged.claims.clone()).unwrap();
+        claims.rights = Rights::Owner.into();
+        forged.claims = claims.encode_to_vec().into();
+        assert!(denied(&ours, &forged.encode_to_vec(), b"proxy", NOW), "forged");
+    }
+
+    #[test]
+    fn a_new_key_signs_once_everyone_knows_it() {
+        let (old, new) = (key(1, 0), key(2, NOW));
+        let tokens = tokens(&[old.clone(), new]);
+        let key_at = |now| {
+            let signed = tokens.sign(AccountId(7), &account(), Rights::Owner, b"", now).unwrap();
+            assert!(tokens.check(&signed.token, b"", now).is_ok());
+            AccountToken::decode(signed.token.as_slice()).unwrap().key_id
+        };
+        assert_eq!(key_at(NOW + SETTLE_MILLIS - 1), 1);
+        assert_eq!(key_at(NOW + SETTLE_MILLIS), 2);
+    }
+}

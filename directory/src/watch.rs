@@ -1,0 +1,223 @@
+//! The picture of the cluster that watchers follow: nodes, shards, keys, and what has become void.
+//!
+//! Holds what is small (nodes, shards, keys) in memory, as it is on disk, and who was heard when. A watcher gets a snapshot
+//! and then every change; one that falls behind by more than [`EVENTS_MAX`] gets a new snapshot. Never reads the store
+//! after its start, never waits.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rookery_proto::directory::v1::{Node, Shard, VerifyingKey, WatchEvent};
+use tokio::sync::broadcast;
+
+use crate::plan::{node, signing_key};
+use crate::schema::read::{ReadError, Rows};
+
+/// A node that was not heard for so long is not alive. Nodes register every two seconds.
+pub const LIVENESS_BOUND: Duration = Duration::from_secs(6);
+
+/// How often a watcher hears something, if only that the directory is there.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// Changes that a watcher may be behind by.
+pub const EVENTS_MAX: usize = 1_024;
+
+struct Known {
+    version: u64,
+    nodes: BTreeMap<String, Node>,
+    shards: BTreeMap<u32, Shard>,
+    keys: Vec<VerifyingKey>,
+    heard: HashMap<String, Instant>,
+}
+
+/// The picture.
+pub struct Picture {
+    known: Mutex<Known>,
+    events: broadcast::Sender<Arc<WatchEvent>>,
+}
+
+impl Picture {
+    /// As it is in the store. Nodes count as alive until they had time to say so.
+    pub fn load(rows: Rows<'_>, now: Instant) -> Result<Self, ReadError> {
+        let nodes: BTreeMap<_, _> =
+            rows.nodes()?.into_iter().map(|(id, row)| (id.clone(), node::to_proto(&id, &row, true))).collect();
+        let shards = rows.shards()?.into_iter().map(|(id, row)| {
+            (id.0, Shard { id: id.0, generation: row.generation, replicas: row.replicas })
+        });
+        let known = Known {
+            version: rows.sequences()?.version,
+            heard: nodes.keys().map(|id| (id.clone(), now)).collect(),
+            nodes,
+            shards: shards.collect(),
+            keys: signing_key::to_proto(&rows.signing_keys()?),
+        };
+        Ok(Self { known: Mutex::new(known), events: broadcast::Sender::new(EVENTS_MAX) })
+    }
+
+    /// Takes in a change that is durable, and tells the watchers.
+    pub fn publish(&self, event: WatchEvent) {
+        self.publish_to(&mut self.known.lock(), event);
+    }
+
+    // Under the lock, so that a snapshot and the changes after it fit together.
+    fn publish_to(&self, known: &mut Known, event: WatchEvent) {
+        known.version = known.version.max(event.version);
+        for node in &event.nodes {
+            known.nodes.insert(node.id.clone(), node.clone());
+        }
+        for shard in &event.shards {
+            known.shards.insert(shard.id, shard.clone());
+        }
+        if !event.keys.is_empty() {
+            known.keys.clone_from(&event.keys);
+        }
+        // Nobody watching is not an error.
+        let _ = self.events.send(Arc::new(event));
+    }
+
+    /// All that is known, and what changes from then on.
+    pub fn subscribe(&self) -> (WatchEvent, broadcast::Receiver<Arc<WatchEvent>>) {
+        let known = self.known.lock();
+        let snapshot = WatchEvent {
+            snapshot: true,
+            version: known.version,
+            nodes: known.nodes.values().cloned().collect(),
+            shards: known.shards.values().cloned().collect(),
+            keys: known.keys.clone(),
+            accounts: Vec::new(),
+            recipients_changed: false,
+        };
+        (snapshot, self.events.subscribe())
+    }
+
+    /// An event that says only that the directory is there.
+    pub fn heartbeat(&self) -> WatchEvent {
+        WatchEvent { version: self.version(), ..WatchEvent::default() }
+    }
+
+    /// The version of the last change.
+    pub fn version(&self) -> u64 {
+        self.known.lock().version
+    }
+
+    /// A node was heard: it is alive.
+    pub fn heard(&self, id: &str, now: Instant) {
+        let mut known = self.known.lock();
+        known.heard.insert(id.to_owned(), now);
+        if let Some(node) = known.nodes.get(id)
+            && !node.alive
+        {
+            let node = Node { alive: true, ..node.clone() };
+            let version = known.version;
+            tracing::info!(node = id, "the node is back");
+            self.publish_to(&mut known, WatchEvent { version, nodes: vec![node], ..WatchEvent::default() });
+        }
+    }
+
+    /// Nodes that were not heard for too long are not alive any more.
+    pub fn expire(&self, now: Instant) {
+        let mut known = self.known.lock();
+        let is_lost = |id: &str| {
+            known.heard.get(id).is_none_or(|heard| now.saturating_duration_since(*heard) > LIVENESS_BOUND)
+        };
+        let lost: Vec<Node> = known
+            .nodes
+            .values()
+            .filter(|node| node.alive && is_lost(&node.id))
+            .map(|node| Node { alive: false, ..node.clone() })
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        for node in &lost {
+            tracing::warn!(node = node.id, "the node is silent");
+        }
+        let version = known.version;
+        self.publish_to(&mut known, WatchEvent { version, nodes: lost, ..WatchEvent::default() });
+    }
+
+    /// The row of a node as others see it.
+    pub fn node(&self, id: &str) -> Option<Node> {
+        self.known.lock().nodes.get(id).cloned()
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.known.lock().nodes.values().cloned().collect()
+    }
+
+    /// Ids of the nodes that are alive.
+    pub fn alive(&self) -> BTreeSet<String> {
+        let known = self.known.lock();
+        known.nodes.values().filter(|node| node.alive).map(|node| node.id.clone()).collect()
+    }
+
+    /// All shards.
+    pub fn shards(&self) -> Vec<Shard> {
+        self.known.lock().shards.values().cloned().collect()
+    }
+
+    /// Whether the shards have places.
+    pub fn is_placed(&self) -> bool {
+        !self.known.lock().shards.is_empty()
+    }
+
+    /// A shard and the node that leads it, as far as the directory knows.
+    pub fn leader(&self, shard: u32) -> Option<(Shard, Node)> {
+        let known = self.known.lock();
+        let shard = known.shards.get(&shard)?;
+        let node = known.nodes.get(shard.replicas.first()?)?;
+        Some((shard.clone(), node.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_replication::memory::MemoryStore;
+
+    use super::*;
+
+    fn picture(now: Instant) -> Picture {
+        let picture = Picture::load(Rows(&MemoryStore::new()), now).unwrap();
+        let node = Node { id: "mailstore-1".to_owned(), alive: true, ..Node::default() };
+        picture.publish(WatchEvent { version: 1, nodes: vec![node], ..WatchEvent::default() });
+        picture.heard("mailstore-1", now);
+        picture
+    }
+
+    #[test]
+    fn a_snapshot_and_then_the_changes() {
+        let picture = picture(Instant::now());
+        let (snapshot, mut events) = picture.subscribe();
+        assert!(snapshot.snapshot);
+        assert_eq!((snapshot.version, snapshot.nodes.len()), (1, 1));
+        let shard = Shard { id: 3, generation: 1, replicas: vec!["mailstore-1".to_owned()] };
+        picture.publish(WatchEvent { version: 2, shards: vec![shard.clone()], ..WatchEvent::default() });
+        assert_eq!(events.try_recv().unwrap().shards, [shard.clone()]);
+        assert_eq!(picture.leader(3).unwrap().0, shard);
+        assert_eq!(picture.heartbeat().version, 2);
+        for version in 3..=(3 + EVENTS_MAX as u64) {
+            picture.publish(WatchEvent { version, ..WatchEvent::default() });
+        }
+        assert!(matches!(events.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+    }
+
+    #[test]
+    fn silent_nodes_are_not_alive() {
+        let start = Instant::now();
+        let picture = picture(start);
+        let (_, mut events) = picture.subscribe();
+        picture.expire(start + LIVENESS_BOUND);
+        assert!(events.try_recv().is_err(), "still within the bound");
+        let later = start + LIVENESS_BOUND + Duration::from_millis(1);
+        picture.expire(later);
+        assert!(!events.try_recv().unwrap().nodes[0].alive);
+        assert!(picture.alive().is_empty());
+        picture.expire(later);
+        assert!(events.try_recv().is_err(), "told once");
+        picture.heard("mailstore-1", later);
+        assert!(events.try_recv().unwrap().nodes[0].alive);
+    }
+}
