@@ -3,7 +3,9 @@
 //! Roles are written against [`Caller`] and [`Service`] and never know which transport lies between. Deadlines,
 //! cancellation (dropping [`Replies`]) and flow control work alike in both.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +16,15 @@ use crate::status::{Reason, Status};
 
 /// The largest piece of a body, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest encoded request, in bytes, without its body.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest encoded reply, in bytes.
+pub const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The longest time a call may be given; what asks for more is given this.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Chunks of a body or replies of a call that may be under way within one process.
 pub const LOCAL_WINDOW: usize = 16;
@@ -26,6 +37,12 @@ pub trait Protocol: Send + Sync + 'static {
     type Reply: prost::Message + Default + Clone + 'static;
     /// Name in logs and metrics.
     const NAME: &'static str;
+
+    /// Whether the call is likely to move much data, so that it travels apart from interactive ones. Calls with a body
+    /// always do. Two calls of which one is bulk may overtake each other when the second does not wait for the first.
+    fn is_bulk(_request: &Self::Request) -> bool {
+        false
+    }
 }
 
 /// What accompanies every call.
@@ -42,7 +59,11 @@ pub struct CallContext {
 impl CallContext {
     /// A context with a deadline so far from now, without trace and token.
     pub fn with_timeout(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, traceparent: String::new(), token: Bytes::new() }
+        Self {
+            deadline: Instant::now() + timeout.min(TIMEOUT_MAX),
+            traceparent: String::new(),
+            token: Bytes::new(),
+        }
     }
 
     /// The same with a token.
@@ -72,7 +93,11 @@ pub trait Caller<P: Protocol>: Send + Sync + 'static {
 pub trait Service<P: Protocol>: Send + Sync + 'static {
     /// Serves one call. Replies go into `replies`; the result is the end of the call. The future is dropped when the
     /// caller cancels or its deadline passes, so a mutation that must not stop half-way is handed to a task of its own.
-    fn serve(self: Arc<Self>, call: Incoming<P>, replies: ReplySink<P>) -> BoxFuture<'static, Result<(), Status>>;
+    fn serve(
+        self: Arc<Self>,
+        call: Incoming<P>,
+        replies: ReplySink<P>,
+    ) -> BoxFuture<'static, Result<(), Status>>;
 }
 
 /// One call as its callee gets it.
@@ -107,6 +132,13 @@ impl Role {
             Role::Directory => "directory",
         }
     }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Role::Mailstore, Role::Proxy, Role::Directory]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
 }
 
 /// Who is at the other end.
@@ -122,34 +154,83 @@ pub struct Peer {
 
 /// Bytes that come in chunks of at most [`CHUNK_BYTES_MAX`].
 pub struct Body {
-    chunks: mpsc::Receiver<Result<Bytes, Status>>,
+    chunks: Chunks,
+}
+
+enum Chunks {
+    Channel(mpsc::Receiver<Result<Bytes, Status>>),
+    Transport(Box<dyn BodySource>),
+}
+
+/// Where a transport's bodies come from.
+pub trait BodySource: Send + Sync {
+    /// The next chunk, or `None` at the end; not called again after an end or an error.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>>;
 }
 
 impl Body {
     /// A body and the sender that fills it. Dropping the sender ends the body; an error sent into it fails the call.
     pub fn channel() -> (mpsc::Sender<Result<Bytes, Status>>, Self) {
         let (sender, chunks) = mpsc::channel(LOCAL_WINDOW);
-        (sender, Self { chunks })
+        (
+            sender,
+            Self {
+                chunks: Chunks::Channel(chunks),
+            },
+        )
+    }
+
+    /// For transports: a body that comes out of a source.
+    pub fn from_source(source: Box<dyn BodySource>) -> Self {
+        Self {
+            chunks: Chunks::Transport(source),
+        }
     }
 
     /// The next chunk, or `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Status> {
-        self.chunks.recv().await.transpose()
+        match &mut self.chunks {
+            Chunks::Channel(chunks) => chunks.recv().await,
+            Chunks::Transport(source) => poll_fn(|context| source.poll_chunk(context)).await,
+        }
+        .transpose()
     }
 }
 
 /// The answers of a call. Dropping it cancels the call.
 pub struct Replies<P: Protocol> {
-    items: mpsc::Receiver<Result<P::Reply, Status>>,
+    items: Items<P>,
     // Held so that the transport learns of the drop.
     _guard: Option<Box<dyn Send + Sync>>,
+}
+
+enum Items<P: Protocol> {
+    Channel(mpsc::Receiver<Result<P::Reply, Status>>),
+    Transport(Box<dyn ReplySource<P>>),
+}
+
+/// Where a transport's replies come from. Its drop cancels the call.
+pub trait ReplySource<P: Protocol>: Send + Sync {
+    /// The next reply; `None` at the call's good end and after an error.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<P::Reply, Status>>>;
 }
 
 impl<P: Protocol> Replies<P> {
     /// For transports: replies that come out of a channel; the guard is dropped with them. The channel's end without an
     /// error is the call's success.
     pub fn new(items: mpsc::Receiver<Result<P::Reply, Status>>, guard: Option<Box<dyn Send + Sync>>) -> Self {
-        Self { items, _guard: guard }
+        Self {
+            items: Items::Channel(items),
+            _guard: guard,
+        }
+    }
+
+    /// For transports: replies that come out of a source.
+    pub fn from_source(source: Box<dyn ReplySource<P>>) -> Self {
+        Self {
+            items: Items::Transport(source),
+            _guard: None,
+        }
     }
 
     /// A call that failed before it began.
@@ -157,12 +238,20 @@ impl<P: Protocol> Replies<P> {
         let (sender, items) = mpsc::channel(1);
         // The channel is new and has room for one.
         let _ = sender.try_send(Err(status));
-        Self { items, _guard: None }
+        Self::new(items, None)
     }
 
     /// The next reply; `None` when the call succeeded and all has been said. After an error there is nothing more.
     pub async fn next(&mut self) -> Option<Result<P::Reply, Status>> {
-        self.items.recv().await
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The same for who waits on several things at once.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<P::Reply, Status>>> {
+        match &mut self.items {
+            Items::Channel(items) => items.poll_recv(context),
+            Items::Transport(source) => source.poll_next(context),
+        }
     }
 
     /// The one reply of a call that has just one.
@@ -188,7 +277,9 @@ pub struct ReplySink<P: Protocol> {
 
 impl<P: Protocol> Clone for ReplySink<P> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 
@@ -212,10 +303,26 @@ impl<P: Protocol> ReplySink<P> {
 
 /// The status of a call whose deadline passed.
 pub fn deadline_exceeded() -> Status {
-    Status::new(Reason::DeadlineExceeded, "the deadline passed before the call ended")
+    Status::new(
+        Reason::DeadlineExceeded,
+        "the deadline passed before the call ended",
+    )
 }
 
 /// The status of a call whose caller has gone.
 pub fn cancelled() -> Status {
     Status::new(Reason::Cancelled, "the caller has gone")
+}
+
+/// The status of a request or reply that is larger than its limit.
+pub(crate) fn too_large(what: &str, bytes: usize, bytes_max: usize) -> Status {
+    Status::new(
+        Reason::LimitExceeded,
+        format!("the {what} has {bytes} bytes, and at most {bytes_max} are allowed"),
+    )
+}
+
+/// The status of a call whose service panicked.
+pub(crate) fn panicked() -> Status {
+    Status::internal("a defect of the callee stopped the call; its log says more")
 }

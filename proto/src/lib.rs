@@ -6,6 +6,7 @@
 pub mod call;
 pub mod local;
 pub mod protocols;
+pub mod remote;
 pub mod status;
 
 /// Generated code of the `rookery.frame.v1` package.
@@ -44,6 +45,8 @@ pub mod admin {
     }
 }
 
-pub use call::{Body, Call, CallContext, Caller, Incoming, Peer, Protocol, Replies, ReplySink, Role, Service};
+pub use call::{
+    Body, Call, CallContext, Caller, Incoming, Peer, Protocol, Replies, ReplySink, Role, Service,
+};
 pub use protocols::{DirectoryProtocol, MailstoreProtocol};
 pub use status::{Reason, Status};

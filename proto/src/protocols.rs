@@ -11,6 +11,16 @@ impl Protocol for MailstoreProtocol {
     type Request = mailstore::v1::Request;
     type Reply = mailstore::v1::Reply;
     const NAME: &'static str = "mailstore";
+
+    fn is_bulk(request: &Self::Request) -> bool {
+        use mailstore::v1::request::Call;
+        match &request.call {
+            // Parts of messages; what is read from the row alone (flags, ENVELOPE) stays interactive.
+            Some(Call::Fetch(fetch)) => !fetch.sections.is_empty(),
+            Some(Call::Append(_) | Call::Deliver(_) | Call::HandOff(_) | Call::LeaseHandOffs(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Calls on a directory member (`rookery.directory.v1`).

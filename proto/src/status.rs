@@ -19,7 +19,11 @@ pub struct Status {
 impl Status {
     /// A status with a reason and a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), leader: String::new() }
+        Self {
+            reason,
+            message: message.into(),
+            leader: String::new(),
+        }
     }
 
     /// A defect of the callee.
@@ -41,7 +45,11 @@ impl Status {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.reason,
-            Reason::Unavailable | Reason::NotLeader | Reason::WrongGeneration | Reason::Frozen | Reason::Replan
+            Reason::Unavailable
+                | Reason::NotLeader
+                | Reason::WrongGeneration
+                | Reason::Frozen
+                | Reason::Replan
         )
     }
 }
@@ -57,12 +65,20 @@ impl std::error::Error for Status {}
 
 impl From<WireStatus> for Status {
     fn from(wire: WireStatus) -> Self {
-        Self { reason: wire.reason(), message: wire.message, leader: wire.leader }
+        Self {
+            reason: wire.reason(),
+            message: wire.message,
+            leader: wire.leader,
+        }
     }
 }
 
 impl From<Status> for WireStatus {
     fn from(status: Status) -> Self {
-        Self { reason: status.reason.into(), message: status.message, leader: status.leader }
+        Self {
+            reason: status.reason.into(),
+            message: status.message,
+            leader: status.leader,
+        }
     }
 }

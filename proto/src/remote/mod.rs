@@ -1,0 +1,50 @@
+//! The transport between processes: frames of many calls over a few long-lived HTTP/2 streams, inside mutual TLS.
+//!
+//! [`connect`] gives a [`Remote`], the caller's side; [`Server`] is the callee's side. Both sides keep every queue within
+//! the limits of [`limits`], and no call can make another of the same stream wait for its reader. Knows nothing of what
+//! the calls mean.
+
+mod inbox;
+pub mod limits;
+pub mod names;
+mod outbox;
+pub mod tls;
+
+mod client;
+mod server;
+
+pub use client::{ConnectOptions, Endpoint, Remote, WhenDown, connect};
+pub use server::{ConnectedPeer, Served, Server, ServerOptions, peer_of};
+pub use tls::{NodeTls, TlsError};
+
+use crate::call::Protocol;
+use crate::{DirectoryProtocol, MailstoreProtocol};
+
+/// A protocol that has a tonic service which carries its frames.
+pub trait RemoteProtocol: Protocol {
+    /// The HTTP/2 path of the service's `Calls` method.
+    const PATH: &'static str;
+
+    /// The tonic service.
+    fn routes(served: Served<Self>) -> tonic::service::Routes
+    where
+        Self: Sized;
+}
+
+impl RemoteProtocol for MailstoreProtocol {
+    const PATH: &'static str = "/rookery.mailstore.v1.Mailstore/Calls";
+
+    fn routes(served: Served<Self>) -> tonic::service::Routes {
+        let service = crate::mailstore::v1::mailstore_server::MailstoreServer::new(served);
+        tonic::service::Routes::new(service.max_decoding_message_size(limits::BATCH_BYTES_MAX))
+    }
+}
+
+impl RemoteProtocol for DirectoryProtocol {
+    const PATH: &'static str = "/rookery.directory.v1.Directory/Calls";
+
+    fn routes(served: Served<Self>) -> tonic::service::Routes {
+        let service = crate::directory::v1::directory_server::DirectoryServer::new(served);
+        tonic::service::Routes::new(service.max_decoding_message_size(limits::BATCH_BYTES_MAX))
+    }
+}
