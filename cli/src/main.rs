@@ -1,2 +1,100 @@
-//! The `rookery` program.
-fn main() {}
+//! The `rookery` program: every role, the playground, and the operator's commands.
+//!
+//! Exits 0 when done, 1 when something failed, 2 when it was used wrongly. Errors go to standard error, the first line
+//! says what, why and what to do.
+
+mod authority;
+mod init;
+mod operate;
+mod playground;
+mod serve;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use operate::{Connection, Operation};
+use serve::Part;
+use usage::WrongUse;
+
+/// A mail server for when one machine is no longer enough
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct CommandLine {
+    #[command(flatten)]
+    connection: Connection,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a cluster's CA, id and admin token, or a further node's certificate and configuration
+    Init(init::Arguments),
+    /// Run every role of the configuration in one process
+    Serve(RoleArguments),
+    /// Run a proxy
+    Proxy(RoleArguments),
+    /// Run a mailstore
+    Mailstore(RoleArguments),
+    /// Run a directory
+    Directory(RoleArguments),
+    /// Start a cluster on this machine, for trying and testing
+    Playground(playground::Arguments),
+    /// Analyse messages for a mailstore, apart from it
+    #[command(hide = true)]
+    MimeWorker,
+    #[command(flatten)]
+    Operate(Operation),
+}
+
+#[derive(Debug, Args)]
+struct RoleArguments {
+    /// Configuration file (TOML)
+    #[arg(long)]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match run(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            if error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(line: CommandLine) -> anyhow::Result<()> {
+    match line.command {
+        Command::Init(arguments) => init::run(arguments),
+        Command::Serve(role) => serve::run(&role.config, Part::All),
+        Command::Proxy(role) => serve::run(&role.config, Part::Proxy),
+        Command::Mailstore(role) => serve::run(&role.config, Part::Mailstore),
+        Command::Directory(role) => serve::run(&role.config, Part::Directory),
+        Command::MimeWorker => serve::mime_worker(),
+        Command::Playground(arguments) => small_runtime()?.block_on(playground::run(arguments)),
+        Command::Operate(operation) => small_runtime()?.block_on(operate::run(operation, &line.connection, line.json)),
+    }
+}
+
+fn small_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// The whole chain, each cause on a line of its own.
+fn complain(error: &anyhow::Error) {
+    use std::io::Write;
+    let mut out = std::io::stderr().lock();
+    // There is nobody left to tell.
+    let _ = writeln!(out, "rookery: {error}");
+    for cause in error.chain().skip(1) {
+        let _ = writeln!(out, "  because: {cause}");
+    }
+}

@@ -54,17 +54,10 @@ pub(crate) struct NodeConfig {
     /// Where `/livez`, `/readyz` and `/metrics` are.
     #[serde(default = "default_http")]
     pub(crate) http: SocketAddr,
-    /// Relative capacity; 100 is the usual one.
-    #[serde(default = "default_weight")]
-    pub(crate) weight: u32,
 }
 
 fn default_http() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
-}
-
-fn default_weight() -> u32 {
-    100
 }
 
 impl Config {

@@ -1,0 +1,318 @@
+//! Which role calls which, directly or over the network.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use rookery_directory::{Directory, Mailstores};
+use rookery_mailstore::NodeStore;
+use rookery_mailstore::analysis::WORKER_COMMAND;
+use rookery_mailstore::node::Mailstore;
+use rookery_process::health::Health;
+use rookery_process::shutdown::stage;
+use rookery_process::tls::Certificate;
+use rookery_proto::directory::v1::{Node, NodeRole};
+use rookery_proto::local::Local;
+use rookery_proto::remote::{ConnectOptions, Endpoint, NodeTls, Server, ServerOptions, connect};
+use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Peer, Replies, Role, Service, Status};
+use rookery_proxy::node::Proxy;
+use rookery_proxy::route::Connect;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use super::endpoints::Endpoints;
+use super::{CALLS_GRACE, Later};
+
+/// The usual capacity of a node; a mailstore's own configuration says otherwise.
+const WEIGHT: u32 = 100;
+
+/// The store's folder within the data folder.
+const STORE_FOLDER: &str = "store";
+
+/// The mailstore in this process, once it runs.
+type LocalMailstore = Later<Arc<dyn Service<MailstoreProtocol>>>;
+
+/// The roles of this process.
+pub(super) struct Wiring {
+    config: Config,
+    tls: NodeTls,
+    health: Health,
+    http: String,
+    data: PathBuf,
+    local_mailstore: LocalMailstore,
+    directory: Option<Directory>,
+    mailstore: Option<Mailstore>,
+    proxy: Option<Proxy>,
+    calls: Option<JoinHandle<()>>,
+    stop_calls: CancellationToken,
+}
+
+impl Wiring {
+    pub(super) fn new(config: Config, tls: NodeTls, health: Health, http: String, data: PathBuf) -> Self {
+        Self {
+            config,
+            tls,
+            health,
+            http,
+            data,
+            local_mailstore: LocalMailstore::default(),
+            directory: None,
+            mailstore: None,
+            proxy: None,
+            calls: None,
+            stop_calls: CancellationToken::new(),
+        }
+    }
+
+    /// Starts the roles: who is called before who calls.
+    pub(super) async fn start(&mut self, endpoints: &mut Endpoints) -> anyhow::Result<()> {
+        let listener = self.bind_calls(endpoints).await?;
+        let address = match &listener {
+            Some(listener) => self.advertised(listener.local_addr()?),
+            None => String::new(),
+        };
+        let directory = self.config.directory.clone();
+        let mailstore = self.config.mailstore.clone();
+        if directory.is_some() || mailstore.is_some() {
+            // Roles that share a process share its store, and so its syncs.
+            let store = rookery_mailstore::open_store(&self.data.join(STORE_FOLDER))?;
+            if let Some(section) = directory {
+                self.start_directory(section, address.clone(), Arc::clone(&store), endpoints).await?;
+            }
+            if let Some(section) = mailstore {
+                self.start_mailstore(&section, address, store)?;
+            }
+        }
+        if let Some(listener) = listener {
+            self.answer_calls(listener);
+        }
+        if let Some(section) = self.config.proxy.clone() {
+            self.start_proxy(section, endpoints).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the roles: who calls before who is called.
+    pub(super) async fn stop(mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.stop().await;
+        }
+        self.stop_calls.cancel();
+        if let Some(calls) = self.calls.take() {
+            let ended = async {
+                // A panic in it has been logged; nothing depends on how it ended.
+                let _ = calls.await;
+            };
+            stage("calls of other nodes", CALLS_GRACE, ended).await;
+        }
+        if let Some(mailstore) = self.mailstore.take() {
+            mailstore.stop().await;
+        }
+        if let Some(directory) = self.directory.take() {
+            directory.shutdown().await;
+        }
+    }
+
+    async fn bind_calls(&self, endpoints: &mut Endpoints) -> anyhow::Result<Option<TcpListener>> {
+        if self.config.directory.is_none() && self.config.mailstore.is_none() {
+            return Ok(None);
+        }
+        let Some(address) = self.config.node.listen else {
+            // A single node that no other calls.
+            if self.config.directory.is_some() && self.config.mailstore.is_some() {
+                return Ok(None);
+            }
+            bail!("node.listen is not set: say where other nodes call this one, such as 0.0.0.0:7400");
+        };
+        let wanted = endpoints.wanted("calls", address);
+        let listener = TcpListener::bind(wanted).await.with_context(|| format!("cannot listen on {wanted}"))?;
+        endpoints.bound("calls", listener.local_addr()?);
+        Ok(Some(listener))
+    }
+
+    fn advertised(&self, bound: SocketAddr) -> String {
+        self.config.node.advertise.clone().unwrap_or_else(|| bound.to_string())
+    }
+
+    fn describe(&self, role: NodeRole, address: String) -> Node {
+        let node = &self.config.node;
+        // In one process each role is a node of its own to the others.
+        let id = if self.is_single() { format!("{}-1", role_name(role)) } else { node.id.clone() };
+        Node { id, role: role.into(), address, http: self.http.clone(), weight: WEIGHT, alive: true }
+    }
+
+    fn is_single(&self) -> bool {
+        self.config.directory.is_some() && self.config.mailstore.is_some()
+    }
+
+    async fn start_directory(
+        &mut self,
+        mut section: rookery_directory::Config,
+        address: String,
+        store: NodeStore,
+        endpoints: &mut Endpoints,
+    ) -> anyhow::Result<()> {
+        section.admin_listen = endpoints.wanted("admin", section.admin_listen);
+        let node = &self.config.node;
+        let host = rookery_directory::Host {
+            cluster_id: node.cluster.clone(),
+            node: self.describe(NodeRole::Directory, address),
+            data: self.data.clone(),
+            member: store,
+            mailstores: Arc::new(self.channels(Role::Directory)),
+            admin_certificate: Certificate::load(&node.certificate, &node.key)?,
+        };
+        let directory = Directory::start(section, host).await?;
+        endpoints.bound("admin", directory.admin_address());
+        self.directory = Some(directory);
+        Ok(())
+    }
+
+    fn start_mailstore(
+        &mut self,
+        section: &rookery_mailstore::Config,
+        address: String,
+        store: NodeStore,
+    ) -> anyhow::Result<()> {
+        let program = std::env::current_exe().context("cannot tell this program's path")?;
+        let program = program.into_os_string().into_string().map_err(|path| anyhow!("{path:?} is not UTF-8"))?;
+        let host = rookery_mailstore::node::Host {
+            cluster_id: self.config.node.cluster.clone(),
+            node: self.describe(NodeRole::Mailstore, address),
+            member: store,
+            directory: self.directory_caller(Role::Mailstore)?,
+            worker_command: vec![program, WORKER_COMMAND.to_owned()],
+            health: self.health.clone(),
+        };
+        let mailstore = Mailstore::start(section, host).map_err(anyhow::Error::msg)?;
+        // Set once: this is called once.
+        let _ = self.local_mailstore.set(mailstore.service());
+        self.mailstore = Some(mailstore);
+        Ok(())
+    }
+
+    async fn start_proxy(
+        &mut self,
+        mut section: rookery_proxy::config::Config,
+        endpoints: &mut Endpoints,
+    ) -> anyhow::Result<()> {
+        let listen = &mut section.listen;
+        for (name, address) in [
+            ("imap", &mut listen.imap),
+            ("imaps", &mut listen.imaps),
+            ("smtp", &mut listen.smtp),
+            ("submission", &mut listen.submission),
+            ("submissions", &mut listen.submissions),
+            ("lmtp", &mut listen.lmtp),
+        ] {
+            if let Some(address) = address {
+                *address = endpoints.wanted(name, *address);
+            }
+        }
+        let host = rookery_proxy::node::Host {
+            directory: self.directory_caller(Role::Proxy)?,
+            connect: Arc::new(self.channels(Role::Proxy)),
+            health: self.health.clone(),
+        };
+        let proxy = Proxy::start(section, host).await?;
+        for (name, address) in proxy.endpoints() {
+            endpoints.bound(name, address);
+        }
+        self.proxy = Some(proxy);
+        Ok(())
+    }
+
+    /// Answers other nodes' calls.
+    fn answer_calls(&mut self, listener: TcpListener) {
+        let mut server = Server::new(self.tls.clone(), ServerOptions::default(), self.stop_calls.clone());
+        if let Some(directory) = &self.directory {
+            server = server.add(directory.service(), &[Role::Proxy, Role::Mailstore]);
+        }
+        if let Some(mailstore) = &self.mailstore {
+            server = server.add(mailstore.service(), &[Role::Proxy, Role::Directory]);
+        }
+        self.calls = Some(tokio::spawn(async move {
+            if let Err(error) = server.serve(listener).await {
+                tracing::error!(%error, "calls of other nodes are no longer answered");
+            }
+        }));
+    }
+
+    fn directory_caller(&self, from: Role) -> anyhow::Result<Arc<dyn Caller<DirectoryProtocol>>> {
+        if let Some(directory) = &self.directory {
+            return Ok(Arc::new(Local::new(directory.service(), local_peer(from))));
+        }
+        let address = self.config.node.directory.clone().ok_or_else(|| anyhow!("node.directory is not set"))?;
+        let endpoint = Endpoint { address, role: Role::Directory, tls: self.tls.clone() };
+        Ok(Arc::new(connect::<DirectoryProtocol>(endpoint, ConnectOptions::default())?))
+    }
+
+    fn channels(&self, from: Role) -> Channels {
+        let local = self.config.mailstore.is_some().then(|| Arc::clone(&self.local_mailstore));
+        Channels { local, from, tls: self.tls.clone() }
+    }
+}
+
+/// Makes channels to mailstores.
+struct Channels {
+    /// The mailstore of this process, if it runs one.
+    local: Option<LocalMailstore>,
+    from: Role,
+    tls: NodeTls,
+}
+
+impl Channels {
+    fn channel(&self, node: &Node) -> Arc<dyn Caller<MailstoreProtocol>> {
+        if let Some(local) = &self.local {
+            return match local.get() {
+                Some(service) => Arc::new(Local::new(Arc::clone(service), local_peer(self.from))),
+                None => Arc::new(Unreachable("the mailstore of this process has not started yet".to_owned())),
+            };
+        }
+        let endpoint =
+            Endpoint { address: node.address.clone(), role: Role::Mailstore, tls: self.tls.clone() };
+        match connect::<MailstoreProtocol>(endpoint, ConnectOptions::default()) {
+            Ok(remote) => Arc::new(remote),
+            Err(error) => Arc::new(Unreachable(format!("{} cannot be called: {error}", node.id))),
+        }
+    }
+}
+
+impl Connect for Channels {
+    fn connect(&self, node: &Node) -> Arc<dyn Caller<MailstoreProtocol>> {
+        self.channel(node)
+    }
+}
+
+impl Mailstores for Channels {
+    fn mailstore(&self, node: &Node) -> Arc<dyn Caller<MailstoreProtocol>> {
+        self.channel(node)
+    }
+}
+
+/// A node with an address that cannot be used: every call says so.
+struct Unreachable(String);
+
+impl Caller<MailstoreProtocol> for Unreachable {
+    fn call(&self, _call: rookery_proto::Call<MailstoreProtocol>) -> Replies<MailstoreProtocol> {
+        Replies::failed(Status::unavailable(self.0.clone()))
+    }
+}
+
+/// Who a role of this process is to the others of it.
+fn local_peer(role: Role) -> Peer {
+    Peer { role, node: format!("{}-1", role.as_str()), certificate: Bytes::new() }
+}
+
+fn role_name(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Directory => "directory",
+        NodeRole::Mailstore => "mailstore",
+        NodeRole::Proxy => "proxy",
+        NodeRole::Unspecified => "node",
+    }
+}
