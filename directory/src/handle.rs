@@ -86,7 +86,10 @@ impl Directory {
     /// Starts a directory. When this answers, its calls can be made and its operator's API listens.
     pub async fn start(config: Config, host: Host) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
-        let admin_token_file = config.admin_token_file.clone().unwrap_or_else(|| host.data.join("admin-token"));
+        let admin_token_file = config
+            .admin_token_file
+            .clone()
+            .unwrap_or_else(|| host.data.join("admin-token"));
         let bearer = Bearer::new(&read_or_make(&admin_token_file)?)?;
         let listener = Listener::bind(config.admin_listen, &host.admin_certificate).await?;
         let admin_address = listener.address()?;
@@ -99,12 +102,22 @@ impl Directory {
 
         let tasks = TaskTracker::new();
         tasks.spawn(listener.serve(AdminService::new(Arc::clone(&core)), bearer, core.cancel.clone()));
-        tasks.spawn(reconcile(Arc::clone(&core.provisioner), Arc::clone(&core.state), core.cancel.clone()));
+        tasks.spawn(reconcile(
+            Arc::clone(&core.provisioner),
+            Arc::clone(&core.state),
+            core.cancel.clone(),
+        ));
         tasks.spawn(keep_house(Arc::clone(&core), host.node.id.clone(), ages));
         tasks.close();
         tracing::info!(%admin_address, cluster = core.cluster.id, "the directory serves");
         let service = Arc::new(DirectoryService::new(Arc::clone(&core)));
-        Ok(Self { core, service, admin_address, admin_token_file, tasks })
+        Ok(Self {
+            core,
+            service,
+            admin_address,
+            admin_token_file,
+            tasks,
+        })
     }
 
     /// What proxies and mailstores call, for either transport.
@@ -131,7 +144,10 @@ impl Directory {
     /// be stopped before.
     pub async fn shutdown(self) {
         self.core.cancel.cancel();
-        if tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("the directory stops with calls of operators under way");
         }
         self.core.state.stop().await;
@@ -139,10 +155,16 @@ impl Directory {
 }
 
 fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
-    let picture = Arc::new(Picture::load(Rows(&host.member.store().snapshot()), Instant::now())?);
+    let picture = Arc::new(Picture::load(
+        Rows(&host.member.store().snapshot()),
+        Instant::now(),
+    )?);
     let state = Arc::new(State::start(Arc::clone(&host.member), Arc::clone(&picture))?);
-    let provisioner =
-        Arc::new(Provisioner::new(Arc::clone(&state), Arc::clone(&picture), Arc::clone(&host.mailstores)));
+    let provisioner = Arc::new(Provisioner::new(
+        Arc::clone(&state),
+        Arc::clone(&picture),
+        Arc::clone(&host.mailstores),
+    ));
     Ok(Core {
         cluster: Cluster {
             id: host.cluster_id.clone(),
@@ -161,7 +183,11 @@ fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
 fn warn_of_shards(core: &Core, config: &Config) {
     let placed = core.picture.shards().len();
     if placed != 0 && placed != config.shards as usize {
-        tracing::warn!(placed, configured = config.shards, "the number of shards stays as it was placed");
+        tracing::warn!(
+            placed,
+            configured = config.shards,
+            "the number of shards stays as it was placed"
+        );
     }
 }
 
@@ -172,14 +198,21 @@ fn millis(duration: Duration) -> u64 {
 fn ages(config: &Config) -> Ages {
     let rotate_after_millis = millis(config.signing_key_age_max.0);
     // A key's last tokens are signed shortly after the next key is made, and can be renewed until the grace has passed.
-    let remove_after_millis =
-        rotate_after_millis.saturating_mul(2).saturating_add(2 * tokens::RENEWAL_GRACE_MILLIS);
-    Ages { rotate_after_millis, remove_after_millis }
+    let remove_after_millis = rotate_after_millis
+        .saturating_mul(2)
+        .saturating_add(2 * tokens::RENEWAL_GRACE_MILLIS);
+    Ages {
+        rotate_after_millis,
+        remove_after_millis,
+    }
 }
 
 async fn rotate(core: &Core, ages: Ages) -> Result<(), Status> {
     let pair = tokens::generate()?;
-    let keys = core.state.change(move |rows| signing_key::rotate(rows, pair, ages, now_millis())).await?;
+    let keys = core
+        .state
+        .change(move |rows| signing_key::rotate(rows, pair, ages, now_millis()))
+        .await?;
     core.tokens.set_keys(&keys)
 }
 
@@ -188,7 +221,9 @@ async fn register_self(core: &Core, node: &Node) -> Result<(), Status> {
     let cluster_id = cluster.id.clone();
     let id = node.id.clone();
     let alive = core.picture.alive();
-    core.state.change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive)).await?;
+    core.state
+        .change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive))
+        .await?;
     core.picture.heard(&id, Instant::now());
     Ok(())
 }

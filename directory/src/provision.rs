@@ -65,14 +65,21 @@ impl Provisioner {
     /// Over these channels.
     pub fn new(state: Arc<State>, picture: Arc<Picture>, mailstores: Arc<dyn Mailstores>) -> Self {
         let locks = (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { state, picture, mailstores, locks }
+        Self {
+            state,
+            picture,
+            mailstores,
+            locks,
+        }
     }
 
     /// Does what is due for these accounts, and notes what is done. The error is that of one that failed; the others are
     /// done nevertheless.
     pub async fn settle(&self, dues: Vec<Due>) -> Result<(), Status> {
         let (mut told, mut gone, mut failure) = (Vec::new(), Vec::new(), None);
-        let mut outcomes = futures_util::stream::iter(dues).map(|due| self.settle_one(due)).buffer_unordered(CALLS_MAX);
+        let mut outcomes = futures_util::stream::iter(dues)
+            .map(|due| self.settle_one(due))
+            .buffer_unordered(CALLS_MAX);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Outcome::Told(one) => told.push(one),
@@ -82,10 +89,14 @@ impl Provisioner {
         }
         drop(outcomes);
         if !told.is_empty() {
-            self.state.change(move |rows| account::made_live(rows, &told)).await?;
+            self.state
+                .change(move |rows| account::made_live(rows, &told))
+                .await?;
         }
         if !gone.is_empty() {
-            self.state.change(move |rows| account::purged(rows, &gone)).await?;
+            self.state
+                .change(move |rows| account::purged(rows, &gone))
+                .await?;
         }
         failure.map_or(Ok(()), Err)
     }
@@ -102,7 +113,11 @@ impl Provisioner {
             Ok(Err(error)) => return Outcome::Failed(error.into()),
             Err(status) => return Outcome::Failed(status),
         };
-        let told = Told { due_millis, id, quota_bytes: account.quota_bytes };
+        let told = Told {
+            due_millis,
+            id,
+            quota_bytes: account.quota_bytes,
+        };
         if account.life() != Life::Deleted {
             let call = request::Call::PutAccount(mailstore::PutAccount {
                 shard: account.shard,
@@ -110,7 +125,10 @@ impl Provisioner {
                 generation: account.generation,
                 quota_bytes: account.quota_bytes,
             });
-            return self.call(&account, call).await.map_or_else(Outcome::Failed, |()| Outcome::Told(told));
+            return self
+                .call(&account, call)
+                .await
+                .map_or_else(Outcome::Failed, |()| Outcome::Told(told));
         }
         if due_millis < account.purge_at_millis {
             // From before it was deleted.
@@ -121,7 +139,9 @@ impl Provisioner {
             account: id.0,
             generation: account.generation,
         });
-        self.call(&account, call).await.map_or_else(Outcome::Failed, |()| Outcome::Gone((due_millis, id)))
+        self.call(&account, call)
+            .await
+            .map_or_else(Outcome::Failed, |()| Outcome::Gone((due_millis, id)))
     }
 
     async fn call(&self, account: &Account, call: request::Call) -> Result<(), Status> {
@@ -136,7 +156,16 @@ impl Provisioner {
             call: Some(call),
         };
         let context = CallContext::with_timeout(CALL_TIMEOUT);
-        self.mailstores.mailstore(&node).call(Call { context, request, body: None }).single().await.map(drop)
+        self.mailstores
+            .mailstore(&node)
+            .call(Call {
+                context,
+                request,
+                body: None,
+            })
+            .single()
+            .await
+            .map(drop)
     }
 }
 
@@ -190,7 +219,11 @@ fn page(
     let mut page = Vec::new();
     rows.keys(&range, |key| {
         page.extend(key::read_due(key));
-        if page.len() < PAGE_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if page.len() < PAGE_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     Ok(page)
 }

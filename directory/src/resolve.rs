@@ -74,7 +74,13 @@ pub fn resolve(rows: Rows<'_>, recipient: &str) -> Result<BTreeMap<AccountId, Fo
     if rows.domain(address.domain())?.is_none() {
         return Err(not_local());
     }
-    let mut walk = Walk { rows, recipient, path: Vec::new(), seen: HashSet::new(), found: BTreeMap::new() };
+    let mut walk = Walk {
+        rows,
+        recipient,
+        path: Vec::new(),
+        seen: HashSet::new(),
+        found: BTreeMap::new(),
+    };
     walk.visit(address)?;
     let mut found = walk.found;
     if found.is_empty() {
@@ -99,8 +105,13 @@ pub fn check_alias(
     targets: &[Address],
 ) -> Result<(), ResolveError> {
     let name = format!("{local}@{domain}");
-    let mut walk =
-        Walk { rows, recipient: &name, path: vec![name.clone()], seen: HashSet::new(), found: BTreeMap::new() };
+    let mut walk = Walk {
+        rows,
+        recipient: &name,
+        path: vec![name.clone()],
+        seen: HashSet::new(),
+        found: BTreeMap::new(),
+    };
     for target in targets {
         walk.visit(target.clone())?;
     }
@@ -144,7 +155,13 @@ impl Walk<'_> {
                     if self.found.len() == DESTINATIONS_MAX {
                         return Err(self.loops());
                     }
-                    self.found.insert(id, Found { account, address: address.spelled() });
+                    self.found.insert(
+                        id,
+                        Found {
+                            account,
+                            address: address.spelled(),
+                        },
+                    );
                 }
                 Ok(())
             }
@@ -184,7 +201,10 @@ fn step(rows: Rows<'_>, address: &Address) -> Result<Step, ReadError> {
     }
     let domain = address.domain();
     if let Some(alias) = rows.alias(domain, "")? {
-        return Ok(Step::Alias { name: format!("@{domain}"), targets: read_targets(&alias.targets, None) });
+        return Ok(Step::Alias {
+            name: format!("@{domain}"),
+            targets: read_targets(&alias.targets, None),
+        });
     }
     if base.as_ref().unwrap_or(address).local() == POSTMASTER
         && let Some(first) = rows.first_address(domain)?
@@ -201,11 +221,21 @@ fn exact(rows: Rows<'_>, address: &Address, detail: Option<&str>) -> Result<Step
         return Ok(Step::Account(id));
     }
     if let Some(alias) = rows.alias(address.domain(), address.local())? {
-        return Ok(Step::Alias { name: address.to_string(), targets: read_targets(&alias.targets, detail) });
+        return Ok(Step::Alias {
+            name: address.to_string(),
+            targets: read_targets(&alias.targets, detail),
+        });
     }
     Ok(Step::Nobody)
 }
 
 fn read_targets(targets: &[String], detail: Option<&str>) -> Vec<Address> {
-    targets.iter().filter_map(|text| Address::parse(text).ok()).map(|to| to.with_detail(detail)).collect()
+    targets
+        .iter()
+        .filter_map(|text| Address::parse(text).ok())
+        .map(|to| to.with_detail(detail))
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

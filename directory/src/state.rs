@@ -70,7 +70,11 @@ where
                 let _ = reply.send(Ok(planned.reply));
                 None
             }
-            Ok(Planned { batch, event, reply: value }) => {
+            Ok(Planned {
+                batch,
+                event,
+                reply: value,
+            }) => {
                 let answer = move |result: Result<(), Status>| {
                     drop(permit);
                     let _ = reply.send(result.map(|()| value));
@@ -97,7 +101,14 @@ impl State {
         let (messages, receiver) = std::sync::mpsc::channel();
         let (proposals, proposed) = mpsc::unbounded_channel();
         tokio::spawn(finish(proposed, messages.clone(), picture));
-        let writer = Writer { member: Arc::clone(&member), leader, overlay: Overlay::new(), epoch: 0, number: 0, proposals };
+        let writer = Writer {
+            member: Arc::clone(&member),
+            leader,
+            overlay: Overlay::new(),
+            epoch: 0,
+            number: 0,
+            proposals,
+        };
         let thread = std::thread::Builder::new()
             .name("directory-writer".to_owned())
             .spawn(move || writer.run(&receiver))
@@ -117,7 +128,10 @@ impl State {
         T: Send + 'static,
         F: FnOnce(Rows<'_>) -> Result<Planned<T>, PlanError> + Send + 'static,
     {
-        let permit = Arc::clone(&self.changes).acquire_owned().await.map_err(|_| stopping())?;
+        let permit = Arc::clone(&self.changes)
+            .acquire_owned()
+            .await
+            .map_err(|_| stopping())?;
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Change { plan, reply, permit });
         self.messages.send(Message::Plan(job)).map_err(|_| stopping())?;
@@ -206,7 +220,13 @@ impl Writer {
             return answer(Err(Status::internal(error.to_string())));
         }
         let proposal = self.leader.propose(batch);
-        let in_flight = InFlight { epoch: self.epoch, number: self.number, proposal, event, answer };
+        let in_flight = InFlight {
+            epoch: self.epoch,
+            number: self.number,
+            proposal,
+            event,
+            answer,
+        };
         if let Err(unsent) = self.proposals.send(in_flight) {
             (unsent.0.answer)(Err(stopping()));
         }
@@ -241,7 +261,14 @@ async fn finish(
     messages: std::sync::mpsc::Sender<Message>,
     picture: Arc<Picture>,
 ) {
-    while let Some(InFlight { epoch, number, proposal, event, answer }) = proposed.recv().await {
+    while let Some(InFlight {
+        epoch,
+        number,
+        proposal,
+        event,
+        answer,
+    }) = proposed.recv().await
+    {
         // A writer that has gone needs no word.
         match proposal.await {
             Ok(()) => {
@@ -251,7 +278,9 @@ async fn finish(
             }
             Err(error) => {
                 let _ = messages.send(Message::Lost { epoch });
-                answer(Err(Status::unavailable(format!("the change may not have been made: {error}"))));
+                answer(Err(Status::unavailable(format!(
+                    "the change may not have been made: {error}"
+                ))));
             }
         }
     }

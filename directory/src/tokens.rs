@@ -53,16 +53,24 @@ pub struct Signed {
 impl Tokens {
     /// With no keys yet.
     pub fn new(lifetime_millis: u64) -> Self {
-        Self { held: RwLock::default(), lifetime_millis }
+        Self {
+            held: RwLock::default(),
+            lifetime_millis,
+        }
     }
 
     /// From now on uses these keys.
     pub fn set_keys(&self, rows: &[(KeyId, SigningKey)]) -> Result<(), Status> {
         let mut signers = Vec::with_capacity(rows.len());
         for (id, row) in rows.iter().rev() {
-            let pair = Ed25519KeyPair::from_pkcs8(&row.private)
-                .map_err(|error| Status::internal(format!("the signing key {} cannot be used: {error}", id.0)))?;
-            signers.push(Signer { id: *id, created_at_millis: row.created_at_millis, pair });
+            let pair = Ed25519KeyPair::from_pkcs8(&row.private).map_err(|error| {
+                Status::internal(format!("the signing key {} cannot be used: {error}", id.0))
+            })?;
+            signers.push(Signer {
+                id: *id,
+                created_at_millis: row.created_at_millis,
+                pair,
+            });
         }
         let keys = Keys::new(rows.iter().map(|(id, row)| (id.0, row.public.clone())));
         *self.held.write() = Held { signers, keys };
@@ -90,7 +98,8 @@ impl Tokens {
         }
         .encode_to_vec();
         let held = self.held.read();
-        let is_settled = |signer: &&Signer| now_millis.saturating_sub(signer.created_at_millis) >= SETTLE_MILLIS;
+        let is_settled =
+            |signer: &&Signer| now_millis.saturating_sub(signer.created_at_millis) >= SETTLE_MILLIS;
         let signer = held
             .signers
             .iter()
@@ -98,14 +107,22 @@ impl Tokens {
             .or(held.signers.last())
             .ok_or_else(|| Status::unavailable("the directory has no signing key yet"))?;
         let signature = signer.pair.sign(&claims).as_ref().to_vec();
-        let token =
-            AccountToken { claims: claims.into(), key_id: signer.id.0, signature: signature.into() }.encode_to_vec();
-        Ok(Signed { token, expires_at_millis })
+        let token = AccountToken {
+            claims: claims.into(),
+            key_id: signer.id.0,
+            signature: signature.into(),
+        }
+        .encode_to_vec();
+        Ok(Signed {
+            token,
+            expires_at_millis,
+        })
     }
 
     /// What a token says, if it is one of ours, for this holder, and has not ended more than the grace time ago.
     pub fn check(&self, token: &[u8], holder: &[u8], now_millis: u64) -> Result<TokenClaims, Status> {
-        let denied = |why: &str| Status::new(Reason::PermissionDenied, format!("the token is refused: {why}"));
+        let denied =
+            |why: &str| Status::new(Reason::PermissionDenied, format!("the token is refused: {why}"));
         let token = AccountToken::decode(token).map_err(|_| denied("it is not one"))?;
         self.held
             .read()
@@ -114,8 +131,11 @@ impl Tokens {
             .map_err(|error| denied(&error.to_string()))?;
         let claims = TokenClaims::decode(token.claims).map_err(|_| denied("it is not one"))?;
         check_holder(&claims.holder, holder).map_err(|error| denied(&error.to_string()))?;
-        check_not_expired(claims.expires_at_millis.saturating_add(RENEWAL_GRACE_MILLIS), now_millis)
-            .map_err(|error| denied(&error.to_string()))?;
+        check_not_expired(
+            claims.expires_at_millis.saturating_add(RENEWAL_GRACE_MILLIS),
+            now_millis,
+        )
+        .map_err(|error| denied(&error.to_string()))?;
         Ok(claims)
     }
 }
@@ -125,7 +145,10 @@ pub fn generate() -> Result<Pair, Status> {
     let no_key = || Status::internal("cannot make a signing key");
     let private = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| no_key())?;
     let pair = Ed25519KeyPair::from_pkcs8(private.as_ref()).map_err(|_| no_key())?;
-    Ok(Pair { private: private.as_ref().to_vec(), public: pair.public_key().as_ref().to_vec() })
+    Ok(Pair {
+        private: private.as_ref().to_vec(),
+        public: pair.public_key().as_ref().to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -137,7 +160,14 @@ mod tests {
 
     fn key(id: u32, created_at_millis: u64) -> (KeyId, SigningKey) {
         let pair = generate().unwrap();
-        (KeyId(id), SigningKey { private: pair.private, public: pair.public, created_at_millis })
+        (
+            KeyId(id),
+            SigningKey {
+                private: pair.private,
+                public: pair.public,
+                created_at_millis,
+            },
+        )
     }
 
     fn tokens(keys: &[(KeyId, SigningKey)]) -> Tokens {
@@ -147,33 +177,54 @@ mod tests {
     }
 
     fn account() -> Account {
-        Account { shard: 3, generation: 1, credential_generation: 2, ..Account::default() }
+        Account {
+            shard: 3,
+            generation: 1,
+            credential_generation: 2,
+            ..Account::default()
+        }
     }
 
     #[test]
     fn says_what_was_signed() {
         let tokens = tokens(&[key(1, 0)]);
-        let signed = tokens.sign(AccountId(7), &account(), Rights::Owner, b"proxy", NOW).unwrap();
+        let signed = tokens
+            .sign(AccountId(7), &account(), Rights::Owner, b"proxy", NOW)
+            .unwrap();
         assert_eq!(signed.expires_at_millis, NOW + LIFETIME);
         let claims = tokens.check(&signed.token, b"proxy", NOW).unwrap();
-        assert_eq!((claims.account, claims.shard, claims.credential_generation), (7, 3, 2));
+        assert_eq!(
+            (claims.account, claims.shard, claims.credential_generation),
+            (7, 3, 2)
+        );
         assert_eq!(claims.rights(), Rights::Owner);
     }
 
     #[test]
     fn refuses_what_is_not_ours() {
         let ours = tokens(&[key(1, 0)]);
-        let signed = ours.sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW).unwrap().token;
+        let signed = ours
+            .sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW)
+            .unwrap()
+            .token;
         let denied = |tokens: &Tokens, token: &[u8], holder: &[u8], now: u64| {
-            tokens.check(token, holder, now).is_err_and(|status| status.reason == Reason::PermissionDenied)
+            tokens
+                .check(token, holder, now)
+                .is_err_and(|status| status.reason == Reason::PermissionDenied)
         };
         assert!(denied(&ours, &signed, b"another", NOW), "another holder");
         assert!(denied(&ours, &signed, b"", NOW), "no holder");
         let end = NOW + LIFETIME + RENEWAL_GRACE_MILLIS;
         assert!(!denied(&ours, &signed, b"proxy", end - 1));
         assert!(denied(&ours, &signed, b"proxy", end), "ended too long ago");
-        assert!(denied(&tokens(&[key(1, 0)]), &signed, b"proxy", NOW), "signed by another cluster");
-        assert!(denied(&tokens(&[key(2, 0)]), &signed, b"proxy", NOW), "an unknown key");
+        assert!(
+            denied(&tokens(&[key(1, 0)]), &signed, b"proxy", NOW),
+            "signed by another cluster"
+        );
+        assert!(
+            denied(&tokens(&[key(2, 0)]), &signed, b"proxy", NOW),
+            "an unknown key"
+        );
         assert!(denied(&ours, b"junk", b"proxy", NOW));
         assert!(denied(&ours, b"", b"proxy", NOW));
         // More rights than were signed.
@@ -189,7 +240,9 @@ mod tests {
         let (old, new) = (key(1, 0), key(2, NOW));
         let tokens = tokens(&[old.clone(), new]);
         let key_at = |now| {
-            let signed = tokens.sign(AccountId(7), &account(), Rights::Owner, b"", now).unwrap();
+            let signed = tokens
+                .sign(AccountId(7), &account(), Rights::Owner, b"", now)
+                .unwrap();
             assert!(tokens.check(&signed.token, b"", now).is_ok());
             AccountToken::decode(signed.token.as_slice()).unwrap().key_id
         };

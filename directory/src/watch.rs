@@ -41,10 +41,20 @@ pub struct Picture {
 impl Picture {
     /// As it is in the store. Nodes count as alive until they had time to say so.
     pub fn load(rows: Rows<'_>, now: Instant) -> Result<Self, ReadError> {
-        let nodes: BTreeMap<_, _> =
-            rows.nodes()?.into_iter().map(|(id, row)| (id.clone(), node::to_proto(&id, &row, true))).collect();
+        let nodes: BTreeMap<_, _> = rows
+            .nodes()?
+            .into_iter()
+            .map(|(id, row)| (id.clone(), node::to_proto(&id, &row, true)))
+            .collect();
         let shards = rows.shards()?.into_iter().map(|(id, row)| {
-            (id.0, Shard { id: id.0, generation: row.generation, replicas: row.replicas })
+            (
+                id.0,
+                Shard {
+                    id: id.0,
+                    generation: row.generation,
+                    replicas: row.replicas,
+                },
+            )
         });
         let known = Known {
             version: rows.sequences()?.version,
@@ -53,7 +63,10 @@ impl Picture {
             shards: shards.collect(),
             keys: signing_key::to_proto(&rows.signing_keys()?),
         };
-        Ok(Self { known: Mutex::new(known), events: broadcast::Sender::new(EVENTS_MAX) })
+        Ok(Self {
+            known: Mutex::new(known),
+            events: broadcast::Sender::new(EVENTS_MAX),
+        })
     }
 
     /// Takes in a change that is durable, and tells the watchers.
@@ -94,7 +107,10 @@ impl Picture {
 
     /// An event that says only that the directory is there.
     pub fn heartbeat(&self) -> WatchEvent {
-        WatchEvent { version: self.version(), ..WatchEvent::default() }
+        WatchEvent {
+            version: self.version(),
+            ..WatchEvent::default()
+        }
     }
 
     /// The version of the last change.
@@ -109,10 +125,20 @@ impl Picture {
         if let Some(node) = known.nodes.get(id)
             && !node.alive
         {
-            let node = Node { alive: true, ..node.clone() };
+            let node = Node {
+                alive: true,
+                ..node.clone()
+            };
             let version = known.version;
             tracing::info!(node = id, "the node is back");
-            self.publish_to(&mut known, WatchEvent { version, nodes: vec![node], ..WatchEvent::default() });
+            self.publish_to(
+                &mut known,
+                WatchEvent {
+                    version,
+                    nodes: vec![node],
+                    ..WatchEvent::default()
+                },
+            );
         }
     }
 
@@ -120,13 +146,19 @@ impl Picture {
     pub fn expire(&self, now: Instant) {
         let mut known = self.known.lock();
         let is_lost = |id: &str| {
-            known.heard.get(id).is_none_or(|heard| now.saturating_duration_since(*heard) > LIVENESS_BOUND)
+            known
+                .heard
+                .get(id)
+                .is_none_or(|heard| now.saturating_duration_since(*heard) > LIVENESS_BOUND)
         };
         let lost: Vec<Node> = known
             .nodes
             .values()
             .filter(|node| node.alive && is_lost(&node.id))
-            .map(|node| Node { alive: false, ..node.clone() })
+            .map(|node| Node {
+                alive: false,
+                ..node.clone()
+            })
             .collect();
         if lost.is_empty() {
             return;
@@ -135,7 +167,14 @@ impl Picture {
             tracing::warn!(node = node.id, "the node is silent");
         }
         let version = known.version;
-        self.publish_to(&mut known, WatchEvent { version, nodes: lost, ..WatchEvent::default() });
+        self.publish_to(
+            &mut known,
+            WatchEvent {
+                version,
+                nodes: lost,
+                ..WatchEvent::default()
+            },
+        );
     }
 
     /// The row of a node as others see it.
@@ -151,7 +190,12 @@ impl Picture {
     /// Ids of the nodes that are alive.
     pub fn alive(&self) -> BTreeSet<String> {
         let known = self.known.lock();
-        known.nodes.values().filter(|node| node.alive).map(|node| node.id.clone()).collect()
+        known
+            .nodes
+            .values()
+            .filter(|node| node.alive)
+            .map(|node| node.id.clone())
+            .collect()
     }
 
     /// All shards.
@@ -181,8 +225,16 @@ mod tests {
 
     fn picture(now: Instant) -> Picture {
         let picture = Picture::load(Rows(&MemoryStore::new()), now).unwrap();
-        let node = Node { id: "mailstore-1".to_owned(), alive: true, ..Node::default() };
-        picture.publish(WatchEvent { version: 1, nodes: vec![node], ..WatchEvent::default() });
+        let node = Node {
+            id: "mailstore-1".to_owned(),
+            alive: true,
+            ..Node::default()
+        };
+        picture.publish(WatchEvent {
+            version: 1,
+            nodes: vec![node],
+            ..WatchEvent::default()
+        });
         picture.heard("mailstore-1", now);
         picture
     }
@@ -193,15 +245,29 @@ mod tests {
         let (snapshot, mut events) = picture.subscribe();
         assert!(snapshot.snapshot);
         assert_eq!((snapshot.version, snapshot.nodes.len()), (1, 1));
-        let shard = Shard { id: 3, generation: 1, replicas: vec!["mailstore-1".to_owned()] };
-        picture.publish(WatchEvent { version: 2, shards: vec![shard.clone()], ..WatchEvent::default() });
+        let shard = Shard {
+            id: 3,
+            generation: 1,
+            replicas: vec!["mailstore-1".to_owned()],
+        };
+        picture.publish(WatchEvent {
+            version: 2,
+            shards: vec![shard.clone()],
+            ..WatchEvent::default()
+        });
         assert_eq!(events.try_recv().unwrap().shards, [shard.clone()]);
         assert_eq!(picture.leader(3).unwrap().0, shard);
         assert_eq!(picture.heartbeat().version, 2);
         for version in 3..=(3 + EVENTS_MAX as u64) {
-            picture.publish(WatchEvent { version, ..WatchEvent::default() });
+            picture.publish(WatchEvent {
+                version,
+                ..WatchEvent::default()
+            });
         }
-        assert!(matches!(events.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+        assert!(matches!(
+            events.try_recv(),
+            Err(broadcast::error::TryRecvError::Lagged(_))
+        ));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use rookery_proto::Status;
 use rookery_proto::admin::v1::{
-    Account, AccountState, AddAccountsRequest, AddAccountsResponse, DeleteAccountRequest, DeleteAccountResponse,
-    GetAccountRequest, GetAccountResponse, ListAccountsRequest, ListAccountsResponse, SetPasswordRequest,
-    SetPasswordResponse, SetQuotaRequest, SetQuotaResponse, SetSuspendedRequest, SetSuspendedResponse,
+    Account, AccountState, AddAccountsRequest, AddAccountsResponse, DeleteAccountRequest,
+    DeleteAccountResponse, GetAccountRequest, GetAccountResponse, ListAccountsRequest, ListAccountsResponse,
+    SetPasswordRequest, SetPasswordResponse, SetQuotaRequest, SetQuotaResponse, SetSuspendedRequest,
+    SetSuspendedResponse,
 };
 
 use crate::address::{Address, DomainName};
@@ -30,7 +31,9 @@ const GRACE_SECONDS_MAX: u64 = 10 * 365 * 24 * 60 * 60;
 
 pub(super) async fn add(core: &Core, request: AddAccountsRequest) -> Result<AddAccountsResponse, Status> {
     if request.accounts.len() > NEW_ACCOUNTS_MAX {
-        return Err(Status::invalid(format!("at most {NEW_ACCOUNTS_MAX} accounts at a time")));
+        return Err(Status::invalid(format!(
+            "at most {NEW_ACCOUNTS_MAX} accounts at a time"
+        )));
     }
     for new in &request.accounts {
         check_password(&new.password)?;
@@ -44,10 +47,17 @@ pub(super) async fn add(core: &Core, request: AddAccountsRequest) -> Result<AddA
         .accounts
         .into_iter()
         .zip(secrets)
-        .map(|(new, secret)| New { address: new.address, secret, quota_bytes: new.quota_bytes })
+        .map(|(new, secret)| New {
+            address: new.address,
+            secret,
+            quota_bytes: new.quota_bytes,
+        })
         .collect();
     let now = now_millis();
-    let made = core.state.change(move |rows| account::add(rows, &new, now)).await?;
+    let made = core
+        .state
+        .change(move |rows| account::add(rows, &new, now))
+        .await?;
     tracing::info!(count = made.len(), "accounts were added");
     let dues = made.iter().map(|(id, _)| (now, *id)).collect();
     core.provisioner.settle(dues).await.map_err(|status| {
@@ -57,10 +67,15 @@ pub(super) async fn add(core: &Core, request: AddAccountsRequest) -> Result<AddA
         ))
     })?;
     let accounts = made.iter().map(|(id, account)| {
-        let live = row::Account { life: Life::Live.into(), ..account.clone() };
+        let live = row::Account {
+            life: Life::Live.into(),
+            ..account.clone()
+        };
         to_proto(core, *id, &live)
     });
-    Ok(AddAccountsResponse { accounts: accounts.collect() })
+    Ok(AddAccountsResponse {
+        accounts: accounts.collect(),
+    })
 }
 
 pub(super) async fn list(core: &Core, request: ListAccountsRequest) -> Result<ListAccountsResponse, Status> {
@@ -77,15 +92,27 @@ pub(super) async fn list(core: &Core, request: ListAccountsRequest) -> Result<Li
         range.from = range.from.max(key::address(&after));
         range.from.push(0);
     }
-    let found = core.state.read(move |rows| read_page(rows, &range, limit)).await??;
-    Ok(ListAccountsResponse { accounts: found.iter().map(|(id, account)| to_proto(core, *id, account)).collect() })
+    let found = core
+        .state
+        .read(move |rows| read_page(rows, &range, limit))
+        .await??;
+    Ok(ListAccountsResponse {
+        accounts: found
+            .iter()
+            .map(|(id, account)| to_proto(core, *id, account))
+            .collect(),
+    })
 }
 
 fn read_page(rows: Rows<'_>, range: &key::Range, limit: usize) -> Result<Vec<Identified>, ReadError> {
     let mut ids = Vec::new();
     rows.scan(range, |_, owner: row::AddressOwner| {
         ids.push(AccountId(owner.account));
-        if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if ids.len() < limit {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     let mut accounts = Vec::with_capacity(ids.len());
     for id in ids {
@@ -101,22 +128,35 @@ pub(super) async fn get(core: &Core, request: GetAccountRequest) -> Result<GetAc
             let (id, account) = account::find(rows, &request.address)?;
             let mut aliases = Vec::new();
             rows.keys(&key::aliases_to(&Address::parse(&account.address)?), |key| {
-                aliases.extend(key::read_alias_of_target(key).map(|(domain, local)| format!("{local}@{domain}")));
+                aliases.extend(
+                    key::read_alias_of_target(key).map(|(domain, local)| format!("{local}@{domain}")),
+                );
                 ControlFlow::Continue(())
             })?;
             Ok::<_, PlanError>(((id, account), aliases))
         })
         .await??;
-    Ok(GetAccountResponse { account: Some(to_proto(core, id, &account)), aliases })
+    Ok(GetAccountResponse {
+        account: Some(to_proto(core, id, &account)),
+        aliases,
+    })
 }
 
-pub(super) async fn set_password(core: &Core, request: SetPasswordRequest) -> Result<SetPasswordResponse, Status> {
+pub(super) async fn set_password(
+    core: &Core,
+    request: SetPasswordRequest,
+) -> Result<SetPasswordResponse, Status> {
     // Unknown names are refused before the work of hashing.
     let SetPasswordRequest { address, password } = request;
     let wanted = address.clone();
-    core.state.read(move |rows| account::find(rows, &wanted)).await??;
+    core.state
+        .read(move |rows| account::find(rows, &wanted))
+        .await??;
     let secret = core.credentials.hash(&password).await?;
-    let id = core.state.change(move |rows| account::set_password(rows, &address, &secret)).await?;
+    let id = core
+        .state
+        .change(move |rows| account::set_password(rows, &address, &secret))
+        .await?;
     core.credentials.forget(id);
     tracing::info!(account = id.0, "the password was changed");
     Ok(SetPasswordResponse {})
@@ -142,17 +182,28 @@ pub(super) async fn set_suspended(
     request: SetSuspendedRequest,
 ) -> Result<SetSuspendedResponse, Status> {
     let suspended = request.suspended;
-    let id =
-        core.state.change(move |rows| account::set_suspended(rows, &request.address, suspended)).await?;
+    let id = core
+        .state
+        .change(move |rows| account::set_suspended(rows, &request.address, suspended))
+        .await?;
     core.credentials.forget(id);
-    tracing::info!(account = id.0, suspended, "the account was suspended or given back");
+    tracing::info!(
+        account = id.0,
+        suspended,
+        "the account was suspended or given back"
+    );
     Ok(SetSuspendedResponse {})
 }
 
-pub(super) async fn delete(core: &Core, request: DeleteAccountRequest) -> Result<DeleteAccountResponse, Status> {
+pub(super) async fn delete(
+    core: &Core,
+    request: DeleteAccountRequest,
+) -> Result<DeleteAccountResponse, Status> {
     let grace = request.grace_seconds.unwrap_or(GRACE_SECONDS);
     if grace > GRACE_SECONDS_MAX {
-        return Err(Status::invalid(format!("the grace time is at most {GRACE_SECONDS_MAX} seconds")));
+        return Err(Status::invalid(format!(
+            "the grace time is at most {GRACE_SECONDS_MAX} seconds"
+        )));
     }
     let id = core
         .state
@@ -178,6 +229,10 @@ fn to_proto(core: &Core, id: AccountId, account: &row::Account) -> Account {
         shard: account.shard,
         generation: account.generation,
         quota_bytes: account.quota_bytes,
-        node: core.picture.leader(account.shard).map(|(_, node)| node.id).unwrap_or_default(),
+        node: core
+            .picture
+            .leader(account.shard)
+            .map(|(_, node)| node.id)
+            .unwrap_or_default(),
     }
 }

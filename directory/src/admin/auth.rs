@@ -20,7 +20,9 @@ pub enum TokenFileError {
     #[error("cannot use the admin token file: {0}")]
     Io(#[from] std::io::Error),
     /// The file holds too little.
-    #[error("the admin token file holds no token of at least {TOKEN_BYTES_MIN} characters: remove it to have one made")]
+    #[error(
+        "the admin token file holds no token of at least {TOKEN_BYTES_MIN} characters: remove it to have one made"
+    )]
     Short,
     /// No random bytes.
     #[error("the system gives no random bytes")]
@@ -44,12 +46,18 @@ pub fn read_or_make(path: &Path) -> Result<String, TokenFileError> {
 
 fn make(path: &Path) -> Result<String, TokenFileError> {
     let mut bytes = [0u8; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| TokenFileError::Random)?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| TokenFileError::Random)?;
     let token = URL_SAFE_NO_PAD.encode(bytes);
     // Whole or not at all: written beside, then renamed.
     let beside = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
@@ -66,7 +74,8 @@ pub struct Bearer {
 impl Bearer {
     /// Of this token.
     pub fn new(token: &str) -> Result<Self, TokenFileError> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| TokenFileError::Random)?;
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| TokenFileError::Random)?;
         let wanted = hmac::sign(&key, token.as_bytes());
         Ok(Self { key, wanted })
     }
@@ -79,7 +88,10 @@ impl Bearer {
 
 impl Interceptor for Bearer {
     fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
-        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let header = request
+            .metadata()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
         // RFC 7235 §2.1: the scheme is compared without regard to case.
         let presented = header
             .and_then(|header| header.split_once(' '))
@@ -87,8 +99,12 @@ impl Interceptor for Bearer {
             .map(|(_, token)| token.trim());
         match presented {
             Some(token) if self.is_right(token) => Ok(request),
-            Some(_) => Err(tonic::Status::unauthenticated("the admin token is wrong: check --token-file")),
-            None => Err(tonic::Status::unauthenticated("no admin token: send `authorization: Bearer …`")),
+            Some(_) => Err(tonic::Status::unauthenticated(
+                "the admin token is wrong: check --token-file",
+            )),
+            None => Err(tonic::Status::unauthenticated(
+                "no admin token: send `authorization: Bearer …`",
+            )),
         }
     }
 }
@@ -106,7 +122,10 @@ mod tests {
         let token = read_or_make(&path).unwrap();
         assert!(token.len() >= 43);
         assert_eq!(read_or_make(&path).unwrap(), token);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         std::fs::write(&path, "short\n").unwrap();
         assert!(matches!(read_or_make(&path), Err(TokenFileError::Short)));
     }
@@ -117,13 +136,20 @@ mod tests {
         let mut outcome = |header: Option<&str>| {
             let mut request = tonic::Request::new(());
             if let Some(header) = header {
-                request.metadata_mut().insert("authorization", header.parse().unwrap());
+                request
+                    .metadata_mut()
+                    .insert("authorization", header.parse().unwrap());
             }
             bearer.call(request).map(drop).map_err(|status| status.code())
         };
         assert_eq!(outcome(Some("Bearer a-token-of-some-length")), Ok(()));
         assert_eq!(outcome(Some("bearer a-token-of-some-length")), Ok(()));
-        for wrong in [None, Some("Bearer x"), Some("a-token-of-some-length"), Some("Basic a-token-of-some-length")] {
+        for wrong in [
+            None,
+            Some("Bearer x"),
+            Some("a-token-of-some-length"),
+            Some("Basic a-token-of-some-length"),
+        ] {
             assert_eq!(outcome(wrong), Err(tonic::Code::Unauthenticated), "{wrong:?}");
         }
     }

@@ -23,16 +23,26 @@ pub(super) async fn list_shards(core: &Core, _: ListShardsRequest) -> Result<Lis
         held.into_iter()
             .map(|shard| {
                 let accounts = rows.counter(&key::count_shard_accounts(ShardId(shard.id)))?;
-                Ok(Shard { id: shard.id, generation: shard.generation, replicas: shard.replicas, accounts })
+                Ok(Shard {
+                    id: shard.id,
+                    generation: shard.generation,
+                    replicas: shard.replicas,
+                    accounts,
+                })
             })
             .collect::<Result<_, ReadError>>()
     });
-    Ok(ListShardsResponse { shards: shards.await?? })
+    Ok(ListShardsResponse {
+        shards: shards.await??,
+    })
 }
 
 pub(super) async fn status(core: &Core, _: GetStatusRequest) -> Result<GetStatusResponse, Status> {
     let counts = core.state.read(|rows| {
-        Ok::<_, ReadError>((rows.counter(&key::count_domains())?, rows.counter(&key::count_accounts())?))
+        Ok::<_, ReadError>((
+            rows.counter(&key::count_domains())?,
+            rows.counter(&key::count_accounts())?,
+        ))
     });
     let (domains, accounts) = counts.await??;
     Ok(GetStatusResponse {

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use rookery_proto::Status;
 use rookery_proto::admin::v1::{
-    AddDomainRequest, AddDomainResponse, Domain, ListDomainsRequest, ListDomainsResponse, RemoveDomainRequest,
-    RemoveDomainResponse,
+    AddDomainRequest, AddDomainResponse, Domain, ListDomainsRequest, ListDomainsResponse,
+    RemoveDomainRequest, RemoveDomainResponse,
 };
 
 use crate::clock::now_millis;
@@ -16,18 +16,27 @@ use crate::schema::{key, row};
 
 pub(super) async fn add(core: &Core, request: AddDomainRequest) -> Result<AddDomainResponse, Status> {
     tracing::info!(domain = request.name, "adding a domain");
-    core.state.change(move |rows| domain::add(rows, &request.name, now_millis())).await?;
+    core.state
+        .change(move |rows| domain::add(rows, &request.name, now_millis()))
+        .await?;
     Ok(AddDomainResponse {})
 }
 
-pub(super) async fn remove(core: &Core, request: RemoveDomainRequest) -> Result<RemoveDomainResponse, Status> {
+pub(super) async fn remove(
+    core: &Core,
+    request: RemoveDomainRequest,
+) -> Result<RemoveDomainResponse, Status> {
     tracing::info!(domain = request.name, "removing a domain");
-    core.state.change(move |rows| domain::remove(rows, &request.name)).await?;
+    core.state
+        .change(move |rows| domain::remove(rows, &request.name))
+        .await?;
     Ok(RemoveDomainResponse {})
 }
 
 pub(super) async fn list(core: &Core, _: ListDomainsRequest) -> Result<ListDomainsResponse, Status> {
-    Ok(ListDomainsResponse { domains: core.state.read(read_domains).await?? })
+    Ok(ListDomainsResponse {
+        domains: core.state.read(read_domains).await??,
+    })
 }
 
 fn read_domains(rows: Rows<'_>) -> Result<Vec<Domain>, ReadError> {

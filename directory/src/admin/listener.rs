@@ -41,11 +41,16 @@ pub(crate) struct Listener {
 impl Listener {
     /// Binds, with this certificate.
     pub(crate) async fn bind(address: SocketAddr, certificate: &Arc<Certificate>) -> Result<Self, BindError> {
-        let tcp = TcpListener::bind(address).await.map_err(|source| BindError::Bind { address, source })?;
+        let tcp = TcpListener::bind(address)
+            .await
+            .map_err(|source| BindError::Bind { address, source })?;
         let mut config = tokio_rustls::rustls::ServerConfig::clone(certificate.acceptor()?.config());
         // gRPC is HTTP/2, and its clients insist on agreeing on it (RFC 9113 §3.2).
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { tcp, tls: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self {
+            tcp,
+            tls: TlsAcceptor::from(Arc::new(config)),
+        })
     }
 
     /// Where it listens.
@@ -73,7 +78,9 @@ impl Listener {
 async fn accept(listener: Listener, accepted: mpsc::Sender<Accepted>, cancel: CancellationToken) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
+            return;
+        };
         let stream = tokio::select! {
             () = cancel.cancelled() => return,
             stream = listener.tcp.accept() => stream,

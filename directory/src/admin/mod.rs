@@ -50,9 +50,14 @@ async fn run<T: Send + 'static>(
     call: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<Response<T>, tonic::Status> {
     let task = tokio::spawn(call.instrument(tracing::info_span!("admin_call", call = name)));
-    let result = task.await.unwrap_or_else(|_| Err(Status::internal("the call failed; see the log")));
-    let outcome = result.as_ref().map_or_else(|status| status.reason.as_str_name(), |_| "OK");
-    metrics::counter!("rookery_directory_admin_calls_total", "call" => name, "outcome" => outcome).increment(1);
+    let result = task
+        .await
+        .unwrap_or_else(|_| Err(Status::internal("the call failed; see the log")));
+    let outcome = result
+        .as_ref()
+        .map_or_else(|status| status.reason.as_str_name(), |_| "OK");
+    metrics::counter!("rookery_directory_admin_calls_total", "call" => name, "outcome" => outcome)
+        .increment(1);
     match result {
         Ok(reply) => Ok(Response::new(reply)),
         Err(status) => {

@@ -32,7 +32,11 @@ impl Cache {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| Status::internal("the system gives no random bytes"))?;
         let entries_max = NonZeroUsize::new(entries_max).unwrap_or(NonZeroUsize::MIN);
-        Ok(Self { key, expiry, entries: Mutex::new(LruCache::new(entries_max)) })
+        Ok(Self {
+            key,
+            expiry,
+            entries: Mutex::new(LruCache::new(entries_max)),
+        })
     }
 
     /// Whether this secret of the account was verified lately.
@@ -52,7 +56,14 @@ impl Cache {
 
     pub(super) fn remember(&self, account: AccountId, generation: u64, secret: &str, now: Instant) {
         let tag = hmac::sign(&self.key, &input(account, generation, secret));
-        self.entries.lock().put(account, Entry { tag, generation, expires_at: now + self.expiry });
+        self.entries.lock().put(
+            account,
+            Entry {
+                tag,
+                generation,
+                expires_at: now + self.expiry,
+            },
+        );
     }
 
     pub(super) fn forget(&self, account: AccountId) {
@@ -80,9 +91,15 @@ mod tests {
         assert!(cache.knows(AccountId(1), 1, "secret", now));
         assert!(!cache.knows(AccountId(1), 1, "secret2", now));
         assert!(!cache.knows(AccountId(2), 1, "secret", now));
-        assert!(!cache.knows(AccountId(1), 1, "secret", now + Duration::from_secs(10)), "expired");
+        assert!(
+            !cache.knows(AccountId(1), 1, "secret", now + Duration::from_secs(10)),
+            "expired"
+        );
         cache.remember(AccountId(1), 1, "secret", now);
-        assert!(!cache.knows(AccountId(1), 2, "secret", now), "of an older generation");
+        assert!(
+            !cache.knows(AccountId(1), 2, "secret", now),
+            "of an older generation"
+        );
         for account in 1..=3 {
             cache.remember(AccountId(account), 1, "secret", now);
         }

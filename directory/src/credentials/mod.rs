@@ -73,7 +73,10 @@ impl Credentials {
         let decoy = PasswordHash {
             algorithm: argon2::ARGON2ID_IDENT,
             version: Some(Version::V0x13.into()),
-            params: argon2()?.params().try_into().map_err(|_| Status::internal("cannot encode parameters"))?,
+            params: argon2()?
+                .params()
+                .try_into()
+                .map_err(|_| Status::internal("cannot encode parameters"))?,
             salt: Some(salt.as_salt()),
             hash: Some(Output::new(&output).map_err(|_| Status::internal("cannot make a hash"))?),
         }
@@ -106,12 +109,20 @@ impl Credentials {
         };
         // Too long to be anybody's; its length alone must not cost much.
         let password_fits = password.len() <= PASSWORD_BYTES_MAX;
-        let tried = if password_fits { password.to_owned() } else { String::new() };
-        let verified = self.pool.verify(deadline, move || verify_hash(&hash, &tried)).await?;
+        let tried = if password_fits {
+            password.to_owned()
+        } else {
+            String::new()
+        };
+        let verified = self
+            .pool
+            .verify(deadline, move || verify_hash(&hash, &tried))
+            .await?;
         match stored {
             Some(stored) if verified && password_fits => {
                 count("right");
-                self.cache.remember(stored.account, stored.generation, password, Instant::now());
+                self.cache
+                    .remember(stored.account, stored.generation, password, Instant::now());
                 Ok(Verdict::Right)
             }
             _ => {
@@ -127,7 +138,8 @@ impl Credentials {
         let mut distinct: Vec<&String> = passwords.iter().collect();
         distinct.sort_unstable();
         distinct.dedup();
-        let hashed = futures_util::future::try_join_all(distinct.iter().map(|password| self.hash(password))).await?;
+        let hashed =
+            futures_util::future::try_join_all(distinct.iter().map(|password| self.hash(password))).await?;
         passwords
             .iter()
             .map(|password| {
@@ -155,7 +167,9 @@ impl Credentials {
 /// Whether a new password may be one.
 pub fn check_password(password: &str) -> Result<(), Status> {
     if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
-        return Err(Status::invalid(format!("a password has 1 to {PASSWORD_BYTES_MAX} bytes")));
+        return Err(Status::invalid(format!(
+            "a password has 1 to {PASSWORD_BYTES_MAX} bytes"
+        )));
     }
     // RFC 4616 §2: NUL ends the fields of SASL PLAIN.
     if password.contains('\0') {
@@ -171,7 +185,9 @@ fn argon2() -> Result<Argon2<'static>, Status> {
 }
 
 fn fill(random: &SystemRandom, bytes: &mut [u8]) -> Result<(), Status> {
-    random.fill(bytes).map_err(|_| Status::internal("the system gives no random bytes"))
+    random
+        .fill(bytes)
+        .map_err(|_| Status::internal("the system gives no random bytes"))
 }
 
 fn make_hash(password: &str) -> Result<String, Status> {
@@ -186,8 +202,11 @@ fn make_hash(password: &str) -> Result<String, Status> {
 
 fn verify_hash(stored: &str, password: &str) -> bool {
     // Parameters come from the stored hash, so that older ones still verify.
-    PasswordHash::new(stored)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    PasswordHash::new(stored).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 fn count(result: &'static str) {
@@ -205,7 +224,11 @@ mod tests {
     }
 
     async fn stored(credentials: &Credentials, password: &str) -> Stored {
-        Stored { account: AccountId(1), generation: 1, secret: credentials.hash(password).await.unwrap() }
+        Stored {
+            account: AccountId(1),
+            generation: 1,
+            secret: credentials.hash(password).await.unwrap(),
+        }
     }
 
     #[tokio::test]
@@ -218,10 +241,17 @@ mod tests {
         assert_eq!(verify(Some(&stored), "secret").await, Verdict::Right);
         assert_eq!(verify(Some(&stored), "Secret").await, Verdict::Wrong);
         assert_eq!(verify(Some(&stored), "").await, Verdict::Wrong);
-        assert_eq!(verify(Some(&stored), &"x".repeat(PASSWORD_BYTES_MAX + 1)).await, Verdict::Wrong);
+        assert_eq!(
+            verify(Some(&stored), &"x".repeat(PASSWORD_BYTES_MAX + 1)).await,
+            Verdict::Wrong
+        );
         assert_eq!(verify(None, "secret").await, Verdict::Wrong);
         assert_eq!(verify(None, "").await, Verdict::Wrong);
-        let removed = Stored { secret: String::new(), generation: 2, ..stored };
+        let removed = Stored {
+            secret: String::new(),
+            generation: 2,
+            ..stored
+        };
         assert_eq!(verify(Some(&removed), "").await, Verdict::Wrong);
     }
 
@@ -229,15 +259,48 @@ mod tests {
     async fn a_verified_secret_costs_no_second_verification() {
         let credentials = Credentials::new(1, 1).unwrap();
         let right = stored(&credentials, "secret").await;
-        assert_eq!(credentials.verify(Some(&right), "secret", soon()).await.unwrap(), Verdict::Right);
+        assert_eq!(
+            credentials.verify(Some(&right), "secret", soon()).await.unwrap(),
+            Verdict::Right
+        );
         // Its hash is gone, so only the cache can know.
-        let remembered = Stored { secret: String::new(), ..right.clone() };
-        assert_eq!(credentials.verify(Some(&remembered), "secret", soon()).await.unwrap(), Verdict::Right);
-        assert_eq!(credentials.verify(Some(&remembered), "other", soon()).await.unwrap(), Verdict::Wrong);
-        let changed = Stored { generation: 2, ..remembered.clone() };
-        assert_eq!(credentials.verify(Some(&changed), "secret", soon()).await.unwrap(), Verdict::Wrong);
+        let remembered = Stored {
+            secret: String::new(),
+            ..right.clone()
+        };
+        assert_eq!(
+            credentials
+                .verify(Some(&remembered), "secret", soon())
+                .await
+                .unwrap(),
+            Verdict::Right
+        );
+        assert_eq!(
+            credentials
+                .verify(Some(&remembered), "other", soon())
+                .await
+                .unwrap(),
+            Verdict::Wrong
+        );
+        let changed = Stored {
+            generation: 2,
+            ..remembered.clone()
+        };
+        assert_eq!(
+            credentials
+                .verify(Some(&changed), "secret", soon())
+                .await
+                .unwrap(),
+            Verdict::Wrong
+        );
         credentials.forget(AccountId(1));
-        assert_eq!(credentials.verify(Some(&remembered), "secret", soon()).await.unwrap(), Verdict::Wrong);
+        assert_eq!(
+            credentials
+                .verify(Some(&remembered), "secret", soon())
+                .await
+                .unwrap(),
+            Verdict::Wrong
+        );
     }
 
     #[tokio::test]
@@ -255,7 +318,10 @@ mod tests {
     async fn a_late_verification_is_not_run() {
         let credentials = Credentials::new(1, 8).unwrap();
         let stored = stored(&credentials, "secret").await;
-        let late = credentials.verify(Some(&stored), "secret", Instant::now()).await.unwrap_err();
+        let late = credentials
+            .verify(Some(&stored), "secret", Instant::now())
+            .await
+            .unwrap_err();
         assert_eq!(late.reason, Reason::DeadlineExceeded);
     }
 

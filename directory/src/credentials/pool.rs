@@ -35,7 +35,10 @@ impl Pool {
                 })
                 .map_err(|error| Status::internal(format!("cannot start a thread for passwords: {error}")))?;
         }
-        Ok(Self { jobs, hashing: Semaphore::new(threads.div_ceil(2)) })
+        Ok(Self {
+            jobs,
+            hashing: Semaphore::new(threads.div_ceil(2)),
+        })
     }
 
     /// Runs a verification, or answers UNAVAILABLE at once when the queue is full. A verification that did not begin before
@@ -56,7 +59,12 @@ impl Pool {
             return Err(Status::unavailable("too many logins wait already; try again"));
         }
         self.report();
-        let late = || Status::new(Reason::DeadlineExceeded, "too many logins were waiting; try again");
+        let late = || {
+            Status::new(
+                Reason::DeadlineExceeded,
+                "too many logins were waiting; try again",
+            )
+        };
         receiver.await.map_err(|_| late())
     }
 

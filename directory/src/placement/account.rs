@@ -36,7 +36,14 @@ pub fn choose(count: usize, loads: &[ShardLoad]) -> Vec<ShardId> {
     let mut heap: BinaryHeap<_> = loads
         .iter()
         .enumerate()
-        .map(|(index, load)| Reverse((load.accounts, rank(&load.node, load.weight, &nodes), load.id, index)))
+        .map(|(index, load)| {
+            Reverse((
+                load.accounts,
+                rank(&load.node, load.weight, &nodes),
+                load.id,
+                index,
+            ))
+        })
         .collect();
     let mut chosen = Vec::with_capacity(count);
     while chosen.len() < count {
@@ -54,7 +61,12 @@ pub fn choose(count: usize, loads: &[ShardLoad]) -> Vec<ShardId> {
         }
         *nodes.entry(&load.node).or_default() += 1;
         chosen.push(id);
-        heap.push(Reverse((accounts + 1, rank(&load.node, load.weight, &nodes), id, index)));
+        heap.push(Reverse((
+            accounts + 1,
+            rank(&load.node, load.weight, &nodes),
+            id,
+            index,
+        )));
     }
     chosen
 }
@@ -66,14 +78,20 @@ mod tests {
     use super::*;
 
     fn load(id: u32, node: u32, accounts: u64) -> ShardLoad {
-        ShardLoad { id: ShardId(id), node: format!("mailstore-{node}"), weight: 100, accounts }
+        ShardLoad {
+            id: ShardId(id),
+            node: format!("mailstore-{node}"),
+            weight: 100,
+            accounts,
+        }
     }
 
     #[test]
     fn few_accounts_reach_every_node() {
         // Shards 0 to 4 lie on the first node.
-        let loads: Vec<_> =
-            (0..16).map(|id| load(id, if id < 5 { 1 } else { 2 + id % 2 }, 0)).collect();
+        let loads: Vec<_> = (0..16)
+            .map(|id| load(id, if id < 5 { 1 } else { 2 + id % 2 }, 0))
+            .collect();
         let nodes: Vec<_> = choose(3, &loads)
             .into_iter()
             .map(|id| loads.iter().find(|load| load.id == id).unwrap().node.clone())

@@ -10,11 +10,11 @@ use ring::digest;
 
 use super::Candidate;
 
-/// Points on the ring for a node of the usual weight.
-const POINTS_PER_100_WEIGHT: u32 = 100;
+/// Points on the ring for a node of the usual weight. With 100 of them a node of 50 was left without shards.
+const POINTS_PER_100_WEIGHT: u32 = 200;
 
 /// The most points of one node.
-const POINTS_MAX: u32 = 2_000;
+const POINTS_MAX: u32 = 4_000;
 
 /// Bytes that are hashed as they are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,11 @@ impl Hasher for Sha256 {
 
     fn finish(&self) -> u64 {
         let digest = self.0.clone().finish();
-        digest.as_ref().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+        digest
+            .as_ref()
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
     }
 }
 
@@ -79,13 +83,19 @@ impl<'a> Ring<'a> {
             let points = (u64::from(node.weight) * u64::from(POINTS_PER_100_WEIGHT))
                 .div_ceil(100)
                 .min(u64::from(POINTS_MAX));
-            Node::new(Fixed(node.id.as_bytes().to_vec())).value(node.id.as_str()).quantity(points as usize)
+            Node::new(Fixed(node.id.as_bytes().to_vec()))
+                .value(node.id.as_str())
+                .quantity(points as usize)
         });
-        Self { ring: StaticHashRing::new(Points, nodes.collect::<Vec<_>>().into_iter()) }
+        Self {
+            ring: StaticHashRing::new(Points, nodes.collect::<Vec<_>>().into_iter()),
+        }
     }
 
     /// All nodes, in the order in which they come after the shard on the ring.
     pub(super) fn candidates(&self, shard: u32) -> impl Iterator<Item = &'a str> {
-        self.ring.calc_candidates(&Fixed(shard.to_be_bytes().to_vec())).map(|node| node.value)
+        self.ring
+            .calc_candidates(&Fixed(shard.to_be_bytes().to_vec()))
+            .map(|node| node.value)
     }
 }

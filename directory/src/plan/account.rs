@@ -37,7 +37,9 @@ pub type Identified = (AccountId, row::Account);
 /// Creates accounts, all or none. They are to be put on their shards, then made live by [`made_live`].
 pub fn add(rows: Rows<'_>, new: &[New], now_millis: u64) -> Result<Planned<Vec<Identified>>, PlanError> {
     if new.len() > NEW_ACCOUNTS_MAX {
-        return Err(PlanError::Invalid(format!("at most {NEW_ACCOUNTS_MAX} accounts at a time")));
+        return Err(PlanError::Invalid(format!(
+            "at most {NEW_ACCOUNTS_MAX} accounts at a time"
+        )));
     }
     let loads = shard_loads(rows)?;
     if loads.is_empty() {
@@ -65,7 +67,9 @@ pub fn add(rows: Rows<'_>, new: &[New], now_millis: u64) -> Result<Planned<Vec<I
             domains.insert(address.domain().clone());
         }
         if !taken.insert(address.to_string()) || is_taken(rows, &address)? {
-            return Err(PlanError::AlreadyExists(format!("the address {address} is taken")));
+            return Err(PlanError::AlreadyExists(format!(
+                "the address {address} is taken"
+            )));
         }
         // Mail for it may have gone elsewhere until now: to a catch-all, to its base, to an account as postmaster.
         recipients_changed |= takes_mail_from_others(rows, &address)?;
@@ -85,7 +89,11 @@ pub fn add(rows: Rows<'_>, new: &[New], now_millis: u64) -> Result<Planned<Vec<I
         };
         put(&mut batch, id, &account);
         put_due(&mut batch, now_millis, id);
-        batch.put(Column::Rows, key::address(&address), row::AddressOwner { account: id.0 }.to_stored());
+        batch.put(
+            Column::Rows,
+            key::address(&address),
+            row::AddressOwner { account: id.0 }.to_stored(),
+        );
         batch.add(key::count_accounts(), 1);
         batch.add(key::count_domain_accounts(address.domain()), 1);
         batch.add(key::count_shard_accounts(shard), 1);
@@ -177,7 +185,11 @@ pub fn set_suspended(
     put(&mut batch, id, &account);
     let planned = Planned::new(batch, id).account_changed(id, suspended);
     // Aliases were expanded without it until now.
-    Ok(if suspended { planned } else { planned.recipients_changed() })
+    Ok(if suspended {
+        planned
+    } else {
+        planned.recipients_changed()
+    })
 }
 
 /// Deletes an account: its address is free at once, its mail is to go after the grace time.
@@ -199,7 +211,9 @@ pub fn delete(
     put_due(&mut batch, account.purge_at_millis, id);
     batch.add(key::count_accounts(), -1);
     batch.add(key::count_domain_accounts(address.domain()), -1);
-    Ok(Planned::new(batch, id).account_changed(id, true).recipients_changed())
+    Ok(Planned::new(batch, id)
+        .account_changed(id, true)
+        .recipients_changed())
 }
 
 /// The shards have purged these accounts: nothing is left of them but that their ids are used.
@@ -259,7 +273,12 @@ fn shard_loads(rows: Rows<'_>) -> Result<Vec<ShardLoad>, ReadError> {
     for (id, shard) in rows.shards()? {
         let node = shard.replicas.into_iter().next().unwrap_or_default();
         let weight = weights.get(&node).copied().unwrap_or(100);
-        loads.push(ShardLoad { id, node, weight, accounts: rows.counter(&key::count_shard_accounts(id))? });
+        loads.push(ShardLoad {
+            id,
+            node,
+            weight,
+            accounts: rows.counter(&key::count_shard_accounts(id))?,
+        });
     }
     Ok(loads)
 }

@@ -21,10 +21,16 @@ struct Name {
 impl Name {
     fn parse(text: &str) -> Result<Self, PlanError> {
         if let Some(domain) = text.strip_prefix('@') {
-            return Ok(Self { domain: DomainName::parse(domain)?, local: String::new() });
+            return Ok(Self {
+                domain: DomainName::parse(domain)?,
+                local: String::new(),
+            });
         }
         let address = Address::parse_plain(text)?;
-        Ok(Self { domain: address.domain().clone(), local: address.local().to_owned() })
+        Ok(Self {
+            domain: address.domain().clone(),
+            local: address.local().to_owned(),
+        })
     }
 
     fn address(&self) -> Address {
@@ -37,42 +43,61 @@ impl Name {
 pub fn add(rows: Rows<'_>, name: &str, targets: &[String]) -> Result<Planned<()>, PlanError> {
     let name = Name::parse(name)?;
     if rows.domain(&name.domain)?.is_none() {
-        return Err(PlanError::NotFound(format!("there is no domain {}: add it first", name.domain)));
+        return Err(PlanError::NotFound(format!(
+            "there is no domain {}: add it first",
+            name.domain
+        )));
     }
     if targets.is_empty() {
         return Err(PlanError::Invalid("an alias needs a target".to_owned()));
     }
     if !name.local.is_empty() && rows.owner(&name.address())?.is_some() {
-        return Err(PlanError::AlreadyExists(format!("the address {} belongs to an account", name.address())));
+        return Err(PlanError::AlreadyExists(format!(
+            "the address {} belongs to an account",
+            name.address()
+        )));
     }
     let held = rows.alias(&name.domain, &name.local)?;
     let is_new = held.is_none();
     let mut all = held.unwrap_or_default().targets;
     let mut batch = Batch::new();
-    let mut added = Vec::new();
     for text in targets {
-        let target = Address::parse(text).map_err(|error| PlanError::Invalid(format!("{text:?}: {error}")))?;
+        let target =
+            Address::parse(text).map_err(|error| PlanError::Invalid(format!("{text:?}: {error}")))?;
         if rows.domain(target.domain())?.is_none() {
             return Err(PlanError::Precondition(format!(
                 "{target} is not an address of a domain that is served here; mail is not forwarded elsewhere"
             )));
         }
-        if matches!(resolve::resolve(rows, &target.to_string()), Err(resolve::ResolveError::Unknown(_)))
-            && !leads_to_alias(rows, &target)?
+        if matches!(
+            resolve::resolve(rows, &target.to_string()),
+            Err(resolve::ResolveError::Unknown(_))
+        ) && !leads_to_alias(rows, &target)?
         {
-            return Err(PlanError::NotFound(format!("nobody has the address {target}: create it first")));
+            return Err(PlanError::NotFound(format!(
+                "nobody has the address {target}: create it first"
+            )));
         }
         let target_name = target.to_string();
         if !all.contains(&target_name) {
             all.push(target_name);
-            batch.put(Column::Rows, key::alias_target(&target, &name.domain, &name.local), Vec::new());
+            batch.put(
+                Column::Rows,
+                key::alias_target(&target, &name.domain, &name.local),
+                Vec::new(),
+            );
         }
-        added.push(target);
     }
     if all.len() > TARGETS_MAX {
-        return Err(PlanError::Invalid(format!("an alias has at most {TARGETS_MAX} targets")));
+        return Err(PlanError::Invalid(format!(
+            "an alias has at most {TARGETS_MAX} targets"
+        )));
     }
-    resolve::check_alias(rows, &name.domain, &name.local, &added)?;
+    let all_addresses = all
+        .iter()
+        .map(|text| Address::parse(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    resolve::check_alias(rows, &name.domain, &name.local, &all_addresses)?;
     all.sort_unstable();
     batch.put(
         Column::Rows,
@@ -97,17 +122,23 @@ pub fn remove(rows: Rows<'_>, name: &str, targets: &[String]) -> Result<Planned<
         gone.append(&mut alias.targets);
     }
     for text in targets {
-        let target = Address::parse(text).map_err(|error| PlanError::Invalid(format!("{text:?}: {error}")))?;
+        let target =
+            Address::parse(text).map_err(|error| PlanError::Invalid(format!("{text:?}: {error}")))?;
         let wanted = target.to_string();
         let Some(position) = alias.targets.iter().position(|held| *held == wanted) else {
-            return Err(PlanError::NotFound(format!("the alias {shown} has no target {target}")));
+            return Err(PlanError::NotFound(format!(
+                "the alias {shown} has no target {target}"
+            )));
         };
         gone.push(alias.targets.remove(position));
     }
     let mut batch = Batch::new();
     for text in &gone {
         let target = Address::parse(text)?;
-        batch.delete(Column::Rows, key::alias_target(&target, &name.domain, &name.local));
+        batch.delete(
+            Column::Rows,
+            key::alias_target(&target, &name.domain, &name.local),
+        );
     }
     let alias_key = key::alias(&name.domain, &name.local);
     if alias.targets.is_empty() {

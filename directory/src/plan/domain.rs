@@ -12,7 +12,9 @@ use crate::schema::row::{self, Row};
 pub fn add(rows: Rows<'_>, name: &str, now_millis: u64) -> Result<Planned<()>, PlanError> {
     let name = DomainName::parse(name)?;
     if rows.domain(&name)?.is_some() {
-        return Err(PlanError::AlreadyExists(format!("the domain {name} is there already")));
+        return Err(PlanError::AlreadyExists(format!(
+            "the domain {name} is there already"
+        )));
     }
     let mut sequences = rows.sequences()?;
     sequences.domains += 1;
@@ -22,12 +24,19 @@ pub fn add(rows: Rows<'_>, name: &str, now_millis: u64) -> Result<Planned<()>, P
     batch.put(
         Column::Rows,
         key::domain(&name),
-        row::Domain { ordinal, created_at_millis: now_millis }.to_stored(),
+        row::Domain {
+            ordinal,
+            created_at_millis: now_millis,
+        }
+        .to_stored(),
     );
     batch.put(
         Column::Rows,
         key::domain_order(ordinal),
-        row::DomainOrder { name: name.to_string() }.to_stored(),
+        row::DomainOrder {
+            name: name.to_string(),
+        }
+        .to_stored(),
     );
     batch.add(key::count_domains(), 1);
     Ok(Planned::new(batch, ()).recipients_changed())
@@ -44,7 +53,9 @@ pub fn remove(rows: Rows<'_>, name: &str) -> Result<Planned<()>, PlanError> {
         (key::aliases_of(Some(&name)), "aliases", "remove them"),
     ] {
         if rows.any(&range)? {
-            return Err(PlanError::Precondition(format!("the domain {name} still has {what}: {how} first")));
+            return Err(PlanError::Precondition(format!(
+                "the domain {name} still has {what}: {how} first"
+            )));
         }
     }
     let mut batch = Batch::new();

@@ -10,7 +10,7 @@ pub mod node;
 pub mod signing_key;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use rookery_proto::directory::v1::{AccountChange, WatchEvent};
 use rookery_proto::{Reason, Status};
@@ -34,7 +34,11 @@ pub struct Planned<T> {
 
 impl<T> Planned<T> {
     fn new(batch: Batch, reply: T) -> Self {
-        Self { batch, event: WatchEvent::default(), reply }
+        Self {
+            batch,
+            event: WatchEvent::default(),
+            reply,
+        }
     }
 
     /// Cached recipients are void.
@@ -45,7 +49,10 @@ impl<T> Planned<T> {
 
     /// What is known of an account is void.
     fn account_changed(mut self, account: AccountId, end_sessions: bool) -> Self {
-        self.event.accounts.push(AccountChange { account: account.0, end_sessions });
+        self.event.accounts.push(AccountChange {
+            account: account.0,
+            end_sessions,
+        });
         self
     }
 }

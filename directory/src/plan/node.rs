@@ -51,11 +51,18 @@ pub fn register(
         role: node.role,
         address: node.address.clone(),
         http: node.http.clone(),
-        weight: if node.weight == 0 { WEIGHT_USUAL } else { node.weight },
+        weight: if node.weight == 0 {
+            WEIGHT_USUAL
+        } else {
+            node.weight
+        },
     };
     let held = rows.node(&node.id)?;
     if held.as_ref().is_some_and(|held| held.role != row.role) {
-        return Err(PlanError::Precondition(format!("{} is the id of a node with another role", node.id)));
+        return Err(PlanError::Precondition(format!(
+            "{} is the id of a node with another role",
+            node.id
+        )));
     }
     if held.as_ref() != Some(&row) {
         batch.put(Column::Rows, key::node(&node.id), row.to_stored());
@@ -63,7 +70,10 @@ pub fn register(
     }
     let shards = place_first(rows, cluster, &node.id, &row, alive)?;
     for shard in &shards {
-        let row = row::Shard { generation: shard.generation, replicas: shard.replicas.clone() };
+        let row = row::Shard {
+            generation: shard.generation,
+            replicas: shard.replicas.clone(),
+        };
         batch.put(Column::Rows, key::shard(ShardId(shard.id)), row.to_stored());
     }
     let mut planned = Planned::new(batch, ());
@@ -75,7 +85,10 @@ pub fn register(
 fn check(node: &directory::Node) -> Result<(), PlanError> {
     let named = !node.id.is_empty()
         && node.id.len() <= 100
-        && node.id.chars().all(|char| char.is_ascii_alphanumeric() || char == '-' || char == '.' || char == '_');
+        && node
+            .id
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || char == '-' || char == '.' || char == '_');
     if !named {
         return Err(PlanError::Invalid(format!("{:?} is not a node id", node.id)));
     }
@@ -83,7 +96,10 @@ fn check(node: &directory::Node) -> Result<(), PlanError> {
         return Err(PlanError::Invalid(format!("{} names no role", node.id)));
     }
     if node.weight > WEIGHT_MAX {
-        return Err(PlanError::Invalid(format!("{} has a weight above {WEIGHT_MAX}", node.id)));
+        return Err(PlanError::Invalid(format!(
+            "{} has a weight above {WEIGHT_MAX}",
+            node.id
+        )));
     }
     Ok(())
 }
@@ -98,10 +114,16 @@ fn place_first(
     if row.role != i32::from(NodeRole::Mailstore) || rows.any(&key::shards())? {
         return Ok(Vec::new());
     }
-    let mut candidates = vec![Candidate { id: id.to_owned(), weight: row.weight }];
+    let mut candidates = vec![Candidate {
+        id: id.to_owned(),
+        weight: row.weight,
+    }];
     for (other, row) in rows.nodes()? {
         if other != id && row.role == i32::from(NodeRole::Mailstore) && alive.contains(&other) {
-            candidates.push(Candidate { id: other, weight: row.weight });
+            candidates.push(Candidate {
+                id: other,
+                weight: row.weight,
+            });
         }
     }
     if candidates.len() < cluster.expected_mailstores as usize {
@@ -110,7 +132,11 @@ fn place_first(
     let placed = place(cluster.shards, &candidates);
     Ok(placed
         .into_iter()
-        .map(|(id, node)| directory::Shard { id: id.0, generation: 1, replicas: vec![node] })
+        .map(|(id, node)| directory::Shard {
+            id: id.0,
+            generation: 1,
+            replicas: vec![node],
+        })
         .collect())
 }
 

@@ -36,11 +36,18 @@ pub fn rotate(
     let mut keys = rows.signing_keys()?;
     let mut batch = Batch::new();
     let age = |key: &row::SigningKey| now_millis.saturating_sub(key.created_at_millis);
-    if keys.last().is_none_or(|(_, newest)| age(newest) > ages.rotate_after_millis) {
+    if keys
+        .last()
+        .is_none_or(|(_, newest)| age(newest) > ages.rotate_after_millis)
+    {
         let mut sequences = rows.sequences()?;
         sequences.keys += 1;
         let id = KeyId(sequences.keys);
-        let row = row::SigningKey { private: pair.private, public: pair.public, created_at_millis: now_millis };
+        let row = row::SigningKey {
+            private: pair.private,
+            public: pair.public,
+            created_at_millis: now_millis,
+        };
         batch.put(Column::Rows, key::sequences(), sequences.to_stored());
         batch.put(Column::Rows, key::signing_key(id), row.to_stored());
         keys.push((id, row));
@@ -53,7 +60,11 @@ pub fn rotate(
         }
         keep
     });
-    let event_keys = if batch.is_empty() { Vec::new() } else { to_proto(&keys) };
+    let event_keys = if batch.is_empty() {
+        Vec::new()
+    } else {
+        to_proto(&keys)
+    };
     let mut planned = Planned::new(batch, keys);
     planned.event.keys = event_keys;
     Ok(planned)
@@ -63,6 +74,9 @@ pub fn rotate(
 pub fn to_proto(keys: &[(KeyId, row::SigningKey)]) -> Vec<VerifyingKey> {
     keys.iter()
         .rev()
-        .map(|(id, row)| VerifyingKey { id: id.0, public_key: row.public.clone().into() })
+        .map(|(id, row)| VerifyingKey {
+            id: id.0,
+            public_key: row.public.clone().into(),
+        })
         .collect()
 }

@@ -62,7 +62,10 @@ pub struct Range {
 }
 
 fn prefixed(prefix: Vec<u8>) -> Range {
-    Range { to: after(prefix.clone()), from: prefix }
+    Range {
+        to: after(prefix.clone()),
+        from: prefix,
+    }
 }
 
 fn named(table: Table, domain: &DomainName, local: &str) -> Vec<u8> {
@@ -168,7 +171,10 @@ pub fn due(at_millis: u64, id: AccountId) -> Vec<u8> {
 pub fn dues_until(now_millis: u64) -> Range {
     let mut to = start(Table::Due as u8);
     to.extend_from_slice(&now_millis.saturating_add(1).to_be_bytes());
-    Range { from: start(Table::Due as u8), to }
+    Range {
+        from: start(Table::Due as u8),
+        to,
+    }
 }
 
 /// A node.
@@ -267,7 +273,10 @@ pub fn read_alias_of_target(key: &[u8]) -> Option<(DomainName, String)> {
 /// Time and account of a [`due`] key.
 pub fn read_due(key: &[u8]) -> Option<(u64, AccountId)> {
     let (at, id) = own_part(key).split_at_checked(8)?;
-    Some((u64::from_be_bytes(at.try_into().ok()?), AccountId(u64::from_be_bytes(id.try_into().ok()?))))
+    Some((
+        u64::from_be_bytes(at.try_into().ok()?),
+        AccountId(u64::from_be_bytes(id.try_into().ok()?)),
+    ))
 }
 
 /// The number of a [`shard`] or [`signing_key`] key.
@@ -288,16 +297,25 @@ mod tests {
     fn keys_sort_and_read_back() {
         let domain = DomainName::parse("example.test").unwrap();
         let address_key = address(&Address::parse("a.b+c@example.test").unwrap());
-        assert_eq!(read_named(&address_key), Some((domain.clone(), "a.b+c".to_owned())));
+        assert_eq!(
+            read_named(&address_key),
+            Some((domain.clone(), "a.b+c".to_owned()))
+        );
         let range = addresses_of(&domain);
         assert!(range.from <= address_key && address_key < range.to);
         let longer = address(&Address::parse("a@example.test.org").unwrap());
-        assert!(!(range.from <= longer && longer < range.to), "another domain with the same beginning");
+        assert!(
+            !(range.from <= longer && longer < range.to),
+            "another domain with the same beginning"
+        );
         assert!(due(9, AccountId(u64::MAX)) < due(10, AccountId(1)));
         assert_eq!(read_due(&due(10, AccountId(7))), Some((10, AccountId(7))));
         let target = alias_target(&Address::parse("x@example.test").unwrap(), &domain, "");
         assert_eq!(read_alias_of_target(&target), Some((domain, String::new())));
-        assert!(dues_until(10).from < due(10, AccountId(u64::MAX)) && due(10, AccountId(u64::MAX)) < dues_until(10).to);
+        assert!(
+            dues_until(10).from < due(10, AccountId(u64::MAX))
+                && due(10, AccountId(u64::MAX)) < dues_until(10).to
+        );
         assert_eq!(read_due(b"junk"), None);
     }
 }

@@ -39,13 +39,18 @@ impl<'a> Rows<'a> {
         mut visit: impl FnMut(&[u8], R) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let mut damaged = None;
-        self.0.scan(Column::Rows, &range.from, &range.to, &mut |key, value| match R::from_stored(value) {
-            Ok(row) => visit(key, row).is_continue(),
-            Err(error) => {
-                damaged = Some(error);
-                false
-            }
-        })?;
+        self.0.scan(
+            Column::Rows,
+            &range.from,
+            &range.to,
+            &mut |key, value| match R::from_stored(value) {
+                Ok(row) => visit(key, row).is_continue(),
+                Err(error) => {
+                    damaged = Some(error);
+                    false
+                }
+            },
+        )?;
         match damaged {
             Some(error) => Err(error.into()),
             None => Ok(()),
@@ -53,8 +58,14 @@ impl<'a> Rows<'a> {
     }
 
     /// Visits the keys of a range until the visitor breaks.
-    pub fn keys(self, range: &Range, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), ReadError> {
-        Ok(self.0.scan(Column::Rows, &range.from, &range.to, &mut |key, _| visit(key).is_continue())?)
+    pub fn keys(
+        self,
+        range: &Range,
+        mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        Ok(self.0.scan(Column::Rows, &range.from, &range.to, &mut |key, _| {
+            visit(key).is_continue()
+        })?)
     }
 
     /// Whether a range has any key.
@@ -158,7 +169,10 @@ impl<'a> Rows<'a> {
         let Some(bytes) = self.0.get(Column::Counters, key)? else {
             return Ok(0);
         };
-        let bytes: [u8; 8] = bytes.as_ref().try_into().map_err(|_| RowError::Damaged("counter"))?;
+        let bytes: [u8; 8] = bytes
+            .as_ref()
+            .try_into()
+            .map_err(|_| RowError::Damaged("counter"))?;
         Ok(u64::try_from(i64::from_le_bytes(bytes)).unwrap_or(0))
     }
 }

@@ -41,7 +41,10 @@ pub trait Row: Message + Default {
     fn from_stored(bytes: &[u8]) -> Result<Self, RowError> {
         match bytes.split_first() {
             Some((&VERSION, message)) => Self::decode(message).map_err(|_| RowError::Damaged(Self::WHAT)),
-            Some((&version, _)) => Err(RowError::Version { what: Self::WHAT, version }),
+            Some((&version, _)) => Err(RowError::Version {
+                what: Self::WHAT,
+                version,
+            }),
             None => Err(RowError::Damaged(Self::WHAT)),
         }
     }
@@ -232,19 +235,33 @@ mod tests {
 
     #[test]
     fn rows_carry_a_version() {
-        let row = Domain { ordinal: 3, created_at_millis: 4 };
+        let row = Domain {
+            ordinal: 3,
+            created_at_millis: 4,
+        };
         let stored = row.to_stored();
         assert_eq!(stored[0], VERSION);
         assert_eq!(Domain::from_stored(&stored), Ok(row));
-        assert_eq!(Domain::from_stored(&[9, 1]), Err(RowError::Version { what: "domain", version: 9 }));
+        assert_eq!(
+            Domain::from_stored(&[9, 1]),
+            Err(RowError::Version {
+                what: "domain",
+                version: 9
+            })
+        );
         assert_eq!(Domain::from_stored(&[]), Err(RowError::Damaged("domain")));
-        assert_eq!(Domain::from_stored(&[VERSION, 0xff]), Err(RowError::Damaged("domain")));
+        assert_eq!(
+            Domain::from_stored(&[VERSION, 0xff]),
+            Err(RowError::Damaged("domain"))
+        );
     }
 
     #[test]
     fn the_stored_form_stays() {
         // Bytes as version 1 wrote them: a change here needs a new version that reads the old one.
-        let row = Alias { targets: vec!["a@b".to_owned()] };
+        let row = Alias {
+            targets: vec!["a@b".to_owned()],
+        };
         assert_eq!(row.to_stored(), b"\x01\x0a\x03a@b");
     }
 }

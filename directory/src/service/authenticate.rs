@@ -18,18 +18,28 @@ pub(super) async fn run(
     request: Authenticate,
     deadline: Instant,
 ) -> Result<Authenticated, Status> {
-    let Authenticate { login: name, password, client } = request;
+    let Authenticate {
+        login: name,
+        password,
+        client,
+    } = request;
     let held = core.state.read(move |rows| login(rows, &name)).await??;
     let stored = held.as_ref().map(|(id, account)| Stored {
         account: *id,
         generation: account.credential_generation,
         secret: account.secret.clone(),
     });
-    let verdict = core.credentials.verify(stored.as_ref(), &password, deadline).await?;
+    let verdict = core
+        .credentials
+        .verify(stored.as_ref(), &password, deadline)
+        .await?;
     let (Some((id, account)), Verdict::Right) = (held, verdict) else {
         // Names and passwords are often mixed up, so neither is logged.
         tracing::info!(client, "a login failed");
-        return Err(Status::new(Reason::BadCredentials, "the name or the password is wrong"));
+        return Err(Status::new(
+            Reason::BadCredentials,
+            "the name or the password is wrong",
+        ));
     };
     // It may have changed while the password was verified.
     let now = core.state.read(move |rows| rows.account(id)).await??;
@@ -51,9 +61,13 @@ pub(super) fn grant(
         return Err(Status::new(Reason::Suspended, "the account is suspended"));
     }
     if account.life() != Life::Live {
-        return Err(Status::unavailable("the account is still being created; try again"));
+        return Err(Status::unavailable(
+            "the account is still being created; try again",
+        ));
     }
-    let signed = core.tokens.sign(id, account, rights, &peer.certificate, now_millis())?;
+    let signed = core
+        .tokens
+        .sign(id, account, rights, &peer.certificate, now_millis())?;
     Ok(Authenticated {
         account: id.0,
         shard: account.shard,

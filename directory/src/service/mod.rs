@@ -34,7 +34,10 @@ impl DirectoryService {
         let core = &self.core;
         let peer = &call.peer;
         let Some(request) = call.request.call else {
-            return Err(Status::new(Reason::Unimplemented, "this version does not know the call"));
+            return Err(Status::new(
+                Reason::Unimplemented,
+                "this version does not know the call",
+            ));
         };
         let answer = match request {
             request::Call::ResolveRecipient(request) => {
@@ -73,8 +76,11 @@ impl Service<DirectoryProtocol> for DirectoryService {
         let serving = async move {
             let began = Instant::now();
             let result = self.run(call, &replies).await;
-            let outcome = result.as_ref().map_or_else(|status| status.reason.as_str_name(), |()| "OK");
-            metrics::counter!("rookery_directory_calls_total", "call" => name, "outcome" => outcome).increment(1);
+            let outcome = result
+                .as_ref()
+                .map_or_else(|status| status.reason.as_str_name(), |()| "OK");
+            metrics::counter!("rookery_directory_calls_total", "call" => name, "outcome" => outcome)
+                .increment(1);
             metrics::histogram!("rookery_directory_call_seconds", "call" => name).record(began.elapsed());
             if let Err(status) = &result
                 && status.reason == Reason::Internal

@@ -23,13 +23,18 @@ pub(super) async fn run(core: &Core, peer: &Peer, request: RegisterNode) -> Resu
     let cluster = core.cluster.clone();
     let alive = core.picture.alive();
     let is_same = core.picture.node(&id).is_some_and(|held| {
-        (held.role, &held.address, &held.http, held.weight) == (node.role, &node.address, &node.http, node.weight)
+        (held.role, &held.address, &held.http, held.weight)
+            == (node.role, &node.address, &node.http, node.weight)
     });
     // Said again every two seconds by every node: mostly there is nothing to write.
     if !is_same || !core.picture.is_placed() || request.cluster_id != cluster.id {
         let cluster_id = request.cluster_id;
-        core.state.change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive)).await?;
+        core.state
+            .change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive))
+            .await?;
     }
     core.picture.heard(&id, Instant::now());
-    Ok(RegisteredNode { version: core.picture.version() })
+    Ok(RegisteredNode {
+        version: core.picture.version(),
+    })
 }

@@ -21,11 +21,16 @@ pub(super) async fn run(
     if request.address.len() > ADDRESS_BYTES_MAX {
         return Err(Status::new(Reason::LimitExceeded, "the address is too long"));
     }
-    let found = core.state.read(move |rows| resolve(rows, &request.address)).await??;
+    let found = core
+        .state
+        .read(move |rows| resolve(rows, &request.address))
+        .await??;
     let now = now_millis();
     let mut destinations = Vec::with_capacity(found.len());
     for (id, found) in found {
-        let signed = core.tokens.sign(id, &found.account, Rights::Deliver, &peer.certificate, now)?;
+        let signed = core
+            .tokens
+            .sign(id, &found.account, Rights::Deliver, &peer.certificate, now)?;
         destinations.push(Destination {
             account: id.0,
             shard: found.account.shard,
@@ -34,7 +39,10 @@ pub(super) async fn run(
             address: found.address,
         });
     }
-    Ok(ResolvedRecipient { destinations, cache_millis: CACHE_MILLIS })
+    Ok(ResolvedRecipient {
+        destinations,
+        cache_millis: CACHE_MILLIS,
+    })
 }
 
 impl From<ResolveError> for Status {

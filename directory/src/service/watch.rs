@@ -51,5 +51,9 @@ fn stopping() -> Status {
 }
 
 async fn send(replies: &ReplySink<DirectoryProtocol>, event: WatchEvent) -> Result<(), Status> {
-    replies.send(Reply { call: Some(reply::Call::WatchEvent(event)) }).await
+    replies
+        .send(Reply {
+            call: Some(reply::Call::WatchEvent(event)),
+        })
+        .await
 }
