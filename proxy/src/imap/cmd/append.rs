@@ -1,0 +1,211 @@
+//! APPEND. RFC 3501 §6.3.11, several messages by RFC 3502, APPENDUID by RFC 4315 §3.
+//!
+//! Messages are taken while they arrive: small ones are kept until the command is whole, the others stream to the shard
+//! under an upload id. Memory is bounded whatever the client sends.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rand::Rng;
+use rookery_mail::imap::encode::continuation;
+use rookery_mail::imap::frame::Recovery;
+use rookery_mail::imap::parse::AppendHead;
+use rookery_mail::imap::types::AppendMessage;
+use rookery_proto::call::CHUNK_BYTES_MAX;
+use rookery_proto::mailstore::v1::{
+    self as mailstore, Append, InternalDate, NewBody, new_body, reply, request,
+};
+use rookery_proto::{Body, Status};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::copy::uids;
+use super::{mailboxes, unexpected};
+use crate::imap::answer::{Answer, Code, End, Failure, no_target, refusal, refusal_try_create};
+use crate::imap::connection::Client;
+use crate::imap::session::State;
+use crate::imap::session::view::stored_flags;
+use crate::route::CallOptions;
+
+/// Bytes of the messages of one command that are kept here; what goes beyond is uploaded.
+const INLINE_BYTES_MAX: u64 = 256 * 1024;
+
+/// How long one upload may take.
+const UPLOAD_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// An APPEND on its way.
+pub(in crate::imap) struct Appending {
+    mailbox: u32,
+    messages: Vec<Source>,
+    inline_bytes: u64,
+}
+
+/// Where the bytes of a message are.
+enum Source {
+    Inline(BytesMut),
+    Upload(Upload),
+}
+
+/// A message that streams to the shard.
+struct Upload {
+    id: Bytes,
+    /// Gone once all was sent.
+    sender: Option<mpsc::Sender<Result<Bytes, Status>>>,
+    remaining: u64,
+    size: u64,
+    task: AbortOnDropHandle<Result<mailstore::Uploaded, Status>>,
+}
+
+/// The literal of a message is announced: lets it in, or says why not.
+pub(in crate::imap) async fn announced(client: &mut Client, head: AppendHead) -> Result<(), End> {
+    if let Err(answer) = admit(client, &head).await {
+        client.appending = None;
+        let recovery = client.reader.refuse_append();
+        answer.write(&mut client.wire.output, &head.tag);
+        return match recovery {
+            Recovery::Close => Err(End::Bye("too much to skip")),
+            Recovery::Ready | Recovery::Discarding => Ok(()),
+        };
+    }
+    if client.reader.accept_append() {
+        continuation(&mut client.wire.output, "go on");
+    }
+    Ok(())
+}
+
+async fn admit(client: &mut Client, head: &AppendHead) -> Result<(), Answer> {
+    let account = match (client.state(), client.account()) {
+        (State::Authenticated | State::Selected, Ok(account)) => account,
+        _ => return Err(Answer::bad("log in first")),
+    };
+    if head.index == 0 {
+        let mailbox = match mailboxes::id_of(&account, &head.mailbox).await {
+            Ok(Some(mailbox)) => mailbox,
+            Ok(None) => return Err(no_target()),
+            Err(Failure::Refused(answer)) => return Err(answer),
+            Err(Failure::Ended(_)) => return Err(Answer::no("not possible")),
+        };
+        client.appending = Some(Box::new(Appending {
+            mailbox,
+            messages: Vec::new(),
+            inline_bytes: 0,
+        }));
+    }
+    let Some(appending) = &mut client.appending else {
+        return Err(Answer::bad("a message without its command"));
+    };
+    let inline = appending.inline_bytes + head.size;
+    appending.messages.push(if inline <= INLINE_BYTES_MAX {
+        appending.inline_bytes = inline;
+        Source::Inline(BytesMut::new())
+    } else {
+        let id = Bytes::copy_from_slice(&rand::rng().random::<[u8; 16]>());
+        let (sender, body) = Body::channel();
+        let upload_id = id.clone();
+        let task = tokio::spawn(async move { account.upload(upload_id, body, UPLOAD_MAX).await });
+        Source::Upload(Upload {
+            id,
+            sender: Some(sender),
+            remaining: head.size,
+            size: head.size,
+            task: AbortOnDropHandle::new(task),
+        })
+    });
+    Ok(())
+}
+
+/// Takes bytes of the message that was let in last.
+pub(in crate::imap) async fn chunk(client: &mut Client, chunk: Bytes) -> Result<(), End> {
+    let last = client
+        .appending
+        .as_mut()
+        .and_then(|appending| appending.messages.last_mut());
+    match last {
+        Some(Source::Inline(bytes)) => bytes.extend_from_slice(&chunk),
+        Some(Source::Upload(upload)) => upload.send(chunk).await,
+        None => {}
+    }
+    Ok(())
+}
+
+impl Upload {
+    /// Waits while the shard is slow. A failed upload swallows the rest: the client hears of it when it has sent all.
+    async fn send(&mut self, mut chunk: Bytes) {
+        self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
+        while !chunk.is_empty() {
+            let piece = chunk.split_to(chunk.len().min(CHUNK_BYTES_MAX));
+            let Some(sender) = &self.sender else { return };
+            if sender.send(Ok(piece)).await.is_err() {
+                self.sender = None;
+            }
+        }
+        if self.remaining == 0 {
+            self.sender = None;
+        }
+    }
+
+    async fn finish(self) -> Result<NewBody, Answer> {
+        drop(self.sender);
+        let uploaded = match self.task.await {
+            Ok(Ok(uploaded)) => uploaded,
+            Ok(Err(status)) => return Err(refusal(&status)),
+            Err(_) => return Err(refusal(&Status::internal("the upload's task ended"))),
+        };
+        if uploaded.size != self.size {
+            return Err(refusal(&Status::internal("the upload has another size")));
+        }
+        Ok(NewBody {
+            source: Some(new_body::Source::Upload(self.id)),
+        })
+    }
+}
+
+/// The command is whole: stores all messages or none.
+pub(in crate::imap) async fn run(client: &mut Client, messages: &[AppendMessage]) -> Result<Answer, Failure> {
+    let Some(appending) = client.appending.take() else {
+        return Ok(Answer::bad("missing message"));
+    };
+    // RFC 3502 §6.3.11: an empty message takes the command back.
+    if messages.iter().any(|message| message.data.size() == 0) {
+        return Ok(Answer::no("an empty message: nothing was appended"));
+    }
+    if appending.messages.len() != messages.len() {
+        return Ok(Answer::bad("missing message"));
+    }
+    let mut new = Vec::with_capacity(messages.len());
+    for (message, source) in messages.iter().zip(appending.messages) {
+        let body = match source {
+            Source::Inline(bytes) => NewBody {
+                source: Some(new_body::Source::Inline(bytes.freeze())),
+            },
+            Source::Upload(upload) => upload.finish().await?,
+        };
+        new.push(mailstore::AppendMessage {
+            body: Some(body),
+            flags: Some(stored_flags(&message.flags)),
+            internal_date: message.date.map(|date| InternalDate {
+                unix_seconds: date.unix_seconds,
+                zone_minutes: date.offset_minutes.into(),
+            }),
+        });
+    }
+    let call = Append {
+        mailbox: appending.mailbox,
+        messages: new,
+    };
+    match client
+        .account()?
+        .call(request::Call::Append(call), CallOptions::MUTATION)
+        .await
+    {
+        Ok(reply::Call::Appended(appended)) => {
+            let code = Code::AppendUid {
+                validity: appended.uid_validity,
+                uids: uids(appended.uids.as_ref()),
+            };
+            Ok(Answer::ok("APPEND completed").lists(code))
+        }
+        Ok(_) => Err(unexpected()),
+        Err(status) => Err(refusal_try_create(&status).into()),
+    }
+}

@@ -1,0 +1,76 @@
+//! COPY. RFC 3501 §6.4.7, COPYUID by RFC 4315 §3. Messages that have gone are passed over.
+
+use rookery_mail::imap::types::{MailboxName, Numbering, SequenceSet, Uid};
+use rookery_proto::mailstore::v1::{Copied, Copy, UidSet, reply, request};
+
+use super::{mailboxes, unexpected};
+use crate::imap::answer::{Answer, Code, Failure, no_target, refusal_try_create};
+use crate::imap::connection::Client;
+use crate::imap::session::runs::wire_ranges;
+use crate::route::CallOptions;
+
+pub(in crate::imap) async fn run(
+    client: &mut Client,
+    numbering: Numbering,
+    set: &SequenceSet,
+    name: &MailboxName,
+) -> Result<Answer, Failure> {
+    let copied = copy(client, numbering, set, name, false).await?;
+    let answer = Answer::ok("COPY completed");
+    Ok(match copied.as_ref().and_then(code) {
+        Some(code) => answer.lists(code),
+        None => answer,
+    })
+}
+
+/// Copies or moves; `None` when the set names nothing.
+pub(super) async fn copy(
+    client: &mut Client,
+    numbering: Numbering,
+    set: &SequenceSet,
+    name: &MailboxName,
+    take: bool,
+) -> Result<Option<Copied>, Failure> {
+    let account = client.account()?;
+    let selected = client.selected()?;
+    let uids = selected.view.resolve(set, numbering)?;
+    let from = selected.mailbox;
+    let Some(to) = mailboxes::id_of(&account, name).await? else {
+        return Err(no_target().into());
+    };
+    if uids.is_empty() {
+        return Ok(None);
+    }
+    let call = Copy {
+        from,
+        uids: Some(uids.to_wire()),
+        to,
+        r#move: take,
+    };
+    match account
+        .call(request::Call::Copy(call), CallOptions::MUTATION)
+        .await
+    {
+        Ok(reply::Call::Copied(copied)) => Ok(Some(copied)),
+        Ok(_) => Err(unexpected()),
+        Err(status) => Err(refusal_try_create(&status).into()),
+    }
+}
+
+/// COPYUID; `None` when nothing was copied.
+pub(super) fn code(copied: &Copied) -> Option<Code> {
+    let (source, target) = (uids(copied.source.as_ref()), uids(copied.target.as_ref()));
+    if source.is_empty() || source.len() != target.len() {
+        return None;
+    }
+    Some(Code::CopyUid {
+        validity: copied.uid_validity,
+        source,
+        target,
+    })
+}
+
+/// The UIDs of a set one by one.
+pub(super) fn uids(set: Option<&UidSet>) -> Vec<Uid> {
+    wire_ranges(set).flatten().filter_map(Uid::new).collect()
+}

@@ -1,0 +1,100 @@
+//! IDLE. RFC 2177. Changes are told as soon as they commit.
+
+use rookery_mail::imap::encode::{Condition, continuation, untagged};
+use rookery_mail::imap::frame::LineEvent;
+use tokio::time::{Instant, sleep_until};
+
+use crate::imap::answer::{Answer, End, Failure};
+use crate::imap::connection::Client;
+use crate::imap::session::Expunges;
+use crate::route::feed::Wake;
+
+/// What ended a wait.
+enum Event {
+    Read,
+    Changed,
+    Ended,
+    Silence,
+    Shutdown,
+}
+
+pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure> {
+    continuation(&mut client.wire.output, "idling");
+    // What happened before is told at once, whether or not the feed has heard of it.
+    Box::pin(client.sync(Expunges::Told, true)).await?;
+    let interval = client.context.options.keepalive_interval;
+    let mut keepalive = Instant::now() + interval;
+    loop {
+        match client.reader.next_line(&mut client.wire.input) {
+            // Some clients write it in lower case.
+            LineEvent::Line(line) if line.eq_ignore_ascii_case(b"DONE") => {
+                return Ok(Answer::ok("IDLE completed"));
+            }
+            LineEvent::Line(line) if line.is_empty() => continue,
+            LineEvent::Line(_) => return Ok(Answer::bad("expected DONE")),
+            LineEvent::TooLong => return Err(End::Bye("line too long").into()),
+            LineEvent::NeedMore => {}
+        }
+        client.wire.flush().await?;
+        client.wire.rest();
+        match wait(client, keepalive).await? {
+            Event::Read => {}
+            Event::Changed => {
+                let before = client.selected.as_ref().map(|selected| selected.view.modseq());
+                Box::pin(client.sync(Expunges::Told, true)).await?;
+                if before == client.selected.as_ref().map(|selected| selected.view.modseq()) {
+                    // The shard could not be asked, or had nothing new: no busy loop.
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+            Event::Silence => {
+                untagged(&mut client.wire.output, Condition::Ok, None, "Still here");
+                keepalive = Instant::now() + interval;
+            }
+            Event::Ended => return Err(End::Bye("the account was changed, log in again").into()),
+            Event::Shutdown => return Err(End::Bye("the server is going down, come back soon").into()),
+        }
+    }
+}
+
+/// Pause after a change that could not be looked at.
+const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+async fn wait(client: &mut Client, keepalive: Instant) -> Result<Event, End> {
+    let (wire, login, selected) = (&mut client.wire, &mut client.login, &client.selected);
+    let shutdown = client.context.shutdown.clone();
+    let changed = async {
+        match (login, selected) {
+            (Some(login), Some(selected)) if selected.stale => {
+                tokio::time::sleep(RETRY_PAUSE).await;
+                if login.subscription.is_ended() {
+                    Event::Ended
+                } else {
+                    Event::Changed
+                }
+            }
+            (Some(login), Some(selected)) => {
+                match login
+                    .subscription
+                    .changed(selected.mailbox, selected.view.modseq())
+                    .await
+                {
+                    Wake::Changed => Event::Changed,
+                    Wake::Ended => Event::Ended,
+                }
+            }
+            (Some(login), None) => {
+                login.subscription.ended().await;
+                Event::Ended
+            }
+            (None, _) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        filled = wire.fill(true) => filled.map(|()| Event::Read),
+        () = shutdown.cancelled() => Ok(Event::Shutdown),
+        event = changed => Ok(event),
+        () = sleep_until(keepalive) => Ok(Event::Silence),
+    }
+}

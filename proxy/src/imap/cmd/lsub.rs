@@ -1,0 +1,69 @@
+//! LSUB. RFC 3501 §6.3.9. Thunderbird wants levels above subscribed names as \Noselect.
+
+use std::collections::BTreeMap;
+
+use rookery_mail::imap::encode::{self, ListAttribute};
+use rookery_mail::imap::pattern::Pattern;
+use rookery_mail::imap::types::MailboxName;
+use rookery_proto::mailstore::v1::Mailboxes;
+
+use super::{list, mailboxes};
+use crate::imap::answer::{Answer, Failure};
+use crate::imap::connection::Client;
+
+pub(in crate::imap) async fn run(
+    client: &mut Client,
+    reference: &str,
+    pattern: &str,
+) -> Result<Answer, Failure> {
+    let found = mailboxes::all(&*client.account()?).await?;
+    for (name, is_subscribed) in lines(&found, reference, pattern) {
+        let attributes: &[ListAttribute] = if is_subscribed {
+            &[]
+        } else {
+            &[ListAttribute::NoSelect]
+        };
+        encode::lsub(&mut client.wire.output, attributes, &MailboxName::new(name));
+        client.wire.drain().await?;
+    }
+    Ok(Answer::ok("LSUB completed"))
+}
+
+/// Names, and whether they are subscribed to themselves.
+fn lines<'a>(found: &'a Mailboxes, reference: &str, pattern: &str) -> BTreeMap<&'a str, bool> {
+    let pattern = Pattern::new(reference, pattern);
+    let matches = |name: &str| pattern.matches(&MailboxName::new(name));
+    let mut lines = BTreeMap::new();
+    for name in &found.subscriptions {
+        if matches(name) {
+            lines.insert(name.as_str(), true);
+        } else {
+            // RFC 3501 §6.3.9: a level that matches stands for what is subscribed below and does not.
+            for parent in list::parents(name).filter(|parent| matches(parent)) {
+                lines.entry(parent).or_insert(false);
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_stand_for_what_is_below() {
+        let subscriptions = ["INBOX", "a", "a/b", "foo/bar", "foo/bar/baz"]
+            .map(str::to_owned)
+            .to_vec();
+        let found = Mailboxes {
+            subscriptions,
+            ..Mailboxes::default()
+        };
+        let listed = |pattern: &str| lines(&found, "", pattern).into_iter().collect::<Vec<_>>();
+        assert_eq!(listed("%"), [("INBOX", true), ("a", true), ("foo", false)]);
+        assert_eq!(listed("foo/%"), [("foo/bar", true)]);
+        assert_eq!(listed("*").len(), 5);
+        assert_eq!(listed("nothing"), []);
+    }
+}

@@ -1,0 +1,203 @@
+//! One client: its wire, who it is, what it has selected.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_mail::imap::encode;
+use rookery_mail::imap::frame::{CommandReader, Limits, LineEvent};
+use rookery_proto::mailstore::v1::{Changes, reply, request};
+use rookery_proto::{Reason, Status};
+
+use super::wire::Wire;
+use crate::imap::answer::{End, Failure};
+use crate::imap::capability::{Stage, capabilities};
+use crate::imap::cmd::append::Appending;
+use crate::imap::options::ImapContext;
+use crate::imap::session::{Expunges, State, Untagged, View};
+use crate::route::{Account, CallOptions, Subscription};
+
+/// How long a look for changes waits for the shard; the command that it follows has its answer already.
+const CHANGES_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a client comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether its bytes came over TLS from the start.
+    pub tls: bool,
+}
+
+/// Who has logged in.
+pub(in crate::imap) struct LoggedIn {
+    pub account: Arc<Account>,
+    pub subscription: Subscription,
+}
+
+/// The selected mailbox.
+pub(in crate::imap) struct Selected {
+    pub mailbox: u32,
+    pub read_only: bool,
+    pub view: View,
+    /// A look for changes failed: the next one must not rely on the feed.
+    pub stale: bool,
+}
+
+/// One client.
+pub(in crate::imap) struct Client {
+    pub wire: Wire,
+    pub reader: CommandReader,
+    pub context: Arc<ImapContext>,
+    pub peer: Peer,
+    /// Whether the connection is encrypted now.
+    pub tls: bool,
+    pub login: Option<LoggedIn>,
+    pub selected: Option<Selected>,
+    pub appending: Option<Box<Appending>>,
+    pub failed_logins: u32,
+    /// STARTTLS was granted and the handshake comes next.
+    pub upgrade: bool,
+    /// LOGOUT was answered.
+    pub leaving: bool,
+}
+
+impl Client {
+    pub(super) fn new(wire: Wire, peer: Peer, context: Arc<ImapContext>) -> Self {
+        Self {
+            wire,
+            reader: CommandReader::new(Limits::BEFORE_LOGIN),
+            context,
+            peer,
+            tls: peer.tls,
+            login: None,
+            selected: None,
+            appending: None,
+            failed_logins: 0,
+            upgrade: false,
+            leaving: false,
+        }
+    }
+
+    /// Where the session stands.
+    pub(in crate::imap) fn state(&self) -> State {
+        match (&self.login, &self.selected) {
+            _ if self.leaving => State::Logout,
+            (None, _) => State::NotAuthenticated,
+            (Some(_), None) => State::Authenticated,
+            (Some(_), Some(_)) => State::Selected,
+        }
+    }
+
+    /// What it may use now.
+    pub(in crate::imap) fn capabilities(&self) -> String {
+        capabilities(Stage {
+            starttls: !self.tls && self.context.tls.is_some(),
+            login: self.may_log_in(),
+            authenticated: self.login.is_some(),
+        })
+    }
+
+    /// Whether a password may be sent over this connection.
+    pub(in crate::imap) fn may_log_in(&self) -> bool {
+        self.tls || self.context.options.plaintext_login
+    }
+
+    /// Who it is. The state machine lets no command here that needs an account and has none.
+    pub(in crate::imap) fn account(&self) -> Result<Arc<Account>, Failure> {
+        let login = self
+            .login
+            .as_ref()
+            .ok_or_else(|| Status::internal("no account"))?;
+        Ok(Arc::clone(&login.account))
+    }
+
+    /// What is selected.
+    pub(in crate::imap) fn selected(&mut self) -> Result<&mut Selected, Failure> {
+        Ok(self
+            .selected
+            .as_mut()
+            .ok_or_else(|| Status::internal("no mailbox selected"))?)
+    }
+
+    /// One line of a dialogue within a command.
+    pub(in crate::imap) async fn line(&mut self) -> Result<bytes::Bytes, End> {
+        let wait = self.context.options.login_timeout;
+        let mut too_long = false;
+        loop {
+            match self.reader.next_line(&mut self.wire.input) {
+                LineEvent::Line(line) => return Ok(line),
+                LineEvent::TooLong if too_long => return Err(End::Bye("line too long")),
+                LineEvent::TooLong => too_long = true,
+                LineEvent::NeedMore => {
+                    self.wire.flush().await?;
+                    let filled = tokio::time::timeout(wait, self.wire.fill(false)).await;
+                    filled.map_err(|_| End::Bye("too slow"))??;
+                }
+            }
+        }
+    }
+
+    /// Tells the client what has changed in the selected mailbox. With `look` asks the shard whatever the feed says.
+    pub(in crate::imap) async fn sync(&mut self, expunges: Expunges, look: bool) -> Result<(), End> {
+        let (Some(selected), Some(login)) = (&mut self.selected, &mut self.login) else {
+            return Ok(());
+        };
+        let heard = login
+            .subscription
+            .has_changed(selected.mailbox, selected.view.modseq());
+        if heard || look || selected.stale {
+            let call = Changes {
+                mailbox: selected.mailbox,
+                since: selected.view.modseq(),
+            };
+            let options = CallOptions {
+                timeout: Some(CHANGES_TIMEOUT),
+                mutates: false,
+            };
+            let told = match login.account.call(request::Call::Changes(call), options).await {
+                Ok(reply::Call::Changes(changes)) => {
+                    selected.stale = false;
+                    selected.view.apply(&changes, expunges)
+                }
+                Ok(_) => Vec::new(),
+                Err(status) if status.reason == Reason::NoMailbox => selected.view.deleted(expunges),
+                Err(status) => {
+                    selected.stale = true;
+                    tracing::debug!(%status, "cannot look for changes; trying again later");
+                    Vec::new()
+                }
+            };
+            self.tell(told).await?;
+        }
+        if expunges == Expunges::Told
+            && let Some(selected) = &mut self.selected
+            && selected.view.has_held()
+        {
+            let told = selected.view.release_held();
+            self.tell(told).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes untagged responses.
+    pub(in crate::imap) async fn tell(&mut self, told: Vec<Untagged>) -> Result<(), End> {
+        for untagged in told {
+            let out = &mut self.wire.output;
+            match untagged {
+                Untagged::Expunge(message) => encode::expunge(out, message),
+                Untagged::Exists(messages) => encode::exists(out, messages),
+                Untagged::Recent(messages) => encode::recent(out, messages),
+                Untagged::Flags(flags) => encode::flags(out, &flags),
+                Untagged::Fetch { message, uid, flags } => {
+                    let mut line = encode::FetchLine::start(out, message);
+                    line.uid(out, uid);
+                    line.flags(out, &flags);
+                    line.finish(out);
+                }
+            }
+            self.wire.drain().await?;
+        }
+        Ok(())
+    }
+}
