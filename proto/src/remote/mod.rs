@@ -17,6 +17,8 @@ pub use client::{ConnectOptions, Endpoint, Remote, WhenDown, connect};
 pub use server::{ConnectedPeer, Served, Server, ServerOptions, peer_of};
 pub use tls::{NodeTls, TlsError};
 
+use tonic::service::RoutesBuilder;
+
 use crate::call::Protocol;
 use crate::{DirectoryProtocol, MailstoreProtocol};
 
@@ -25,8 +27,8 @@ pub trait RemoteProtocol: Protocol {
     /// The HTTP/2 path of the service's `Calls` method.
     const PATH: &'static str;
 
-    /// The tonic service.
-    fn routes(served: Served<Self>) -> tonic::service::Routes
+    /// Adds the tonic service.
+    fn add_to(routes: &mut RoutesBuilder, served: Served<Self>)
     where
         Self: Sized;
 }
@@ -34,17 +36,17 @@ pub trait RemoteProtocol: Protocol {
 impl RemoteProtocol for MailstoreProtocol {
     const PATH: &'static str = "/rookery.mailstore.v1.Mailstore/Calls";
 
-    fn routes(served: Served<Self>) -> tonic::service::Routes {
+    fn add_to(routes: &mut RoutesBuilder, served: Served<Self>) {
         let service = crate::mailstore::v1::mailstore_server::MailstoreServer::new(served);
-        tonic::service::Routes::new(service.max_decoding_message_size(limits::BATCH_BYTES_MAX))
+        routes.add_service(service.max_decoding_message_size(limits::BATCH_BYTES_MAX));
     }
 }
 
 impl RemoteProtocol for DirectoryProtocol {
     const PATH: &'static str = "/rookery.directory.v1.Directory/Calls";
 
-    fn routes(served: Served<Self>) -> tonic::service::Routes {
+    fn add_to(routes: &mut RoutesBuilder, served: Served<Self>) {
         let service = crate::directory::v1::directory_server::DirectoryServer::new(served);
-        tonic::service::Routes::new(service.max_decoding_message_size(limits::BATCH_BYTES_MAX))
+        routes.add_service(service.max_decoding_message_size(limits::BATCH_BYTES_MAX));
     }
 }

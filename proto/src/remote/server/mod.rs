@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
+use tonic::service::RoutesBuilder;
 
 pub use self::accept::{ConnectedPeer, peer_of};
 pub use self::served::Served;
@@ -52,7 +52,7 @@ impl Default for ServerOptions {
 pub struct Server {
     tls: NodeTls,
     options: ServerOptions,
-    routes: Routes,
+    routes: RoutesBuilder,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -64,7 +64,7 @@ impl Server {
         Self {
             tls,
             options,
-            routes: Routes::default(),
+            routes: RoutesBuilder::default(),
             stop,
             tasks: TaskTracker::new(),
         }
@@ -81,13 +81,12 @@ impl Server {
             self.stop.clone(),
             self.tasks.clone(),
         );
-        self.add_routes(P::routes(served))
+        self.with(|routes| P::add_to(routes, served))
     }
 
-    /// Serves another tonic service on the same listener. It must itself check [`peer_of`] its requests.
-    pub fn add_routes(mut self, routes: Routes) -> Self {
-        let router = std::mem::take(self.routes.axum_router_mut());
-        *self.routes.axum_router_mut() = router.merge(routes.into_axum_router());
+    /// Adds other tonic services to the same listener. Each must itself check [`peer_of`] its requests.
+    pub fn with(mut self, add: impl FnOnce(&mut RoutesBuilder)) -> Self {
+        add(&mut self.routes);
         self
     }
 
@@ -109,7 +108,7 @@ impl Server {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
-            .add_routes(self.routes)
+            .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), self.stop.clone().cancelled_owned());
         // Streams end within the grace time; a peer that is dead by then is not waited for.
         let stopped = async {
