@@ -19,7 +19,7 @@ use super::feed::Subscription;
 const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 
 /// Waits between tries, the last of which repeats.
-const RETRY_WAITS: [Duration; 5] = [
+pub(super) const RETRY_WAITS: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
     Duration::from_millis(100),

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
-use rookery_proto::directory::v1::{self as directory, Authenticated, ResolvedRecipient, Shard, reply, request};
-use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Status};
+use rookery_proto::directory::v1::{
+    self as directory, Authenticated, ResolvedRecipient, Shard, reply, request,
+};
+use rookery_proto::mailstore::v1 as mailstore;
+use rookery_proto::{Body, Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Replies, Status};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::account::Account;
+use super::account::{Account, RETRY_WAITS};
 use super::feed::Feed;
 use super::nodes::{Connect, Nodes};
 use super::recipients::Recipients;
@@ -71,7 +74,9 @@ impl Cluster {
             tasks: TaskTracker::new(),
         });
         // Subscribed before the watch begins, so that no notice is missed.
-        cluster.tasks.spawn(Arc::clone(&cluster).heed(cluster.picture.notices()));
+        cluster
+            .tasks
+            .spawn(Arc::clone(&cluster).heed(cluster.picture.notices()));
         cluster.tasks.spawn(watch::follow(
             Arc::clone(&cluster.picture),
             Arc::clone(&cluster.directory),
@@ -108,7 +113,9 @@ impl Cluster {
     }
 
     fn is_fresh(&self) -> bool {
-        self.picture.age().is_some_and(|age| age <= self.options.watch_age_max)
+        self.picture
+            .age()
+            .is_some_and(|age| age <= self.options.watch_age_max)
     }
 
     /// Checks a password and gives the account to act for. Errors as `directory.v1.Authenticate`; UNAVAILABLE when the
@@ -130,7 +137,9 @@ impl Cluster {
                 let session = rand::rng().random();
                 Ok(Arc::new(Account::new(Arc::clone(self), authenticated, session)))
             }
-            _ => Err(Status::internal("the directory answered a login with something else")),
+            _ => Err(Status::internal(
+                "the directory answered a login with something else",
+            )),
         }
     }
 
@@ -141,7 +150,9 @@ impl Cluster {
             return Ok(known);
         }
         let epoch = self.recipients.epoch();
-        let call = request::Call::ResolveRecipient(directory::ResolveRecipient { address: address.to_owned() });
+        let call = request::Call::ResolveRecipient(directory::ResolveRecipient {
+            address: address.to_owned(),
+        });
         let deadline = Instant::now() + self.options.lookup_timeout;
         match self.ask(call, deadline).await? {
             reply::Call::ResolvedRecipient(resolved) => {
@@ -150,16 +161,26 @@ impl Cluster {
                 }
                 Ok(resolved)
             }
-            _ => Err(Status::internal("the directory answered a lookup with something else")),
+            _ => Err(Status::internal(
+                "the directory answered a lookup with something else",
+            )),
         }
     }
 
     /// A new token for a live session.
     pub(super) async fn renew(&self, token: Bytes, deadline: Instant) -> Result<Authenticated, Status> {
         let limit = Instant::now() + self.options.lookup_timeout;
-        match self.ask(request::Call::RenewToken(directory::RenewToken { token }), deadline.min(limit)).await? {
+        match self
+            .ask(
+                request::Call::RenewToken(directory::RenewToken { token }),
+                deadline.min(limit),
+            )
+            .await?
+        {
             reply::Call::Renewed(renewed) => Ok(renewed),
-            _ => Err(Status::internal("the directory answered a renewal with something else")),
+            _ => Err(Status::internal(
+                "the directory answered a renewal with something else",
+            )),
         }
     }
 
@@ -172,6 +193,62 @@ impl Cluster {
         Ok((placement, self.nodes.channel(&node)))
     }
 
+    /// Makes a call on a shard for who has no session there, with a token of one of its accounts (or none, where the call
+    /// needs none). Tried again until the deadline as long as that may help, so it must be idempotent.
+    pub async fn call_shard(
+        &self,
+        shard: u32,
+        token: Bytes,
+        call: mailstore::request::Call,
+        deadline: Instant,
+    ) -> Result<mailstore::reply::Call, Status> {
+        let mut tries = 0;
+        loop {
+            let result = match self.start_on_shard(shard, token.clone(), call.clone(), None, deadline) {
+                Ok(replies) => replies.single().await,
+                Err(status) => Err(status),
+            };
+            let status = match result {
+                Ok(mailstore::Reply { call: Some(reply) }) => return Ok(reply),
+                Ok(_) => return Err(Status::internal("the mailstore sent an empty reply")),
+                Err(status) => status,
+            };
+            let pause = RETRY_WAITS[tries.min(RETRY_WAITS.len() - 1)];
+            tries += 1;
+            if !status.is_retryable() || Instant::now() + pause >= deadline {
+                return Err(status);
+            }
+            self.changed_or(pause).await;
+        }
+    }
+
+    /// Starts a call on a shard, as [`Cluster::call_shard`] does, once. Errors: UNAVAILABLE when no node is known for it.
+    pub fn start_on_shard(
+        &self,
+        shard: u32,
+        token: Bytes,
+        call: mailstore::request::Call,
+        body: Option<Body>,
+        deadline: Instant,
+    ) -> Result<Replies<MailstoreProtocol>, Status> {
+        let (placement, caller) = self.leader(shard)?;
+        let request = mailstore::Request {
+            shard_generation: placement.generation,
+            call: Some(call),
+            ..Default::default()
+        };
+        let context = CallContext {
+            deadline,
+            traceparent: String::new(),
+            token,
+        };
+        Ok(caller.call(Call {
+            context,
+            request,
+            body,
+        }))
+    }
+
     /// Waits for a new shard map, at most so long.
     pub async fn changed_or(&self, pause: Duration) {
         let mut versions = self.picture.versions();
@@ -181,10 +258,24 @@ impl Cluster {
     }
 
     async fn ask(&self, call: request::Call, deadline: Instant) -> Result<reply::Call, Status> {
-        let context = CallContext { deadline, traceparent: String::new(), token: Bytes::new() };
+        let context = CallContext {
+            deadline,
+            traceparent: String::new(),
+            token: Bytes::new(),
+        };
         let request = directory::Request { call: Some(call) };
-        let reply = self.directory.call(Call { context, request, body: None }).single().await?;
-        reply.call.ok_or_else(|| Status::internal("the directory sent an empty reply"))
+        let reply = self
+            .directory
+            .call(Call {
+                context,
+                request,
+                body: None,
+            })
+            .single()
+            .await?;
+        reply
+            .call
+            .ok_or_else(|| Status::internal("the directory sent an empty reply"))
     }
 
     async fn heed(self: Arc<Self>, mut notices: tokio::sync::broadcast::Receiver<Notice>) {
