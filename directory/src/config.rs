@@ -35,7 +35,7 @@ impl Default for Config {
         Self {
             shards: 256,
             expected_mailstores: 1,
-            admin_listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             admin_token_file: None,
             password_threads: None,
             password_queue_max: 256,

@@ -1,6 +1,10 @@
 //! A running directory on a real store, with mailstores that only note what they are told.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a module of a test program, of which each uses a part"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -144,7 +148,7 @@ impl World {
         authority.save(&ca_file, &ca_key).unwrap();
         let (file, key) = (folder.path().join("admin.pem"), folder.path().join("admin.key"));
         authority
-            .issue_server(&["127.0.0.1".to_owned()])
+            .issue(&["127.0.0.1".to_owned()])
             .unwrap()
             .save(&file, &key)
             .unwrap();
