@@ -1,8 +1,8 @@
 //! A cluster in one line, on ports of the system's choice and in a folder of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,11 +25,13 @@ pub struct Options {
     pub single: bool,
     /// Environment for the playground and its nodes.
     pub environment: Vec<(String, String)>,
+    /// A command that the playground is started with, such as a tracer; it must become the playground by `exec`.
+    pub wrapper: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mailstores: 3, proxies: 2, accounts: 10, single: false, environment: Vec::new() }
+        Self { mailstores: 3, proxies: 2, accounts: 10, single: false, environment: Vec::new(), wrapper: Vec::new() }
     }
 }
 
@@ -85,6 +87,7 @@ pub struct Cluster {
     playground: Child,
     restarted: Vec<(String, Child)>,
     manifest: Manifest,
+    environment: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -93,7 +96,15 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rookery-test-").tempdir()?;
         let data = folder.path().join("cluster");
-        let mut command = Command::new(program()?);
+        let program = program()?;
+        let mut command = match options.wrapper.split_first() {
+            None => Command::new(program),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
+        };
         command
             .args(["playground", "--port-base", "0", "--data"])
             .arg(&data)
@@ -116,7 +127,8 @@ impl Cluster {
                 return Err(error.context(logs(&data)));
             }
         };
-        Ok(Self { playground, restarted: Vec::new(), manifest, folder })
+        let environment = options.environment.clone();
+        Ok(Self { playground, restarted: Vec::new(), manifest, environment, folder })
     }
 
     /// A cluster of three mailstores and two proxies.
@@ -157,24 +169,19 @@ impl Cluster {
 
     /// Runs an operator's command against the cluster and gives its standard output; `input` is its standard input.
     pub fn operate(&self, arguments: &[&str], input: &str) -> Result<String> {
-        use std::io::Write;
-        let mut child = Command::new(program()?)
-            .args(arguments)
-            .arg("--cluster")
-            .arg(self.data().join("cluster.json"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A command that wants no input may have ended already.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let output = child.wait_with_output()?;
+        let output = self.try_operate(arguments, input)?;
         if !output.status.success() {
             bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs an operator's command against the cluster, whatever comes of it.
+    pub fn try_operate(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let manifest = self.data().join("cluster.json");
+        let mut command = Command::new(program()?);
+        command.args(arguments).arg("--cluster").arg(manifest);
+        finish(&mut command, input)
     }
 
     /// The node's process id now.
@@ -202,7 +209,13 @@ impl Cluster {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.node(id).data.join("log"))?;
         let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("{id} has no restart command"))?;
         let mut child =
-            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+            Command::new(program)
+                .args(arguments)
+                .envs(self.environment.iter().cloned())
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(log)
+                .spawn()?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("no output"))?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
@@ -243,6 +256,21 @@ pub fn program() -> Result<PathBuf> {
         folder = candidate.parent();
     }
     bail!("the program is not built: run `cargo build -p rookery` first (`make test` does)")
+}
+
+/// Runs the program with arguments, without any cluster.
+pub fn run_program(arguments: &[&str]) -> Result<Output> {
+    finish(Command::new(program()?).args(arguments), "")
+}
+
+/// Runs a command to its end with a text as its input.
+fn finish(command: &mut Command, input: &str) -> Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that wants no input may have ended already.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    Ok(child.wait_with_output()?)
 }
 
 fn wait_until_ready(playground: &mut Child, data: &Path) -> Result<Manifest> {

@@ -129,6 +129,22 @@ impl ImapClient {
         self.finish(&tag)
     }
 
+    /// Whether a response has begun to arrive; waits for nothing.
+    pub fn has_pending(&mut self) -> Result<bool> {
+        if !self.reader.buffer().is_empty() {
+            return Ok(true);
+        }
+        let stream = self.reader.get_ref();
+        stream.set_nonblocking(true)?;
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        match peeked {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// One response with its literals, without the last CRLF.
     pub fn response(&mut self) -> Result<Vec<u8>> {
         let mut response = Vec::new();
