@@ -255,7 +255,7 @@ mod tests {
             shards: vec![shard.clone()],
             ..WatchEvent::default()
         });
-        assert_eq!(events.try_recv().unwrap().shards, [shard.clone()]);
+        assert_eq!(events.try_recv().unwrap().shards, std::slice::from_ref(&shard));
         assert_eq!(picture.leader(3).unwrap().0, shard);
         assert_eq!(picture.heartbeat().version, 2);
         for version in 3..=(3 + EVENTS_MAX as u64) {

@@ -1,5 +1,7 @@
 //! The directory as its callers see it: over the local transport and the operator's gRPC, on a real store.
 
+#![allow(clippy::unwrap_used, reason = "a test program, helpers included")]
+
 mod world;
 
 use std::collections::HashSet;
