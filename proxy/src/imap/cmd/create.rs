@@ -2,8 +2,10 @@
 
 use rookery_mail::imap::encode::ResponseCode;
 use rookery_mail::imap::types::{MailboxName, SpecialUse};
+use rookery_proto::Reason;
 use rookery_proto::mailstore::v1::{self as mailstore, CreateMailbox, request};
 
+use super::mailboxes;
 use crate::imap::answer::{Answer, Failure};
 use crate::imap::connection::Client;
 use crate::route::CallOptions;
@@ -28,10 +30,21 @@ pub(in crate::imap) async fn run(
         name: name.as_str().to_owned(),
         special_use: special_use.into(),
     };
-    client
-        .account()?
+    let account = client.account()?;
+    let created = account
         .call(request::Call::CreateMailbox(call), CallOptions::MUTATION)
-        .await?;
+        .await;
+    match created {
+        Ok(_) => {}
+        // Either the name is taken, or the use: RFC 6154 §3 has a code of its own for that.
+        Err(status) if status.reason == Reason::MailboxExists && !uses.is_empty() => {
+            if mailboxes::find(&account, &name).await?.is_none() {
+                return Ok(Answer::no("another mailbox has this use").code(ResponseCode::UseAttr));
+            }
+            return Err(status.into());
+        }
+        Err(status) => return Err(status.into()),
+    }
     Ok(Answer::ok("CREATE completed"))
 }
 

@@ -32,7 +32,7 @@ pub(in crate::imap) async fn run(
             untagged(&mut client.wire.output, Condition::Ok, Some(&code), "moved");
         }
         let gone = UidRuns::from_wire(copied.source.as_ref());
-        let told = client.selected()?.view.expunged(&gone, copied.modseq);
+        let told = client.selected()?.view.moved(&gone);
         client.tell(told).await?;
     }
     Ok(Answer::ok("MOVE completed"))

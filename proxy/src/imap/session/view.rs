@@ -208,6 +208,8 @@ impl View {
     /// The mailbox is no more: all its messages go.
     pub fn deleted(&mut self, expunges: Expunges) -> Vec<Untagged> {
         self.gone = self.known.clone();
+        // Nothing can change there any more.
+        self.modseq = u64::MAX;
         match expunges {
             Expunges::Told => self.release_held(),
             Expunges::Held => Vec::new(),
@@ -221,9 +223,15 @@ impl View {
         self.release_held()
     }
 
+    /// This session moved messages away, perhaps to the end of the same mailbox, which the log will show.
+    pub fn moved(&mut self, uids: &UidRuns) -> Vec<Untagged> {
+        self.gone.union(&self.known.intersect(uids.ranges()));
+        self.release_held()
+    }
+
     /// This session changed flags and has told the client of them, or was asked not to.
     pub fn stored(&mut self, messages: &[MessageFlags], modseq: u64) {
-        let next = self.modseq + 1;
+        let next = self.modseq.saturating_add(1);
         self.advance_own(modseq);
         // Everything up to here is known: nothing of it will come again.
         if modseq == next {
@@ -264,7 +272,7 @@ impl View {
 
     /// A change of this session directly behind what is known leaves nothing to ask for.
     fn advance_own(&mut self, modseq: u64) {
-        if modseq == self.modseq + 1 {
+        if modseq == self.modseq.saturating_add(1) {
             self.modseq = modseq;
         }
     }

@@ -1,0 +1,237 @@
+//! Commands that need a mailbox, against canned replies.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rookery_proto::Status;
+use rookery_proto::mailstore::v1::{
+    FetchedRow, FetchedRows, Flags, MailboxChanges, MessageFlags, SectionData, Stored, UidSet, new_body,
+    reply, request,
+};
+
+use super::fake::{Server, Setup, plain};
+use crate::imap::ImapOptions;
+
+fn row(uid: u32, data: &'static [u8], total: u64, more: bool) -> Result<reply::Call, Status> {
+    let section = SectionData {
+        total,
+        data: Bytes::from_static(data),
+        ..SectionData::default()
+    };
+    let rows = vec![FetchedRow {
+        uid,
+        flags: Some(Flags::default()),
+        sections: vec![section],
+        more,
+        ..FetchedRow::default()
+    }];
+    Ok(reply::Call::Rows(FetchedRows { rows }))
+}
+
+#[tokio::test]
+async fn pipelined_commands_are_answered_in_order() {
+    let script = |call: &request::Call| match call {
+        request::Call::Fetch(_) => vec![
+            row(1, b"hel", 5, true),
+            row(1, b"lo", 5, false),
+            row(3, b"x", 1, false),
+        ],
+        _ => vec![plain(call)],
+    };
+    let setup = Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    };
+    let input = b"a LOGIN {4+}\r\nuser {6+}\r\nsecret\r\nb SELECT INBOX\r\nc FETCH 1:* BODY.PEEK[]\r\nd NOOP\r\ne LOGOUT\r\n";
+    let heard = Server::all(setup, input).await;
+    let at = |text: &str| heard.find(text).unwrap_or_else(|| panic!("{text}: {heard}"));
+    let order = [
+        at("a OK [CAPABILITY"),
+        at("* 3 EXISTS\r\n"),
+        at("b OK [READ-WRITE]"),
+        at("* 1 FETCH (BODY[] {5}\r\nhello)\r\n"),
+        at("* 3 FETCH (BODY[] {1}\r\nx)\r\n"),
+        at("c OK "),
+        at("d OK "),
+        at("* BYE "),
+        at("e OK "),
+    ];
+    assert!(order.is_sorted(), "{heard}");
+}
+
+#[tokio::test]
+async fn a_fetch_that_breaks_off_goes_on() {
+    let script = |call: &request::Call| match call {
+        request::Call::Fetch(fetch) if fetch.sections[0].partial => vec![row(2, b"lo", 2, false)],
+        request::Call::Fetch(fetch) if fetch.uids == Some(UidSet { bounds: vec![3, 3] }) => {
+            vec![row(3, b"x", 1, false)]
+        }
+        request::Call::Fetch(_) => {
+            vec![
+                row(1, b"a", 1, false),
+                row(2, b"hel", 5, true),
+                Err(Status::unavailable("the leader died")),
+            ]
+        }
+        _ => vec![plain(call)],
+    };
+    let setup = Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    };
+    let heard = Server::all(
+        setup,
+        b"a LOGIN user secret\r\nb EXAMINE INBOX\r\nc FETCH 1:* (UID BODY[])\r\nd LOGOUT\r\n",
+    )
+    .await;
+    let wanted = "* 1 FETCH (UID 1 BODY[] {1}\r\na)\r\n* 2 FETCH (UID 2 BODY[] {5}\r\nhello)\r\n\
+                  * 3 FETCH (UID 3 BODY[] {1}\r\nx)\r\nc OK ";
+    assert!(heard.contains(wanted), "{heard}");
+}
+
+#[tokio::test]
+async fn reading_sets_seen_and_says_so() {
+    let script = |call: &request::Call| match call {
+        request::Call::Fetch(_) => vec![row(2, b"x", 1, false)],
+        request::Call::Store(_) => {
+            let flags = Some(Flags {
+                system: 1,
+                keywords: Vec::new(),
+            });
+            let messages = vec![MessageFlags {
+                uid: 2,
+                flags,
+                modseq: 6,
+            }];
+            vec![Ok(reply::Call::Stored(Stored {
+                messages,
+                modified: None,
+                modseq: 6,
+            }))]
+        }
+        _ => vec![plain(call)],
+    };
+    let mut server = Server::start(Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    })
+    .await;
+    server
+        .send("a LOGIN user secret\r\nb SELECT INBOX\r\nc FETCH 2 BODY[]\r\n")
+        .await;
+    let heard = server.until("c OK FETCH completed\r\n").await;
+    assert!(
+        heard.contains("* 2 FETCH (FLAGS (\\Seen) BODY[] {1}\r\nx)\r\n"),
+        "{heard}"
+    );
+    let stored = server.mailstore.calls().into_iter().any(|call| match call {
+        request::Call::Store(store) => store.uids == Some(UidSet { bounds: vec![2, 2] }),
+        _ => false,
+    });
+    assert!(stored);
+    server
+        .send("d STORE 2 +FLAGS.SILENT (\\Seen)\r\ne STORE 2 FLAGS (\\Seen)\r\nf STORE 9 FLAGS ()\r\n")
+        .await;
+    let heard = server.until("f BAD no message has such a number\r\n").await;
+    let wanted = "d OK STORE completed\r\n* 2 FETCH (FLAGS (\\Seen))\r\ne OK STORE completed\r\n";
+    assert!(heard.starts_with(wanted), "{heard}");
+}
+
+#[tokio::test]
+async fn idle_tells_at_once_and_takes_lower_case() {
+    let changes = |since: u64| MailboxChanges {
+        modseq: 8,
+        changed: vec![MessageFlags {
+            uid: 4,
+            modseq: 8,
+            ..MessageFlags::default()
+        }],
+        vanished: Some(UidSet { bounds: vec![1, 1] }),
+        ..MailboxChanges {
+            modseq: since,
+            ..MailboxChanges::default()
+        }
+    };
+    let news = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = std::sync::Arc::clone(&news);
+    let script = move |call: &request::Call| match call {
+        request::Call::Changes(asked) if told.load(std::sync::atomic::Ordering::SeqCst) => {
+            vec![Ok(reply::Call::Changes(changes(asked.since)))]
+        }
+        _ => vec![plain(call)],
+    };
+    let mut server = Server::start(Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    })
+    .await;
+    // iOS sends IDLE behind other commands.
+    server
+        .send("a LOGIN user secret\r\nb SELECT INBOX\r\nc IDLE\r\n")
+        .await;
+    server.until("+ idling\r\n").await;
+    news.store(true, std::sync::atomic::Ordering::SeqCst);
+    server.mailstore.changed(1, 8);
+    assert_eq!(
+        server.until("RECENT\r\n").await,
+        "* 1 EXPUNGE\r\n* 3 EXISTS\r\n* 1 RECENT\r\n"
+    );
+    server.send("done\r\nd LOGOUT\r\n").await;
+    server.until("c OK ").await;
+}
+
+#[tokio::test]
+async fn idle_gives_signs_of_life() {
+    let mut server = Server::start(Setup {
+        options: ImapOptions {
+            plaintext_login: true,
+            keepalive_interval: Duration::from_millis(20),
+            ..ImapOptions::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    server.send("a LOGIN user secret\r\nb IDLE\r\n").await;
+    server.until("+ idling\r\n").await;
+    assert_eq!(server.until("\r\n").await, "* OK Still here\r\n");
+    assert_eq!(server.until("\r\n").await, "* OK Still here\r\n");
+}
+
+#[tokio::test]
+async fn small_messages_go_with_the_append_and_large_ones_before_it() {
+    let mut server = Server::start(Setup::default()).await;
+    let large = "x".repeat(300 * 1024);
+    server.send("a LOGIN user secret\r\n").await;
+    server
+        .send(&format!(
+            "b APPEND INBOX (\\Seen) {{5+}}\r\nhello {{{}+}}\r\n{large}\r\n",
+            large.len()
+        ))
+        .await;
+    let heard = server.until("APPEND completed\r\n").await;
+    assert!(heard.contains("b OK [APPENDUID 9 4:5]"), "{heard}");
+    let calls = server.mailstore.calls();
+    assert!(calls.iter().any(|call| matches!(call, request::Call::Upload(_))));
+    let Some(request::Call::Append(append)) = calls.last() else {
+        panic!("{calls:?}")
+    };
+    let bodies: Vec<_> = append
+        .messages
+        .iter()
+        .filter_map(|message| message.body.clone()?.source)
+        .collect();
+    assert!(matches!(&bodies[0], new_body::Source::Inline(bytes) if bytes == "hello"));
+    assert!(matches!(&bodies[1], new_body::Source::Upload(_)));
+    assert_eq!(
+        append.messages[0].flags.as_ref().map(|flags| flags.system),
+        Some(1)
+    );
+
+    server
+        .send("c APPEND nowhere {5}\r\nd APPEND INBOX {99999999}\r\ne APPEND INBOX {0+}\r\n\r\nf LOGOUT\r\n")
+        .await;
+    let heard = server.rest().await;
+    for wanted in ["c NO [TRYCREATE]", "d NO [TOOBIG]", "e NO ", "f OK "] {
+        assert!(heard.contains(wanted), "{wanted}: {heard}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Dialogues over an in-memory stream: order, limits, TLS, refusals, streaming.
+
+mod dialogue;
+mod fake;
+mod hostile;
