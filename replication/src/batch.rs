@@ -69,7 +69,8 @@ impl Batch {
 
     /// Removes the keys from `from` (inclusive) to `to` (exclusive).
     pub fn delete_range(&mut self, column: Column, from: impl Into<Bytes>, to: impl Into<Bytes>) {
-        self.writes.push(Write::DeleteRange(column, from.into(), to.into()));
+        self.writes
+            .push(Write::DeleteRange(column, from.into(), to.into()));
     }
 
     /// Appends another batch's writes.

@@ -59,14 +59,20 @@ impl Overlay {
     pub fn push(&mut self, number: u64, batch: &Batch, base: &dyn View) -> Result<(), ViewError> {
         if self.entries.back().is_none_or(|entry| entry.number != number) {
             debug_assert!(self.entries.back().is_none_or(|entry| entry.number < number));
-            self.entries.push_back(EntryKeys { number, keys: Vec::new() });
+            self.entries.push_back(EntryKeys {
+                number,
+                keys: Vec::new(),
+            });
         }
         for write in batch.writes() {
             match write {
                 Write::Put(column, key, value) => self.set(number, *column, key, Some(value.clone())),
                 Write::Delete(column, key) => self.set(number, *column, key, None),
                 Write::Add(key, by) => {
-                    let now = self.over(base).get(Column::Counters, key)?.map_or(0, |value| counter(&value));
+                    let now = self
+                        .over(base)
+                        .get(Column::Counters, key)?
+                        .map_or(0, |value| counter(&value));
                     let sum = Bytes::copy_from_slice(&now.wrapping_add(*by).to_le_bytes());
                     self.set(number, Column::Counters, key, Some(sum));
                 }
@@ -77,7 +83,9 @@ impl Overlay {
     }
 
     fn set(&mut self, number: u64, column: Column, key: &Bytes, value: Option<Bytes>) {
-        let before = self.columns[column as usize].slots.insert(key.clone(), Slot { number, value });
+        let before = self.columns[column as usize]
+            .slots
+            .insert(key.clone(), Slot { number, value });
         // A key that the entry has already written is in its list.
         if before.is_none_or(|slot| slot.number != number)
             && let Some(entry) = self.entries.back_mut()
@@ -103,13 +111,19 @@ impl Overlay {
         if let Some(keys) = keys {
             keys.append(&mut rewritten);
         }
-        overlay.ranges.push(DeletedRange { number, from: from.clone(), to: to.clone() });
+        overlay.ranges.push(DeletedRange {
+            number,
+            from: from.clone(),
+            to: to.clone(),
+        });
     }
 
     /// The entries up to `number` have been applied: every base from now on has them.
     pub fn applied(&mut self, number: u64) {
         while self.entries.front().is_some_and(|entry| entry.number <= number) {
-            let Some(entry) = self.entries.pop_front() else { break };
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
             for (column, key) in entry.keys {
                 let slots = &mut self.columns[column as usize].slots;
                 if slots.get(&key).is_some_and(|slot| slot.number <= number) {
@@ -140,7 +154,9 @@ impl Overlay {
 
 impl ColumnOverlay {
     fn deleted(&self, key: &[u8]) -> bool {
-        self.ranges.iter().any(|range| range.from.as_ref() <= key && key < range.to.as_ref())
+        self.ranges
+            .iter()
+            .any(|range| range.from.as_ref() <= key && key < range.to.as_ref())
     }
 }
 
@@ -169,8 +185,10 @@ impl View for OverlayView<'_> {
         let range = (Bound::Included(from), Bound::Excluded(to));
         let mut slots = overlay.slots.range::<[u8], _>(range).peekable();
         let mut go_on = true;
-        let covered =
-            overlay.ranges.iter().any(|range| range.from.as_ref() <= from && to <= range.to.as_ref());
+        let covered = overlay
+            .ranges
+            .iter()
+            .any(|range| range.from.as_ref() <= from && to <= range.to.as_ref());
         if !covered {
             self.base.scan(column, from, to, &mut |key, value| {
                 while let Some((slot_key, slot)) = slots.next_if(|(slot_key, _)| slot_key.as_ref() < key) {
@@ -181,7 +199,12 @@ impl View for OverlayView<'_> {
                     }
                 }
                 go_on = match slots.next_if(|(slot_key, _)| slot_key.as_ref() == key) {
-                    Some((_, Slot { value: Some(value), .. })) => visit(key, value),
+                    Some((
+                        _,
+                        Slot {
+                            value: Some(value), ..
+                        },
+                    )) => visit(key, value),
                     Some(_) => true,
                     None => overlay.deleted(key) || visit(key, value),
                 };
@@ -245,7 +268,8 @@ mod tests {
     fn equals_the_store_that_has_applied_everything() {
         for seed in 0..400 {
             let mut rng = StdRng::seed_from_u64(seed);
-            let (mut model, mut stored, mut overlay) = (MemoryStore::new(), MemoryStore::new(), Overlay::new());
+            let (mut model, mut stored, mut overlay) =
+                (MemoryStore::new(), MemoryStore::new(), Overlay::new());
             let mut in_flight: VecDeque<(u64, Vec<Batch>)> = VecDeque::new();
             let mut stored_up_to = 0;
             for number in 1..40u64 {
@@ -273,7 +297,10 @@ mod tests {
                         all(&model, column, &from, &to, limit),
                         "seed {seed}, entry {number}, {column:?}"
                     );
-                    assert_eq!(view.get(column, &from).expect("reads"), model.get(column, &from).expect("reads"));
+                    assert_eq!(
+                        view.get(column, &from).expect("reads"),
+                        model.get(column, &from).expect("reads")
+                    );
                 }
             }
         }

@@ -83,10 +83,15 @@ impl Store {
     /// Opens the store in a folder, creating it when missing.
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
-        let columns = Column::ALL
-            .map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache)));
-        let db = DB::open_cf_descriptors(&database_options(options), path, columns)
-            .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+        let columns = Column::ALL.map(|column| {
+            ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache))
+        });
+        let db = DB::open_cf_descriptors(&database_options(options), path, columns).map_err(|error| {
+            StoreError::Open {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            }
+        })?;
         Ok(Self {
             db,
             #[cfg(test)]
@@ -96,19 +101,29 @@ impl Store {
 
     /// A consistent view of this moment. Cheap; files it needs live as long as it does, so drop it soon.
     pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot { store: self, inner: self.db.snapshot() }
+        Snapshot {
+            store: self,
+            inner: self.db.snapshot(),
+        }
     }
 
     /// Writes what is in memory to files, all columns together.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let columns: Vec<_> = Column::ALL.iter().filter_map(|column| self.column(*column).ok()).collect();
+        let columns: Vec<_> = Column::ALL
+            .iter()
+            .filter_map(|column| self.column(*column).ok())
+            .collect();
         let mut flush = rocksdb::FlushOptions::default();
         flush.set_wait(true);
-        self.db.flush_cfs_opt(&columns, &flush).map_err(|error| StoreError::Write(error.to_string()))
+        self.db
+            .flush_cfs_opt(&columns, &flush)
+            .map_err(|error| StoreError::Write(error.to_string()))
     }
 
     fn column(&self, column: Column) -> Result<&ColumnFamily, ViewError> {
-        self.db.cf_handle(column.name()).ok_or_else(|| ViewError(format!("column {} is missing", column.name())))
+        self.db
+            .cf_handle(column.name())
+            .ok_or_else(|| ViewError(format!("column {} is missing", column.name())))
     }
 
     /// Appends a batch's writes to what will be written together.
@@ -135,7 +150,9 @@ impl Store {
         }
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        self.db.write_opt(writes, &synced).map_err(|error| StoreError::Write(error.to_string()))
+        self.db
+            .write_opt(writes, &synced)
+            .map_err(|error| StoreError::Write(error.to_string()))
     }
 
     /// A row of this crate's own.
@@ -143,7 +160,12 @@ impl Store {
         self.db.get(key).map_err(|error| ViewError(error.to_string()))
     }
 
-    fn get_with(&self, column: Column, key: &[u8], options: &ReadOptions) -> Result<Option<Bytes>, ViewError> {
+    fn get_with(
+        &self,
+        column: Column,
+        key: &[u8],
+        options: &ReadOptions,
+    ) -> Result<Option<Bytes>, ViewError> {
         let value = self.db.get_pinned_cf_opt(self.column(column)?, key, options);
         let value = value.map_err(|error| ViewError(error.to_string()))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
@@ -155,7 +177,11 @@ impl Store {
         }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(range.1);
-        walk(self.db.raw_iterator_cf_opt(self.column(column)?, options), range.0, visit)
+        walk(
+            self.db.raw_iterator_cf_opt(self.column(column)?, options),
+            range.0,
+            visit,
+        )
     }
 }
 
@@ -199,7 +225,12 @@ impl View for Snapshot<'_> {
         }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(to);
-        walk(self.inner.raw_iterator_cf_opt(self.store.column(column)?, options), from, visit)
+        walk(
+            self.inner
+                .raw_iterator_cf_opt(self.store.column(column)?, options),
+            from,
+            visit,
+        )
     }
 }
 
@@ -256,7 +287,9 @@ fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Opti
 
 fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
     let start = existing.map_or(0, counter);
-    let sum = operands.iter().fold(start, |sum, operand| sum.wrapping_add(counter(operand)));
+    let sum = operands
+        .iter()
+        .fold(start, |sum, operand| sum.wrapping_add(counter(operand)));
     Some(sum.to_le_bytes().to_vec())
 }
 
@@ -301,7 +334,11 @@ mod tests {
         });
         assert_eq!(keys(&store, b"a", b"z"), [b"c"]);
         assert_eq!(keys(&before, b"a", b"c"), [b"a", b"b"]);
-        let sum = |view: &dyn View| view.get(Column::Counters, b"n").expect("reads").map(|sum| counter(&sum));
+        let sum = |view: &dyn View| {
+            view.get(Column::Counters, b"n")
+                .expect("reads")
+                .map(|sum| counter(&sum))
+        };
         assert_eq!((sum(&before), sum(&store)), (Some(3), Some(13)));
         drop(before);
         store.flush().expect("flushes");

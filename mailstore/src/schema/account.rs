@@ -54,7 +54,11 @@ impl Value for AccountRecord {
             3 => AccountState::Tombstone,
             _ => return Err(DecodeError::Damaged("account state")),
         };
-        Ok(Self { generation, state, quota_bytes: fields.number()? })
+        Ok(Self {
+            generation,
+            state,
+            quota_bytes: fields.number()?,
+        })
     }
 }
 

@@ -26,7 +26,9 @@ pub fn chunk_count(size: u64) -> u64 {
 
 /// The stored form of a chunk of raw bytes: a codec byte, then zstd or, when that is not smaller, the bytes.
 pub fn encode_chunk(raw: &[u8]) -> Bytes {
-    let compressed = zstd::bulk::compress(raw, ZSTD_LEVEL).ok().filter(|compressed| compressed.len() < raw.len());
+    let compressed = zstd::bulk::compress(raw, ZSTD_LEVEL)
+        .ok()
+        .filter(|compressed| compressed.len() < raw.len());
     let (codec, bytes) = match &compressed {
         Some(compressed) => (CODEC_ZSTD, compressed.as_slice()),
         None => (CODEC_PLAIN, raw),
@@ -45,10 +47,16 @@ pub fn decode_chunk(stored: &[u8], size: usize) -> Result<Vec<u8>, DecodeError> 
     let (codec, bytes) = stored.split_first().ok_or(DecodeError::Truncated)?;
     let raw = match *codec {
         CODEC_PLAIN => bytes.to_vec(),
-        CODEC_ZSTD => zstd::bulk::decompress(bytes, size).map_err(|_| DecodeError::Damaged("zstd of a chunk"))?,
+        CODEC_ZSTD => {
+            zstd::bulk::decompress(bytes, size).map_err(|_| DecodeError::Damaged("zstd of a chunk"))?
+        }
         other => return Err(DecodeError::Version(other)),
     };
-    if raw.len() == size { Ok(raw) } else { Err(DecodeError::Damaged("size of a chunk")) }
+    if raw.len() == size {
+        Ok(raw)
+    } else {
+        Err(DecodeError::Damaged("size of a chunk"))
+    }
 }
 
 /// Whose chunks make up a body.
@@ -138,8 +146,14 @@ impl Value for UploadRecord {
             finished: match fields.byte()? {
                 0 => None,
                 state @ (1 | 2) => {
-                    let hash = BodyHash { blake3: fields.array()?, size: fields.number()? };
-                    Some(FinishedUpload { hash, used: state == 2 })
+                    let hash = BodyHash {
+                        blake3: fields.array()?,
+                        size: fields.number()?,
+                    };
+                    Some(FinishedUpload {
+                        hash,
+                        used: state == 2,
+                    })
                 }
                 _ => return Err(DecodeError::Damaged("state of an upload")),
             },

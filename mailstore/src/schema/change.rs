@@ -28,7 +28,10 @@ pub struct Change {
 impl Change {
     /// An entry, with sets of many ranges made coarse.
     pub fn new(changed: UidRanges, vanished: UidRanges) -> Self {
-        Self { changed: coarse(changed), vanished: coarse(vanished) }
+        Self {
+            changed: coarse(changed),
+            vanished: coarse(vanished),
+        }
     }
 }
 
@@ -50,7 +53,10 @@ impl Value for Change {
     fn decode_fields(_version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let changed = UidRanges::decode(fields)?;
         let vanished = UidRanges::decode(fields)?;
-        if [&changed, &vanished].iter().any(|set| set.first() == Some(Uid(0))) {
+        if [&changed, &vanished]
+            .iter()
+            .any(|set| set.first() == Some(Uid(0)))
+        {
             return Err(DecodeError::Damaged("UID 0"));
         }
         Ok(Self { changed, vanished })

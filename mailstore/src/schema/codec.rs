@@ -136,7 +136,9 @@ impl<'a> Decoder<'a> {
 
     /// An unsigned number of 32 bits.
     pub fn number32(&mut self) -> Result<u32, DecodeError> {
-        self.number()?.try_into().map_err(|_| DecodeError::Damaged("number above 32 bits"))
+        self.number()?
+            .try_into()
+            .map_err(|_| DecodeError::Damaged("number above 32 bits"))
     }
 
     /// A signed number.
@@ -192,6 +194,10 @@ impl<'a> Decoder<'a> {
 
     /// Errors unless all has been read.
     pub fn end(&self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing)
+        }
     }
 }

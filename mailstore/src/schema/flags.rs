@@ -92,6 +92,11 @@ pub fn block_of(uid: Uid) -> u32 {
     uid.0 / FLAG_BLOCK_UIDS
 }
 
+/// The first UID of a block.
+pub fn first_of(block: u32) -> Uid {
+    Uid(block.saturating_mul(FLAG_BLOCK_UIDS))
+}
+
 impl FlagBlock {
     /// The entry of a UID.
     pub fn get(&self, uid: Uid) -> Option<&FlagEntry> {
@@ -114,9 +119,20 @@ impl Value for FlagBlock {
         let Some(first) = self.entries.first() else { return };
         out.number(first.uid.0);
         out.number(first.modseq.0);
-        runs(out, self.entries.windows(2).map(|pair| u64::from(pair[1].uid.0 - pair[0].uid.0)));
+        runs(
+            out,
+            self.entries
+                .windows(2)
+                .map(|pair| u64::from(pair[1].uid.0 - pair[0].uid.0)),
+        );
         runs(out, self.entries.iter().map(|entry| entry.flags.0));
-        runs(out, self.entries.windows(2).map(|pair| pair[1].modseq.0.wrapping_sub(pair[0].modseq.0)).map(zigzag));
+        runs(
+            out,
+            self.entries
+                .windows(2)
+                .map(|pair| pair[1].modseq.0.wrapping_sub(pair[0].modseq.0))
+                .map(zigzag),
+        );
     }
 
     fn decode_fields(_version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
@@ -132,12 +148,23 @@ impl Value for FlagBlock {
         let mut modseq = fields.number()?;
         let mut entries = Vec::with_capacity(count);
         let mut damaged = false;
-        entries.push(FlagEntry { uid: Uid(uid), flags: FlagBits(0), modseq: ModSeq(modseq) });
+        entries.push(FlagEntry {
+            uid: Uid(uid),
+            flags: FlagBits(0),
+            modseq: ModSeq(modseq),
+        });
         read_runs(fields, count - 1, |step| {
-            let next = u32::try_from(step).ok().filter(|step| *step > 0).and_then(|step| uid.checked_add(step));
+            let next = u32::try_from(step)
+                .ok()
+                .filter(|step| *step > 0)
+                .and_then(|step| uid.checked_add(step));
             damaged |= next.is_none();
             uid = next.unwrap_or(uid);
-            entries.push(FlagEntry { uid: Uid(uid), flags: FlagBits(0), modseq: ModSeq(modseq) });
+            entries.push(FlagEntry {
+                uid: Uid(uid),
+                flags: FlagBits(0),
+                modseq: ModSeq(modseq),
+            });
         })?;
         if damaged {
             return Err(DecodeError::Damaged("UIDs of a flag block"));

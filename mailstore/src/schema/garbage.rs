@@ -4,7 +4,7 @@ use super::codec::{DecodeError, Decoder, Encoder, Value};
 use super::ids::MessageNumber;
 
 /// References that one row may drop.
-pub const GARBAGE_ITEMS_MAX: usize = 1000;
+pub const GARBAGE_ITEMS_MAX: usize = 250;
 
 /// Work left over by a plan. The account is in the key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,7 +35,10 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 fn hash() -> BodyHash {
-    BodyHash { blake3: [0xab; 16], size: 300 }
+    BodyHash {
+        blake3: [0xab; 16],
+        size: 300,
+    }
 }
 
 const HASH: &str = "abababababababababababababababab";
@@ -43,17 +46,51 @@ const HASH: &str = "abababababababababababababababab";
 #[test]
 fn values_of_version_1() {
     let moved = AccountState::MovedTo(ShardId(9));
-    golden(&AccountRecord { generation: 3, state: moved, quota_bytes: 1000 }, "01030209e807");
-    golden(&AccountCounters { modseq: ModSeq(200), ..AccountCounters::default() }, "01c80100010101000000");
+    golden(
+        &AccountRecord {
+            generation: 3,
+            state: moved,
+            quota_bytes: 1000,
+        },
+        "01030209e807",
+    );
+    golden(
+        &AccountCounters {
+            modseq: ModSeq(200),
+            ..AccountCounters::default()
+        },
+        "01c80100010101000000",
+    );
     let mut mailbox = MailboxRecord::new("Sent".into(), UidValidity(7), SpecialUse::Sent, ModSeq(5));
     mailbox.keywords.push("$Old".into());
-    golden(&mailbox, "010453656e740701050600000000010500 01 04244f6c64".replace(' ', "").as_str());
-    let entries = [(1, 1, 5), (2, 1, 6), (3, 1, 7), (9, 3, 2)]
-        .map(|(uid, flags, modseq)| FlagEntry { uid: Uid(uid), flags: FlagBits(flags), modseq: ModSeq(modseq) });
-    golden(&FlagBlock { entries: entries.to_vec() }, "01040105020101060301010302020109");
+    golden(
+        &mailbox,
+        "010453656e740701050600000000010500 01 04244f6c64"
+            .replace(' ', "")
+            .as_str(),
+    );
+    let entries = [(1, 1, 5), (2, 1, 6), (3, 1, 7), (9, 3, 2)].map(|(uid, flags, modseq)| FlagEntry {
+        uid: Uid(uid),
+        flags: FlagBits(flags),
+        modseq: ModSeq(modseq),
+    });
+    golden(
+        &FlagBlock {
+            entries: entries.to_vec(),
+        },
+        "01040105020101060301010302020109",
+    );
     golden(&FlagBlock::default(), "0100");
-    let date = InternalDate { unix_seconds: 1_700_000_000, zone_minutes: -90 };
-    let row = MessageRow { number: MessageNumber(5), size: 300, internal_date: date, saved_seconds: 1_700_000_001 };
+    let date = InternalDate {
+        unix_seconds: 1_700_000_000,
+        zone_minutes: -90,
+    };
+    let row = MessageRow {
+        number: MessageNumber(5),
+        size: 300,
+        internal_date: date,
+        saved_seconds: 1_700_000_001,
+    };
     golden(&row, "0105ac0280e49fd50cb30102");
     let record = MessageRecord {
         body: hash(),
@@ -62,17 +99,39 @@ fn values_of_version_1() {
         analysis: Bytes::from_static(b"A"),
     };
     golden(&record, &format!("01{HASH}ac0203500d0a80010141"));
-    golden(&BodyRecord { location: BodyLocation::Own }, "0100");
+    golden(
+        &BodyRecord {
+            location: BodyLocation::Own,
+        },
+        "0100",
+    );
     let location = BodyLocation::Upload(AccountId(2), UploadId([0xab; 16]));
     golden(&BodyRecord { location }, &format!("010102{HASH}"));
-    let finished = Some(FinishedUpload { hash: hash(), used: true });
+    let finished = Some(FinishedUpload {
+        hash: hash(),
+        used: true,
+    });
     golden(
-        &UploadRecord { chunks: 2, size: 300, expires_millis: 128, finished },
+        &UploadRecord {
+            chunks: 2,
+            size: 300,
+            expires_millis: 128,
+            finished,
+        },
         &format!("0102ac02800102{HASH}ac02"),
     );
-    let change = Change::new(UidRanges::range(Uid(3), Uid(4)), [Uid(1), Uid(9)].into_iter().collect());
+    let change = Change::new(
+        UidRanges::range(Uid(3), Uid(4)),
+        [Uid(1), Uid(9)].into_iter().collect(),
+    );
     golden(&change, "0101030102010008 00".replace(' ', "").as_str());
-    golden(&ReplyRecord { expires_millis: 128, reply: Bytes::from_static(b"R") }, "018001000152");
+    golden(
+        &ReplyRecord {
+            expires_millis: 128,
+            reply: Bytes::from_static(b"R"),
+        },
+        "018001000152",
+    );
     let hand_off = HandOffRecord {
         transaction: [0xab; 16],
         sender: "s".into(),
@@ -85,13 +144,19 @@ fn values_of_version_1() {
         attempts: 3,
     };
     golden(&hand_off, &format!("01{HASH}01730161015002{HASH}ac02010203"));
-    golden(&Garbage::Messages(vec![MessageNumber(5), MessageNumber(3)]), "0100020a03");
+    golden(
+        &Garbage::Messages(vec![MessageNumber(5), MessageNumber(3)]),
+        "0100020a03",
+    );
     golden(&Garbage::Account, "0101");
 }
 
 #[test]
 fn long_replies_are_compressed_and_come_back() {
-    let reply = ReplyRecord { expires_millis: 1, reply: vec![7; 100_000].into() };
+    let reply = ReplyRecord {
+        expires_millis: 1,
+        reply: vec![7; 100_000].into(),
+    };
     let bytes = reply.encode();
     assert!(bytes.len() < 1000);
     assert_eq!(ReplyRecord::decode(&bytes), Ok(reply));
@@ -119,28 +184,73 @@ fn keys_of_the_layout() {
     expect(keys::shard_record(shard), "01".into());
     expect(keys::account(shard, account), format!("10{account_hex}"));
     expect(keys::account_counters(shard, account), format!("11{account_hex}"));
-    expect(keys::mailbox(shard, account, MailboxId(3)), format!("12{account_hex}00000003"));
-    expect(keys::subscription(shard, account, "a"), format!("13{account_hex}61"));
-    expect(keys::flag_block(shard, account, MailboxId(3), 4), format!("14{account_hex}0000000300000004"));
-    expect(keys::message_row(shard, account, MailboxId(3), Uid(4)), format!("15{account_hex}0000000300000004"));
-    expect(keys::message(shard, account, MessageNumber(4)), format!("16{account_hex}0000000000000004"));
-    expect(keys::change(shard, account, MailboxId(3), ModSeq(4)), format!("17{account_hex}000000030000000000000004"));
+    expect(
+        keys::mailbox(shard, account, MailboxId(3)),
+        format!("12{account_hex}00000003"),
+    );
+    expect(
+        keys::subscription(shard, account, "a"),
+        format!("13{account_hex}61"),
+    );
+    expect(
+        keys::flag_block(shard, account, MailboxId(3), 4),
+        format!("14{account_hex}0000000300000004"),
+    );
+    expect(
+        keys::message_row(shard, account, MailboxId(3), Uid(4)),
+        format!("15{account_hex}0000000300000004"),
+    );
+    expect(
+        keys::message(shard, account, MessageNumber(4)),
+        format!("16{account_hex}0000000000000004"),
+    );
+    expect(
+        keys::change(shard, account, MailboxId(3), ModSeq(4)),
+        format!("17{account_hex}000000030000000000000004"),
+    );
     let session = [0xab; 16];
-    expect(keys::reply(shard, account, &session, 5), format!("18{account_hex}{HASH}0000000000000005"));
-    expect(keys::upload(shard, account, UploadId(session)), format!("19{account_hex}{HASH}"));
-    expect(keys::upload_chunk(shard, account, UploadId(session), 6), format!("19{account_hex}{HASH}00000006"));
+    expect(
+        keys::reply(shard, account, &session, 5),
+        format!("18{account_hex}{HASH}0000000000000005"),
+    );
+    expect(
+        keys::upload(shard, account, UploadId(session)),
+        format!("19{account_hex}{HASH}"),
+    );
+    expect(
+        keys::upload_chunk(shard, account, UploadId(session), 6),
+        format!("19{account_hex}{HASH}00000006"),
+    );
     expect(keys::body(shard, &hash()), format!("30{HASH}000000000000012c"));
-    expect(keys::body_chunk(shard, &hash(), 1), format!("30{HASH}000000000000012c00000001"));
-    expect(keys::garbage(shard, account, ModSeq(7), 1), format!("31{account_hex}000000000000000700000001"));
+    expect(
+        keys::body_chunk(shard, &hash(), 1),
+        format!("30{HASH}000000000000012c00000001"),
+    );
+    expect(
+        keys::garbage(shard, account, ModSeq(7), 1),
+        format!("31{account_hex}000000000000000700000001"),
+    );
     let expiry = keys::reply_expiry(shard, 8, account, &session, 5);
-    assert_eq!(keys::reply_of_expiry(shard, &expiry), Some(keys::reply(shard, account, &session, 5)));
-    expect(expiry, format!("320000000000000008{account_hex}{HASH}0000000000000005"));
+    assert_eq!(
+        keys::reply_of_expiry(shard, &expiry),
+        Some(keys::reply(shard, account, &session, 5))
+    );
+    expect(
+        expiry,
+        format!("320000000000000008{account_hex}{HASH}0000000000000005"),
+    );
     let expiry = keys::upload_expiry(shard, 8, account, UploadId(session));
-    assert_eq!(keys::upload_of_expiry(&expiry), Some((account, UploadId(session))));
+    assert_eq!(
+        keys::upload_of_expiry(&expiry),
+        Some((account, UploadId(session)))
+    );
     expect(expiry, format!("330000000000000008{account_hex}{HASH}"));
     expect(keys::hand_off(shard, &session), format!("34{HASH}"));
     let due = keys::hand_off_due(shard, 8, &session);
-    assert_eq!((keys::due_millis(&due), keys::hand_off_of_due(&due)), (Some(8), Some(session)));
+    assert_eq!(
+        (keys::due_millis(&due), keys::hand_off_of_due(&due)),
+        (Some(8), Some(session))
+    );
     expect(due, format!("350000000000000008{HASH}"));
 }
 
@@ -164,7 +274,16 @@ fn sets_of_uids() {
     assert_eq!(set.count(), 11);
     assert!(set.contains(Uid(3)) && !set.contains(Uid(4)) && set.contains(Uid(12)) && !set.contains(Uid(13)));
     assert_eq!(UidRanges::from_proto(&set.to_proto()), Some(set));
-    for bounds in [vec![1], vec![0, 1], vec![2, 1], vec![3, 4, 4, 5], vec![3, 4, 1, 2]] {
-        assert_eq!(UidRanges::from_proto(&rookery_proto::mailstore::v1::UidSet { bounds }), None);
+    for bounds in [
+        vec![1],
+        vec![0, 1],
+        vec![2, 1],
+        vec![3, 4, 4, 5],
+        vec![3, 4, 1, 2],
+    ] {
+        assert_eq!(
+            UidRanges::from_proto(&rookery_proto::mailstore::v1::UidSet { bounds }),
+            None
+        );
     }
 }

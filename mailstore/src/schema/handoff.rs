@@ -64,7 +64,10 @@ impl Value for HandOffRecord {
             address: fields.string()?,
             prefix: Bytes::copy_from_slice(fields.bytes()?),
             account: AccountId(fields.number()?),
-            body: BodyHash { blake3: fields.array()?, size: fields.number()? },
+            body: BodyHash {
+                blake3: fields.array()?,
+                size: fields.number()?,
+            },
             issued_at_millis: fields.number()?,
             due_millis: fields.number()?,
             attempts: fields.number32()?,

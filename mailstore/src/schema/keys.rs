@@ -160,7 +160,9 @@ pub fn mailbox_of(key: &[u8]) -> Option<MailboxId> {
 
 /// A subscription.
 pub fn subscription(shard: ShardId, account: AccountId, name: &str) -> Bytes {
-    Key::account(shard, Kind::Subscription, account).bytes(name.as_bytes()).done()
+    Key::account(shard, Kind::Subscription, account)
+        .bytes(name.as_bytes())
+        .done()
 }
 
 /// All subscriptions of an account, ascending by name.
@@ -175,12 +177,24 @@ pub fn subscription_of(key: &[u8]) -> Option<&str> {
 
 /// A block of flags.
 pub fn flag_block(shard: ShardId, account: AccountId, mailbox: MailboxId, block: u32) -> Bytes {
-    Key::account(shard, Kind::FlagBlock, account).u32(mailbox.0).u32(block).done()
+    Key::account(shard, Kind::FlagBlock, account)
+        .u32(mailbox.0)
+        .u32(block)
+        .done()
 }
 
 /// The blocks from `first` to `last`, both included.
-pub fn flag_blocks(shard: ShardId, account: AccountId, mailbox: MailboxId, first: u32, last: u32) -> KeyRange {
-    (flag_block(shard, account, mailbox, first), flag_block(shard, account, mailbox, last.saturating_add(1)))
+pub fn flag_blocks(
+    shard: ShardId,
+    account: AccountId,
+    mailbox: MailboxId,
+    first: u32,
+    last: u32,
+) -> KeyRange {
+    (
+        flag_block(shard, account, mailbox, first),
+        flag_block(shard, account, mailbox, last.saturating_add(1)),
+    )
 }
 
 /// The block that a key of [`flag_blocks`] names.
@@ -190,13 +204,25 @@ pub fn flag_block_of(key: &[u8]) -> Option<u32> {
 
 /// A message in a mailbox.
 pub fn message_row(shard: ShardId, account: AccountId, mailbox: MailboxId, uid: Uid) -> Bytes {
-    Key::account(shard, Kind::MessageRow, account).u32(mailbox.0).u32(uid.0).done()
+    Key::account(shard, Kind::MessageRow, account)
+        .u32(mailbox.0)
+        .u32(uid.0)
+        .done()
 }
 
 /// The messages from `first` to `last`, both included. 2^32-1 is never a UID that is given out.
-pub fn message_rows(shard: ShardId, account: AccountId, mailbox: MailboxId, first: Uid, last: Uid) -> KeyRange {
+pub fn message_rows(
+    shard: ShardId,
+    account: AccountId,
+    mailbox: MailboxId,
+    first: Uid,
+    last: Uid,
+) -> KeyRange {
     let after = Uid(last.0.saturating_add(1));
-    (message_row(shard, account, mailbox, first), message_row(shard, account, mailbox, after))
+    (
+        message_row(shard, account, mailbox, first),
+        message_row(shard, account, mailbox, after),
+    )
 }
 
 /// The UID that a key of [`message_rows`] names.
@@ -221,13 +247,22 @@ pub fn message_of(key: &[u8]) -> Option<MessageNumber> {
 
 /// An entry of a mailbox's change log.
 pub fn change(shard: ShardId, account: AccountId, mailbox: MailboxId, modseq: ModSeq) -> Bytes {
-    Key::account(shard, Kind::Change, account).u32(mailbox.0).u64(modseq.0).done()
+    Key::account(shard, Kind::Change, account)
+        .u32(mailbox.0)
+        .u64(modseq.0)
+        .done()
 }
 
 /// The change log after `since`.
 pub fn changes(shard: ShardId, account: AccountId, mailbox: MailboxId, since: ModSeq) -> KeyRange {
     let from = change(shard, account, mailbox, ModSeq(since.0.saturating_add(1)));
-    (from, Key::account(shard, Kind::Change, account).u32(mailbox.0).range().1)
+    (
+        from,
+        Key::account(shard, Kind::Change, account)
+            .u32(mailbox.0)
+            .range()
+            .1,
+    )
 }
 
 /// The modseq that a key of [`changes`] names.
@@ -243,12 +278,26 @@ pub fn mailbox_ranges(shard: ShardId, account: AccountId, mailbox: MailboxId) ->
 
 /// A kept reply.
 pub fn reply(shard: ShardId, account: AccountId, session: &[u8; 16], number: u64) -> Bytes {
-    Key::account(shard, Kind::Reply, account).bytes(session).u64(number).done()
+    Key::account(shard, Kind::Reply, account)
+        .bytes(session)
+        .u64(number)
+        .done()
 }
 
 /// The index row by which a reply expires.
-pub fn reply_expiry(shard: ShardId, millis: u64, account: AccountId, session: &[u8; 16], number: u64) -> Bytes {
-    Key::new(shard, Kind::ReplyExpiry).u64(millis).u64(account.0).bytes(session).u64(number).done()
+pub fn reply_expiry(
+    shard: ShardId,
+    millis: u64,
+    account: AccountId,
+    session: &[u8; 16],
+    number: u64,
+) -> Bytes {
+    Key::new(shard, Kind::ReplyExpiry)
+        .u64(millis)
+        .u64(account.0)
+        .bytes(session)
+        .u64(number)
+        .done()
 }
 
 /// The reply that a key of [`reply_expiry`] names.
@@ -263,42 +312,67 @@ pub fn upload(shard: ShardId, account: AccountId, upload: UploadId) -> Bytes {
 
 /// A chunk of an upload, in the bodies column.
 pub fn upload_chunk(shard: ShardId, account: AccountId, upload: UploadId, chunk: u32) -> Bytes {
-    Key::account(shard, Kind::Upload, account).bytes(&upload.0).u32(chunk).done()
+    Key::account(shard, Kind::Upload, account)
+        .bytes(&upload.0)
+        .u32(chunk)
+        .done()
 }
 
 /// All chunks of an upload, in the bodies column.
 pub fn upload_chunks(shard: ShardId, account: AccountId, upload: UploadId) -> KeyRange {
-    Key::account(shard, Kind::Upload, account).bytes(&upload.0).range()
+    Key::account(shard, Kind::Upload, account)
+        .bytes(&upload.0)
+        .range()
 }
 
 /// The index row by which an upload expires.
 pub fn upload_expiry(shard: ShardId, millis: u64, account: AccountId, upload: UploadId) -> Bytes {
-    Key::new(shard, Kind::UploadExpiry).u64(millis).u64(account.0).bytes(&upload.0).done()
+    Key::new(shard, Kind::UploadExpiry)
+        .u64(millis)
+        .u64(account.0)
+        .bytes(&upload.0)
+        .done()
 }
 
 /// The upload that a key of [`upload_expiry`] names.
 pub fn upload_of_expiry(key: &[u8]) -> Option<(AccountId, UploadId)> {
-    Some((AccountId(u64_at(key, 13)?), UploadId::from_slice(key.get(21..37)?)?))
+    Some((
+        AccountId(u64_at(key, 13)?),
+        UploadId::from_slice(key.get(21..37)?)?,
+    ))
 }
 
 /// A body's record; the same key counts its references beyond the first.
 pub fn body(shard: ShardId, hash: &BodyHash) -> Bytes {
-    Key::new(shard, Kind::Body).bytes(&hash.blake3).u64(hash.size).done()
+    Key::new(shard, Kind::Body)
+        .bytes(&hash.blake3)
+        .u64(hash.size)
+        .done()
 }
 
 /// A chunk of a body that owns its chunks, in the bodies column.
 pub fn body_chunk(shard: ShardId, hash: &BodyHash, chunk: u32) -> Bytes {
-    Key::new(shard, Kind::Body).bytes(&hash.blake3).u64(hash.size).u32(chunk).done()
+    Key::new(shard, Kind::Body)
+        .bytes(&hash.blake3)
+        .u64(hash.size)
+        .u32(chunk)
+        .done()
 }
 
 /// All chunks of a body that owns its chunks, in the bodies column.
 pub fn body_chunks(shard: ShardId, hash: &BodyHash) -> KeyRange {
-    Key::new(shard, Kind::Body).bytes(&hash.blake3).u64(hash.size).range()
+    Key::new(shard, Kind::Body)
+        .bytes(&hash.blake3)
+        .u64(hash.size)
+        .range()
 }
 
 /// Work left over by the plan of a modseq; `part` tells rows of one plan apart.
 pub fn garbage(shard: ShardId, account: AccountId, modseq: ModSeq, part: u32) -> Bytes {
-    Key::account(shard, Kind::Garbage, account).u64(modseq.0).u32(part).done()
+    Key::account(shard, Kind::Garbage, account)
+        .u64(modseq.0)
+        .u32(part)
+        .done()
 }
 
 /// The account in a key of [`garbage`].
@@ -323,7 +397,10 @@ pub fn hand_off_of_due(key: &[u8]) -> Option<[u8; 16]> {
 
 /// Rows of an index by time ([`Kind::ReplyExpiry`], [`Kind::UploadExpiry`], [`Kind::HandOffDue`]) up to `millis`.
 pub fn due(shard: ShardId, index: Kind, millis: u64) -> KeyRange {
-    (Key::new(shard, index).done(), Key::new(shard, index).u64(millis.saturating_add(1)).done())
+    (
+        Key::new(shard, index).done(),
+        Key::new(shard, index).u64(millis.saturating_add(1)).done(),
+    )
 }
 
 /// The time in a key of an index by time.

@@ -71,13 +71,22 @@ impl MailboxRecord {
 
     /// The protocol's flags.
     pub fn flags_to_proto(&self, flags: FlagBits) -> proto::Flags {
-        let keywords = flags.keywords().filter_map(|index| self.keywords.get(index).cloned()).collect();
-        proto::Flags { system: flags.system(), keywords }
+        let keywords = flags
+            .keywords()
+            .filter_map(|index| self.keywords.get(index).cloned())
+            .collect();
+        proto::Flags {
+            system: flags.system(),
+            keywords,
+        }
     }
 
     /// The bit of a keyword that the mailbox has; keywords are compared without regard to ASCII case.
     pub fn keyword_bit(&self, keyword: &str) -> Option<FlagBits> {
-        let index = self.keywords.iter().position(|known| known.eq_ignore_ascii_case(keyword))?;
+        let index = self
+            .keywords
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(keyword))?;
         Some(FlagBits::keyword(index))
     }
 

@@ -18,18 +18,29 @@ pub struct InternalDate {
 impl InternalDate {
     /// Now, in UTC.
     pub fn from_millis(millis: u64) -> Self {
-        Self { unix_seconds: (millis / 1000) as i64, zone_minutes: 0 }
+        Self {
+            unix_seconds: (millis / 1000) as i64,
+            zone_minutes: 0,
+        }
     }
 
     /// From the wire; `None` when the zone cannot be.
     pub fn from_proto(date: &proto::InternalDate) -> Option<Self> {
-        let zone_minutes = i16::try_from(date.zone_minutes).ok().filter(|zone| zone.abs() < 24 * 60)?;
-        Some(Self { unix_seconds: date.unix_seconds, zone_minutes })
+        let zone_minutes = i16::try_from(date.zone_minutes)
+            .ok()
+            .filter(|zone| zone.abs() < 24 * 60)?;
+        Some(Self {
+            unix_seconds: date.unix_seconds,
+            zone_minutes,
+        })
     }
 
     /// For the wire.
     pub fn to_proto(self) -> proto::InternalDate {
-        proto::InternalDate { unix_seconds: self.unix_seconds, zone_minutes: i32::from(self.zone_minutes) }
+        proto::InternalDate {
+            unix_seconds: self.unix_seconds,
+            zone_minutes: i32::from(self.zone_minutes),
+        }
     }
 }
 
@@ -65,7 +76,15 @@ impl Value for MessageRow {
         let zone = fields.signed()?;
         let zone_minutes = i16::try_from(zone).map_err(|_| DecodeError::Damaged("zone of a date"))?;
         let saved_seconds = unix_seconds.wrapping_add(fields.signed()?);
-        Ok(Self { number, size, internal_date: InternalDate { unix_seconds, zone_minutes }, saved_seconds })
+        Ok(Self {
+            number,
+            size,
+            internal_date: InternalDate {
+                unix_seconds,
+                zone_minutes,
+            },
+            saved_seconds,
+        })
     }
 }
 
@@ -103,7 +122,10 @@ impl Value for MessageRecord {
 
     fn decode_fields(_version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            body: BodyHash { blake3: fields.array()?, size: fields.number()? },
+            body: BodyHash {
+                blake3: fields.array()?,
+                size: fields.number()?,
+            },
             prefix: Bytes::copy_from_slice(fields.bytes()?),
             header_len: fields.number()?,
             analysis: Bytes::copy_from_slice(fields.bytes()?),

@@ -42,6 +42,9 @@ impl From<ReadError> for Status {
     }
 }
 
+/// UIDs that a scan passes over rather than starting anew.
+const SCAN_GAP_MAX: u32 = 64;
+
 /// Reads one account of a shard.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
@@ -71,7 +74,12 @@ impl<'a> Reader<'a> {
     }
 
     fn damaged(&self, what: &'static str, source: DecodeError) -> ReadError {
-        ReadError::Value { what, account: self.account, shard: self.shard, source }
+        ReadError::Value {
+            what,
+            account: self.account,
+            shard: self.shard,
+            source,
+        }
     }
 
     /// Visits decoded values of a range until `visit` returns false.
@@ -83,16 +91,19 @@ impl<'a> Reader<'a> {
         mut visit: impl FnMut(K, T) -> bool,
     ) -> Result<(), ReadError> {
         let mut failed = None;
-        self.view.scan(Column::Rows, &range.0, &range.1, &mut |key, value| {
-            let decoded = key_of(key).ok_or(DecodeError::Damaged("key")).and_then(|key| Ok((key, T::decode(value)?)));
-            match decoded {
-                Ok((key, value)) => visit(key, value),
-                Err(error) => {
-                    failed = Some(error);
-                    false
+        self.view
+            .scan(Column::Rows, &range.0, &range.1, &mut |key, value| {
+                let decoded = key_of(key)
+                    .ok_or(DecodeError::Damaged("key"))
+                    .and_then(|key| Ok((key, T::decode(value)?)));
+                match decoded {
+                    Ok((key, value)) => visit(key, value),
+                    Err(error) => {
+                        failed = Some(error);
+                        false
+                    }
                 }
-            }
-        })?;
+            })?;
         failed.map_or(Ok(()), |source| Err(self.damaged(what, source)))
     }
 
@@ -104,16 +115,21 @@ impl<'a> Reader<'a> {
     /// The account's record when it may be read here; the fitting status otherwise.
     pub fn readable_account(&self) -> Result<AccountRecord, Status> {
         let Some(record) = self.account_record()? else {
-            return Err(Status::new(Reason::NoAccount, format!("account {} is not in shard {}", self.account, self.shard)));
+            return Err(Status::new(
+                Reason::NoAccount,
+                format!("account {} is not in shard {}", self.account, self.shard),
+            ));
         };
         match record.state {
             AccountState::Live | AccountState::Frozen => Ok(record),
-            AccountState::MovedTo(shard) => {
-                Err(Status::new(Reason::Moved, format!("account {} has moved to shard {shard}", self.account)))
-            }
-            AccountState::Tombstone => {
-                Err(Status::new(Reason::NoAccount, format!("account {} has been deleted", self.account)))
-            }
+            AccountState::MovedTo(shard) => Err(Status::new(
+                Reason::Moved,
+                format!("account {} has moved to shard {shard}", self.account),
+            )),
+            AccountState::Tombstone => Err(Status::new(
+                Reason::NoAccount,
+                format!("account {} has been deleted", self.account),
+            )),
         }
     }
 
@@ -121,14 +137,19 @@ impl<'a> Reader<'a> {
     pub fn writable_account(&self) -> Result<AccountRecord, Status> {
         let record = self.readable_account()?;
         if record.state == AccountState::Frozen {
-            return Err(Status::new(Reason::Frozen, format!("account {} is being moved: retry", self.account)));
+            return Err(Status::new(
+                Reason::Frozen,
+                format!("account {} is being moved: retry", self.account),
+            ));
         }
         Ok(record)
     }
 
     /// The account's counters; those of an empty account when there are none.
     pub fn counters(&self) -> Result<AccountCounters, ReadError> {
-        Ok(self.value("counters", &keys::account_counters(self.shard, self.account))?.unwrap_or_default())
+        Ok(self
+            .value("counters", &keys::account_counters(self.shard, self.account))?
+            .unwrap_or_default())
     }
 
     /// A mailbox.
@@ -189,7 +210,9 @@ impl<'a> Reader<'a> {
         uids: &UidRanges,
         mut visit: impl FnMut(&FlagEntry),
     ) -> Result<(), ReadError> {
-        let (Some(first), Some(last)) = (uids.first(), uids.last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else {
+            return Ok(());
+        };
         // A set of few UIDs far apart does not read what lies between: each block is read once.
         let mut next_block = block_of(first);
         for (from, to) in uids.ranges() {
@@ -199,7 +222,11 @@ impl<'a> Reader<'a> {
             }
             let range = keys::flag_blocks(self.shard, self.account, mailbox, from_block, to_block);
             self.values("flag block", range, keys::flag_block_of, |_, block: FlagBlock| {
-                block.entries.iter().filter(|entry| uids.contains(entry.uid)).for_each(&mut visit);
+                block
+                    .entries
+                    .iter()
+                    .filter(|entry| uids.contains(entry.uid))
+                    .for_each(&mut visit);
                 true
             })?;
             next_block = to_block.saturating_add(1);
@@ -232,7 +259,10 @@ impl<'a> Reader<'a> {
 
     /// A message in a mailbox.
     pub fn message_row(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<MessageRow>, ReadError> {
-        self.value("message row", &keys::message_row(self.shard, self.account, mailbox, uid))
+        self.value(
+            "message row",
+            &keys::message_row(self.shard, self.account, mailbox, uid),
+        )
     }
 
     /// Visits the messages of a mailbox among `uids`, ascending, until `visit` returns false.
@@ -242,11 +272,16 @@ impl<'a> Reader<'a> {
         uids: &UidRanges,
         mut visit: impl FnMut(Uid, MessageRow) -> bool,
     ) -> Result<(), ReadError> {
-        let mut go_on = true;
-        for (first, last) in uids.ranges() {
+        let mut ranges = uids.ranges().peekable();
+        while let Some((first, mut last)) = ranges.next() {
+            // One scan over small gaps costs less than a scan for each range.
+            while let Some((_, end)) = ranges.next_if(|(start, _)| start.0 - last.0 <= SCAN_GAP_MAX) {
+                last = end;
+            }
             let range = keys::message_rows(self.shard, self.account, mailbox, first, last);
+            let mut go_on = true;
             self.values("message row", range, keys::message_row_uid, |uid, row| {
-                go_on = visit(uid, row);
+                go_on = !uids.contains(uid) || visit(uid, row);
                 go_on
             })?;
             if !go_on {
@@ -278,7 +313,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The stored form of a chunk of a body, as [`super::body::decode_chunk`] takes it.
-    pub fn body_chunk(&self, hash: &BodyHash, body: &BodyRecord, chunk: u32) -> Result<Option<Bytes>, ReadError> {
+    pub fn body_chunk(
+        &self,
+        hash: &BodyHash,
+        body: &BodyRecord,
+        chunk: u32,
+    ) -> Result<Option<Bytes>, ReadError> {
         let key = match body.location {
             BodyLocation::Own => keys::body_chunk(self.shard, hash, chunk),
             BodyLocation::Upload(account, upload) => keys::upload_chunk(self.shard, account, upload, chunk),

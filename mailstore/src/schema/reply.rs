@@ -63,6 +63,9 @@ impl Value for ReplyRecord {
             }
             _ => return Err(DecodeError::Damaged("codec of a reply")),
         };
-        Ok(Self { expires_millis, reply })
+        Ok(Self {
+            expires_millis,
+            reply,
+        })
     }
 }

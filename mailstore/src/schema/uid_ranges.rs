@@ -19,7 +19,11 @@ impl UidRanges {
 
     /// One range, both ends included.
     pub fn range(first: Uid, last: Uid) -> Self {
-        let ranges = if first <= last { vec![(first.0, last.0)] } else { Vec::new() };
+        let ranges = if first <= last {
+            vec![(first.0, last.0)]
+        } else {
+            Vec::new()
+        };
         Self { ranges }
     }
 
@@ -66,12 +70,20 @@ impl UidRanges {
             floor = pair[1];
         }
         // Ranges that touch are joined.
-        Some(Self::from_ranges(set.bounds.chunks_exact(2).map(|pair| (pair[0], pair[1]))))
+        Some(Self::from_ranges(
+            set.bounds.chunks_exact(2).map(|pair| (pair[0], pair[1])),
+        ))
     }
 
     /// As the protocol's bounds.
     pub fn to_proto(&self) -> UidSet {
-        UidSet { bounds: self.ranges.iter().flat_map(|(first, last)| [*first, *last]).collect() }
+        UidSet {
+            bounds: self
+                .ranges
+                .iter()
+                .flat_map(|(first, last)| [*first, *last])
+                .collect(),
+        }
     }
 
     /// The ranges, both ends included.
@@ -86,12 +98,17 @@ impl UidRanges {
 
     /// Every UID. Only for sets of UIDs that exist: a client may name 1 to 2^32.
     pub fn iter(&self) -> impl Iterator<Item = Uid> + '_ {
-        self.ranges.iter().flat_map(|(first, last)| (*first..=*last).map(Uid))
+        self.ranges
+            .iter()
+            .flat_map(|(first, last)| (*first..=*last).map(Uid))
     }
 
     /// Number of UIDs.
     pub fn count(&self) -> u64 {
-        self.ranges.iter().map(|(first, last)| u64::from(last - first) + 1).sum()
+        self.ranges
+            .iter()
+            .map(|(first, last)| u64::from(last - first) + 1)
+            .sum()
     }
 
     /// Whether the UID is in the set.

@@ -1,1 +1,197 @@
-//! One shard at work: its writer, its reads, its events.
+//! One shard at work: mutations through its single writer, reads of what is durable, events.
+//!
+//! An idle shard is one sleeping task. Never plans itself ([`crate::plan`]), never interprets what it stores.
+
+mod events;
+mod gather;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use rookery_proto::Status;
+use rookery_proto::mailstore::v1::Reply;
+use rookery_replication::GroupId;
+use rookery_replication::group::Member;
+use rookery_replication::store::{Snapshot, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
+use crate::plan::{Command, Mutation, PlanLimits};
+use crate::schema::{AccountId, ShardId};
+
+/// Tells the time that plans write down, in unix milliseconds.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How a shard works.
+#[derive(Clone)]
+pub struct ShardOptions {
+    /// What its plans may keep.
+    pub limits: PlanLimits,
+    /// Bytes of commands that may wait; beyond that they are refused with UNAVAILABLE.
+    pub queue_bytes_max: usize,
+    /// Commands that are gathered into one entry.
+    pub entry_commands_max: usize,
+    /// Bytes of commands that are gathered into one entry, unless one alone has more.
+    pub entry_bytes_max: usize,
+    /// Entries that may be in flight.
+    pub entries_in_flight_max: usize,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Default for ShardOptions {
+    fn default() -> Self {
+        Self {
+            limits: PlanLimits::default(),
+            queue_bytes_max: 64 * 1024 * 1024,
+            entry_commands_max: 256,
+            entry_bytes_max: 4 * 1024 * 1024,
+            entries_in_flight_max: 4,
+            clock: Arc::new(unix_millis),
+        }
+    }
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A command on its way to the writer.
+struct Queued {
+    mutation: Mutation,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Reply, Status>>,
+    /// Room in the queue, given back when the command has been planned.
+    _room: OwnedSemaphorePermit,
+}
+
+/// A shard that this node leads.
+pub struct Shard {
+    id: ShardId,
+    member: Arc<Member>,
+    options: ShardOptions,
+    commands: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
+    room: Arc<Semaphore>,
+    events: Arc<EventHub>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shard {
+    /// Starts leading a shard. Must be called within a tokio runtime. Blocks while something of an earlier leadership of
+    /// the same shard is under way.
+    pub fn open(member: Arc<Member>, id: ShardId, options: ShardOptions) -> Arc<Self> {
+        let (sender, commands) = mpsc::unbounded_channel();
+        let events = Arc::new(EventHub::new());
+        let leader = member.lead(GroupId(id.0));
+        let writer = writer::Writer::new(
+            id,
+            Arc::clone(&member),
+            leader,
+            options.clone(),
+            Arc::clone(&events),
+            commands,
+        );
+        let writer = tokio::spawn(writer.run());
+        Arc::new(Self {
+            id,
+            member,
+            room: Arc::new(Semaphore::new(
+                options.queue_bytes_max.min(Semaphore::MAX_PERMITS),
+            )),
+            options,
+            commands: Mutex::new(Some(sender)),
+            events,
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    /// The shard's number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Plans a command and answers when it is durable. Dropping the future does not withdraw the command.
+    pub async fn mutate(&self, mutation: Mutation) -> Result<Reply, Status> {
+        let bytes = mutation.command.bytes();
+        // One command that is larger than the queue gets in when it is alone.
+        let permits = bytes.min(self.options.queue_bytes_max);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
+        let room =
+            room.map_err(|_| Status::unavailable("the shard has more to do than it may queue: retry"))?;
+        let (answer, answered) = oneshot::channel();
+        let queued = Queued {
+            mutation,
+            bytes,
+            answer,
+            _room: room,
+        };
+        let sent = match &*self.commands.lock() {
+            Some(commands) => commands.send(queued).is_ok(),
+            None => false,
+        };
+        if !sent {
+            return Err(Status::unavailable("the shard is closing"));
+        }
+        answered.await.unwrap_or_else(|_| {
+            Err(Status::unavailable(
+                "the shard has closed; the outcome is unknown",
+            ))
+        })
+    }
+
+    /// Removes what has expired and works off garbage that an earlier run left; to be called every minute or so.
+    pub async fn maintain(&self) -> Result<(), Status> {
+        self.mutate(Mutation {
+            account: AccountId(0),
+            key: None,
+            command: Command::Collect,
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// What is durable, at one moment. Drop it soon.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        self.member.snapshot()
+    }
+
+    /// The node's store, whose view moves on while it is read.
+    pub fn store(&self) -> &Arc<Store> {
+        self.member.store()
+    }
+
+    /// Subscribes to what changes from now on.
+    pub fn events(&self) -> Subscription {
+        self.events.subscribe()
+    }
+
+    /// The time that the shard's plans write down.
+    pub fn now_millis(&self) -> u64 {
+        (self.options.clock)()
+    }
+
+    /// What the shard's plans may keep.
+    pub fn limits(&self) -> &PlanLimits {
+        &self.options.limits
+    }
+
+    /// Takes no more commands, answers those that wait, and ends the writer.
+    pub async fn close(&self) {
+        self.commands.lock().take();
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(shard = self.id.0, %error, "the shard's writer ended badly");
+        }
+        self.events.close();
+    }
+}

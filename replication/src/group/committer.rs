@@ -35,7 +35,10 @@ impl Applied {
             Some(before) if before.leader == entry.leader => before.next == entry.number,
             Some(before) => before.leader < entry.leader && entry.number == 0,
         };
-        fits.then_some(Applied { leader: entry.leader, next: entry.number + 1 })
+        fits.then_some(Applied {
+            leader: entry.leader,
+            next: entry.number + 1,
+        })
     }
 }
 
@@ -49,7 +52,11 @@ pub(super) fn next_epoch(store: &Store) -> Result<u64, StoreError> {
 }
 
 /// Starts the committer.
-pub(super) fn spawn(store: Arc<Store>, queue: Arc<Queue>, options: &MemberOptions) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn spawn(
+    store: Arc<Store>,
+    queue: Arc<Queue>,
+    options: &MemberOptions,
+) -> std::io::Result<JoinHandle<()>> {
     let committer = Committer {
         store,
         queue,
@@ -57,7 +64,9 @@ pub(super) fn spawn(store: Arc<Store>, queue: Arc<Queue>, options: &MemberOption
         on_failure: Arc::clone(&options.on_failure),
         applied: HashMap::new(),
     };
-    std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run())
+    std::thread::Builder::new()
+        .name("committer".to_owned())
+        .spawn(move || committer.run())
 }
 
 struct Committer {
@@ -87,7 +96,12 @@ impl Committer {
         let mut outcomes: Vec<(Outcome, Result<(), ProposeError>)> = Vec::with_capacity(taken.len());
         let mut groups = Vec::with_capacity(taken.len());
         let mut changed: HashMap<GroupId, Applied> = HashMap::new();
-        for Waiting { entry, bytes, outcome } in taken {
+        for Waiting {
+            entry,
+            bytes,
+            outcome,
+        } in taken
+        {
             groups.push((entry.group, bytes));
             let before = match changed.get(&entry.group) {
                 Some(applied) => Some(*applied),
@@ -126,9 +140,14 @@ impl Committer {
         if let Some(applied) = self.applied.get(&group) {
             return Ok(Some(*applied));
         }
-        let Some(row) = self.store.own_row(&applied_key(group))? else { return Ok(None) };
+        let Some(row) = self.store.own_row(&applied_key(group))? else {
+            return Ok(None);
+        };
         let (leader, next) = row.split_at_checked(8).ok_or_else(|| damaged("applied row"))?;
-        let applied = Applied { leader: LeaderId(number(leader)?), next: number(next)? };
+        let applied = Applied {
+            leader: LeaderId(number(leader)?),
+            next: number(next)?,
+        };
         self.applied.insert(group, applied);
         Ok(Some(applied))
     }
@@ -151,7 +170,9 @@ fn applied_row(applied: &Applied) -> Vec<u8> {
 }
 
 fn number(row: &[u8]) -> Result<u64, ViewError> {
-    row.try_into().map(u64::from_be_bytes).map_err(|_| damaged("number"))
+    row.try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| damaged("number"))
 }
 
 fn damaged(what: &str) -> ViewError {

@@ -85,7 +85,13 @@ impl Member {
         let committer = committer::spawn(Arc::clone(&store), Arc::clone(&queue), &options)
             .map_err(|error| StoreError::Write(format!("cannot start the committer: {error}")))?;
         let committer = Mutex::new(Some(committer));
-        Ok(Arc::new(Self { store, queue, epoch, leaders: AtomicU32::new(0), committer }))
+        Ok(Arc::new(Self {
+            store,
+            queue,
+            epoch,
+            leaders: AtomicU32::new(0),
+            committer,
+        }))
     }
 
     /// Begins a new leadership of a group, which ends any other. Waits until all that was proposed for the group before
@@ -93,7 +99,12 @@ impl Member {
     pub fn lead(&self, group: GroupId) -> Leader {
         let id = LeaderId((self.epoch << 32) | u64::from(self.leaders.fetch_add(1, Ordering::Relaxed)));
         self.queue.take_over(group, id);
-        Leader { group, id, next: AtomicU64::new(0), queue: Arc::clone(&self.queue) }
+        Leader {
+            group,
+            id,
+            next: AtomicU64::new(0),
+            queue: Arc::clone(&self.queue),
+        }
     }
 
     /// What is applied.
@@ -161,7 +172,12 @@ impl Leader {
         let (sender, outcome) = oneshot::channel();
         let number = self.queue.push(sender, || {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            Entry { group: self.group, leader: self.id, number, batch }
+            Entry {
+                group: self.group,
+                leader: self.id,
+                number,
+                batch,
+            }
         });
         Proposal { number, outcome }
     }
@@ -191,7 +207,9 @@ impl Future for Proposal {
     type Output = Result<(), ProposeError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.outcome).poll(context).map(|outcome| outcome.unwrap_or(Err(ProposeError::Lost)))
+        Pin::new(&mut self.outcome)
+            .poll(context)
+            .map(|outcome| outcome.unwrap_or(Err(ProposeError::Lost)))
     }
 }
 

@@ -80,7 +80,11 @@ impl Queue {
         let bytes = entry.batch.bytes();
         state.bytes += bytes;
         *state.under_way.entry(entry.group).or_default() += 1;
-        state.waiting.push_back(Waiting { entry, bytes, outcome });
+        state.waiting.push_back(Waiting {
+            entry,
+            bytes,
+            outcome,
+        });
         drop(state);
         self.filled.notify_one();
         number

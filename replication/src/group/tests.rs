@@ -25,7 +25,9 @@ fn what_is_answered_is_there_after_a_restart() {
     let first = {
         let member = Member::open(folder.path(), MemberOptions::default()).expect("opens");
         let leader = member.lead(GROUP);
-        let proposals: Vec<Proposal> = (0..100).map(|n| leader.propose(put("k", &n.to_string()))).collect();
+        let proposals: Vec<Proposal> = (0..100)
+            .map(|n| leader.propose(put("k", &n.to_string())))
+            .collect();
         for (n, proposal) in proposals.into_iter().enumerate() {
             assert_eq!(proposal.number(), n as u64);
             assert_eq!(proposal.blocking_wait(), Ok(()));
@@ -48,7 +50,10 @@ fn an_older_leader_is_told_to_plan_anew() {
     let other = member.lead(GroupId(8));
     assert_eq!(old.propose(put("k", "old")).blocking_wait(), Ok(()));
     let new = member.lead(GROUP);
-    assert_eq!(old.propose(put("k", "late")).blocking_wait(), Err(ProposeError::Replan));
+    assert_eq!(
+        old.propose(put("k", "late")).blocking_wait(),
+        Err(ProposeError::Replan)
+    );
     assert_eq!(value(&member, "k").as_deref(), Some("old"));
     assert_eq!(new.propose(put("k", "new")).blocking_wait(), Ok(()));
     assert_eq!(other.propose(put("o", "other")).blocking_wait(), Ok(()));
@@ -97,10 +102,16 @@ fn a_failed_write_is_told_and_loses_what_waits() {
     let leader = member.lead(GROUP);
     assert_eq!(leader.propose(put("k", "1")).blocking_wait(), Ok(()));
     member.store().fail_writes.store(true, Ordering::SeqCst);
-    assert_eq!(leader.propose(put("k", "2")).blocking_wait(), Err(ProposeError::Lost));
+    assert_eq!(
+        leader.propose(put("k", "2")).blocking_wait(),
+        Err(ProposeError::Lost)
+    );
     member.close();
     assert_eq!(failures.load(Ordering::SeqCst), 1);
-    assert_eq!(leader.propose(put("k", "3")).blocking_wait(), Err(ProposeError::Closed));
+    assert_eq!(
+        leader.propose(put("k", "3")).blocking_wait(),
+        Err(ProposeError::Closed)
+    );
     assert_eq!(value(&member, "k").as_deref(), Some("1"));
 }
 
@@ -109,8 +120,14 @@ fn closing_commits_what_waits() {
     let folder = tempfile::tempdir().expect("tempdir");
     let member = Member::open(folder.path(), MemberOptions::default()).expect("opens");
     let leader = member.lead(GROUP);
-    let proposals: Vec<Proposal> = (0..50).map(|n| leader.propose(put(&n.to_string(), "v"))).collect();
+    let proposals: Vec<Proposal> = (0..50)
+        .map(|n| leader.propose(put(&n.to_string(), "v")))
+        .collect();
     member.close();
-    assert!(proposals.into_iter().all(|proposal| proposal.blocking_wait() == Ok(())));
+    assert!(
+        proposals
+            .into_iter()
+            .all(|proposal| proposal.blocking_wait() == Ok(()))
+    );
     assert_eq!(value(&member, "49").as_deref(), Some("v"));
 }

@@ -1,0 +1,198 @@
+//! References to messages and bodies: what is new is stored, what is known is counted, what falls to 0 is removed.
+//!
+//! A counter holds the references beyond the first; none stored means 0. So a message that is delivered once and never
+//! copied has no counter at all.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use rookery_proto::{Reason, Status};
+use rookery_replication::{Batch, Column};
+
+use crate::schema::body::{FinishedUpload, chunk_count};
+use crate::schema::read::ReadError;
+use crate::schema::{AccountId, BodyHash, BodyLocation, BodyRecord, Reader, UploadId, Value, keys};
+
+/// A message's bytes, made ready outside of the writer.
+#[derive(Debug, Clone)]
+pub struct PreparedBody {
+    /// Names the raw bytes; holds their size.
+    pub hash: BodyHash,
+    /// Where the bytes are.
+    pub source: BodySource,
+    /// What was found in them; empty when they could not be understood.
+    pub analysis: Bytes,
+    /// Length of the header with the empty line.
+    pub header_len: u64,
+}
+
+/// Where the bytes of a new body are.
+#[derive(Debug, Clone)]
+pub enum BodySource {
+    /// Here: the stored form of each chunk, from [`crate::schema::body::encode_chunk`].
+    Chunks(Vec<Bytes>),
+    /// In a finished upload of this account.
+    Upload(AccountId, UploadId),
+}
+
+impl PreparedBody {
+    /// Bytes that it keeps in memory.
+    pub fn bytes(&self) -> usize {
+        let chunks = match &self.source {
+            BodySource::Chunks(chunks) => chunks.iter().map(Bytes::len).sum(),
+            BodySource::Upload(..) => 0,
+        };
+        chunks + self.analysis.len()
+    }
+}
+
+/// Adds references to bodies within one plan.
+#[derive(Default)]
+pub(super) struct BodyAdder {
+    stored: HashSet<BodyHash>,
+}
+
+impl BodyAdder {
+    /// Adds one reference; stores the body when it is new.
+    pub(super) fn add(
+        &mut self,
+        reader: &Reader<'_>,
+        batch: &mut Batch,
+        body: &PreparedBody,
+    ) -> Result<(), Status> {
+        let key = keys::body(reader.shard, &body.hash);
+        if self.stored.contains(&body.hash) || reader.body(&body.hash)?.is_some() {
+            batch.add(key, 1);
+            return Ok(());
+        }
+        let location = match &body.source {
+            BodySource::Chunks(chunks) => {
+                if chunks.len() as u64 != chunk_count(body.hash.size) {
+                    return Err(Status::internal(
+                        "a prepared body has another number of chunks than its size says",
+                    ));
+                }
+                for (index, chunk) in (0u32..).zip(chunks) {
+                    batch.put(
+                        Column::Bodies,
+                        keys::body_chunk(reader.shard, &body.hash, index),
+                        chunk.clone(),
+                    );
+                }
+                BodyLocation::Own
+            }
+            BodySource::Upload(account, upload) => {
+                use_upload(reader, batch, *account, *upload, &body.hash)?;
+                BodyLocation::Upload(*account, *upload)
+            }
+        };
+        batch.put(Column::Rows, key, BodyRecord { location }.encode());
+        self.stored.insert(body.hash);
+        Ok(())
+    }
+}
+
+/// Ties an upload's chunks to the body that refers to them from now on.
+fn use_upload(
+    reader: &Reader<'_>,
+    batch: &mut Batch,
+    account: AccountId,
+    upload: UploadId,
+    hash: &BodyHash,
+) -> Result<(), Status> {
+    let owner = Reader { account, ..*reader };
+    let fits = owner.upload(upload)?.filter(|record| {
+        record
+            .finished
+            .is_some_and(|finished| finished.hash == *hash && !finished.used)
+    });
+    let Some(mut record) = fits else {
+        return Err(Status::new(
+            Reason::FailedPrecondition,
+            "the upload is not finished, or has expired: send it again",
+        ));
+    };
+    batch.delete(
+        Column::Rows,
+        keys::upload_expiry(reader.shard, record.expires_millis, account, upload),
+    );
+    record.finished = Some(FinishedUpload {
+        hash: *hash,
+        used: true,
+    });
+    batch.put(
+        Column::Rows,
+        keys::upload(reader.shard, account, upload),
+        record.encode(),
+    );
+    Ok(())
+}
+
+/// Drops references within one plan, in which the same thing may lose several.
+pub(super) struct Releaser<'a> {
+    reader: Reader<'a>,
+    /// By counter key: what is stored, and how many references were dropped.
+    counts: HashMap<Bytes, Count>,
+}
+
+struct Count {
+    stored: i64,
+    dropped: i64,
+}
+
+impl<'a> Releaser<'a> {
+    pub(super) fn new(reader: Reader<'a>) -> Self {
+        Self {
+            reader,
+            counts: HashMap::new(),
+        }
+    }
+
+    /// Drops one reference to what the key counts; true when it was the last.
+    pub(super) fn release(&mut self, key: Bytes) -> Result<bool, ReadError> {
+        let count = match self.counts.entry(key) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let stored = self.reader.counter(new.key())?;
+                new.insert(Count { stored, dropped: 0 })
+            }
+        };
+        count.dropped += 1;
+        Ok(count.dropped == count.stored + 1)
+    }
+
+    /// Drops one reference to a body and removes the body with the last.
+    pub(super) fn release_body(&mut self, batch: &mut Batch, hash: &BodyHash) -> Result<(), ReadError> {
+        let shard = self.reader.shard;
+        let key = keys::body(shard, hash);
+        if !self.release(key.clone())? {
+            return Ok(());
+        }
+        match self.reader.body(hash)?.map(|record| record.location) {
+            Some(BodyLocation::Own) => {
+                for chunk in 0..chunk_count(hash.size) {
+                    batch.delete(Column::Bodies, keys::body_chunk(shard, hash, chunk as u32));
+                }
+            }
+            Some(BodyLocation::Upload(account, upload)) => {
+                let (from, to) = keys::upload_chunks(shard, account, upload);
+                batch.delete_range(Column::Bodies, from, to);
+                batch.delete(Column::Rows, keys::upload(shard, account, upload));
+            }
+            None => {}
+        }
+        batch.delete(Column::Rows, key);
+        Ok(())
+    }
+
+    /// Writes the counters.
+    pub(super) fn finish(self, batch: &mut Batch) {
+        for (key, count) in self.counts {
+            if count.dropped <= count.stored {
+                batch.add(key, -count.dropped);
+            } else if count.stored != 0 {
+                batch.delete(Column::Counters, key);
+            }
+        }
+    }
+}

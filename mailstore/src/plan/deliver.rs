@@ -1,0 +1,100 @@
+//! Delivery: one message to the INBOX of each recipient of this shard; each has an outcome of its own.
+
+use rookery_proto::mailstore::v1::{self as proto, DeliveryOutcome, reply};
+use rookery_proto::{Reason, Status};
+use rookery_replication::{Batch, View};
+
+use super::append::add_message;
+use super::bodies::BodyAdder;
+use super::edit::AccountEdit;
+use super::key::{keep_outcome, kept_outcome};
+use super::{Deliver, DeliverRecipient, MutationKey, Plan, PlanContext};
+use crate::schema::{AccountId, FlagBits, InternalDate, MailboxId};
+
+pub(super) fn deliver(view: &dyn View, context: &PlanContext, command: &Deliver) -> Result<Plan, Status> {
+    let mut plan = Plan::new(Batch::new(), reply::Call::Delivered(proto::Delivered::default()));
+    let mut bodies = BodyAdder::default();
+    // Two addresses of one account in one transaction are one message.
+    let mut known: Vec<(AccountId, DeliveryOutcome)> = Vec::new();
+    let mut outcomes = Vec::with_capacity(command.recipients.len());
+    for recipient in &command.recipients {
+        let outcome = match recipient {
+            Err(status) => refused(0, status.clone()),
+            Ok(recipient) => {
+                let before = known.iter().find(|(account, _)| *account == recipient.account);
+                match before.map(|(_, outcome)| outcome.clone()) {
+                    Some(outcome) => outcome,
+                    None => {
+                        let outcome =
+                            match deliver_one(view, context, command, recipient, &mut bodies, &mut plan) {
+                                Ok(outcome) => outcome,
+                                // What is wrong with one recipient concerns no other; a defect concerns all.
+                                Err(status) if status.reason == Reason::Internal => return Err(status),
+                                Err(status) => refused(recipient.account.0, status),
+                            };
+                        known.push((recipient.account, outcome.clone()));
+                        outcome
+                    }
+                }
+            }
+        };
+        outcomes.push(outcome);
+    }
+    plan.reply = proto::Reply {
+        call: Some(reply::Call::Delivered(proto::Delivered { outcomes })),
+    };
+    Ok(plan)
+}
+
+fn deliver_one(
+    view: &dyn View,
+    context: &PlanContext,
+    command: &Deliver,
+    recipient: &DeliverRecipient,
+    bodies: &mut BodyAdder,
+    plan: &mut Plan,
+) -> Result<DeliveryOutcome, Status> {
+    let account = recipient.account;
+    let key = MutationKey {
+        session: command.transaction,
+        number: 0,
+        issued_at_millis: command.issued_at_millis,
+    };
+    if let Some(outcome) = kept_outcome(view, context, account, &key)? {
+        return Ok(outcome);
+    }
+    let mut edit = AccountEdit::begin(view, context, account)?;
+    edit.check_quota(command.body.hash.size + recipient.prefix.len() as u64)?;
+    let mailbox = MailboxId::INBOX;
+    let now = InternalDate::from_millis(context.now_millis);
+    let uid = add_message(
+        &mut edit,
+        context,
+        bodies,
+        mailbox,
+        &command.body,
+        &recipient.prefix,
+        FlagBits(0),
+        now,
+    )?;
+    let edited = edit.finish()?;
+    plan.batch.append(edited.batch);
+    plan.events.extend(edited.events);
+    let outcome = DeliveryOutcome {
+        error: None,
+        mailbox: mailbox.0,
+        uid: uid.0,
+        account: account.0,
+    };
+    keep_outcome(&mut plan.batch, context, account, &key, &outcome);
+    Ok(outcome)
+}
+
+fn refused(account: u64, status: Status) -> DeliveryOutcome {
+    DeliveryOutcome {
+        error: Some(status.into()),
+        mailbox: 0,
+        uid: 0,
+        account,
+    }
+}
