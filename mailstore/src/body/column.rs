@@ -1,0 +1,70 @@
+//! Bodies in the bodies column of their shard, cut into compressed chunks.
+
+use bytes::Bytes;
+
+use super::cache::{CHUNK_CACHE_BYTES_MAX, ChunkCache};
+use super::prepare::EncodedBody;
+use super::{BodyError, BodyStore, OpenBody};
+use crate::schema::body::{BODY_CHUNK_BYTES, decode_chunk};
+use crate::schema::{BodyHash, DecodeError, Reader};
+
+const CHUNK: u64 = BODY_CHUNK_BYTES as u64;
+
+/// Reads chunks through a view of the shard, and remembers the last ones.
+pub struct ColumnBodies {
+    cache: ChunkCache,
+}
+
+impl Default for ColumnBodies {
+    fn default() -> Self {
+        Self { cache: ChunkCache::new(CHUNK_CACHE_BYTES_MAX) }
+    }
+}
+
+impl ColumnBodies {
+    fn chunk(&self, reader: &Reader<'_>, body: &OpenBody, chunk: u32) -> Result<Bytes, BodyError> {
+        let key = (reader.shard, body.hash, chunk);
+        if let Some(raw) = self.cache.get(&key) {
+            return Ok(raw);
+        }
+        let stored = reader.body_chunk(&body.hash, &body.record, chunk)?.ok_or(BodyError::Missing(body.hash))?;
+        let size = (body.hash.size - u64::from(chunk) * CHUNK).min(CHUNK) as usize;
+        let raw: Bytes = decode_chunk(&stored, size)
+            .map_err(|source| BodyError::Damaged { hash: body.hash, chunk, source })?
+            .into();
+        self.cache.put(key, raw.clone());
+        Ok(raw)
+    }
+}
+
+impl BodyStore for ColumnBodies {
+    fn encode(&self, raw: &[u8], hash: BodyHash) -> EncodedBody {
+        EncodedBody::new(raw, hash)
+    }
+
+    fn open(&self, reader: &Reader<'_>, hash: &BodyHash) -> Result<OpenBody, BodyError> {
+        let record = reader.body(hash)?.ok_or(BodyError::Missing(*hash))?;
+        Ok(OpenBody { hash: *hash, record })
+    }
+
+    fn read(
+        &self,
+        reader: &Reader<'_>,
+        body: &OpenBody,
+        offset: u64,
+        length: usize,
+    ) -> Result<Bytes, BodyError> {
+        if offset >= body.hash.size || length == 0 {
+            return Ok(Bytes::new());
+        }
+        let chunk = u32::try_from(offset / CHUNK).map_err(|_| BodyError::Damaged {
+            hash: body.hash,
+            chunk: u32::MAX,
+            source: DecodeError::Damaged("size of a body"),
+        })?;
+        let raw = self.chunk(reader, body, chunk)?;
+        let from = ((offset % CHUNK) as usize).min(raw.len());
+        let to = from.saturating_add(length).min(raw.len());
+        Ok(raw.slice(from..to))
+    }
+}

@@ -1,0 +1,75 @@
+//! The mailstore's part of the configuration.
+
+use rookery_process::config::ByteSize;
+use serde::Deserialize;
+
+/// What an operator may say of a mailstore. Everything has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Relative capacity of this node when shards are placed; 100 is the usual one.
+    pub weight: u32,
+    /// Threads that analyse new messages. Absent: half of the cores, at least one, at most eight.
+    pub analysis_threads: Option<usize>,
+    /// Processes that analyse unusual messages.
+    pub analysis_processes: usize,
+    /// Reads of the store at one time; further ones wait.
+    pub reads_max: usize,
+    /// Searches at one time; further ones wait.
+    pub searches_max: usize,
+    /// The largest body of a message.
+    pub body_size_max: ByteSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            weight: 100,
+            analysis_threads: None,
+            analysis_processes: 2,
+            reads_max: 64,
+            searches_max: 4,
+            body_size_max: ByteSize(100 * 1024 * 1024),
+        }
+    }
+}
+
+impl Config {
+    /// Whether the values make sense; says which does not.
+    pub fn check(&self) -> Result<(), String> {
+        let counts = [
+            ("weight", self.weight as usize),
+            ("analysis_threads", self.analysis_threads.unwrap_or(1)),
+            ("analysis_processes", self.analysis_processes),
+            ("reads_max", self.reads_max),
+            ("searches_max", self.searches_max),
+        ];
+        for (name, count) in counts {
+            if !(1..=100_000).contains(&count) {
+                return Err(format!("mailstore.{name} must be from 1 to 100000"));
+            }
+        }
+        if !(1..=(1 << 31)).contains(&self.body_size_max.0) {
+            return Err("mailstore.body_size_max must be from 1 to 2GiB".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Threads that analyse new messages.
+    pub(crate) fn analysis_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.analysis_threads.unwrap_or(cores.div_ceil(2).min(8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sound_and_nonsense_is_not() {
+        assert_eq!(Config::default().check(), Ok(()));
+        assert!(Config { reads_max: 0, ..Config::default() }.check().is_err());
+        assert!(Config { body_size_max: ByteSize(0), ..Config::default() }.check().is_err());
+    }
+}

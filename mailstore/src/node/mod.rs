@@ -1,0 +1,208 @@
+//! A running mailstore: its shards as the directory places them, its calls, its housekeeping, and its end.
+
+mod follow;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_process::health::Health;
+use rookery_proto::directory::v1::{Node, RegisterNode, Request, request};
+use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Service, Status};
+use rookery_replication::group::Member;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::analysis::{Analyser, AnalysisSettings};
+use crate::body::ColumnBodies;
+use crate::config::Config;
+use crate::plan::PlanLimits;
+use crate::service::{MailstoreService, ServiceParts, Shards, Tokens};
+use crate::shard::ShardOptions;
+use follow::Follower;
+pub use follow::{Placement, ShardMap};
+
+/// How often a node tells the directory that it is there.
+const REGISTER_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long the directory has to answer a registration.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often each shard works off what has expired.
+const MAINTAIN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long mutations under way have to end when the node stops.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
+
+/// Readiness: the directory's shard map and keys are known.
+const CONDITION_DIRECTORY: &str = "directory";
+
+/// Readiness: the directory knows of this node.
+const CONDITION_REGISTERED: &str = "registered";
+
+/// What a mailstore needs of the process that it runs in.
+pub struct Host {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// This node, as others shall see it. Its weight is the configuration's.
+    pub node: Node,
+    /// The store, opened.
+    pub member: Arc<Member>,
+    /// The directory.
+    pub directory: Arc<dyn Caller<DirectoryProtocol>>,
+    /// The command line of a process that runs [`crate::analysis::worker_main`]; empty for none.
+    pub worker_command: Vec<String>,
+    /// Where readiness is told.
+    pub health: Health,
+}
+
+/// A running mailstore.
+pub struct Mailstore {
+    member: Arc<Member>,
+    shards: Arc<Shards>,
+    service: Arc<MailstoreService>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Mailstore {
+    /// Starts a mailstore. Its calls can be made at once; shards are served as soon as the directory has named them.
+    /// Must be called within a tokio runtime. Errors when the configuration makes no sense.
+    pub fn start(config: &Config, host: Host) -> Result<Self, String> {
+        Self::start_with(config, host, ShardOptions::default(), AnalysisSettings::default())
+    }
+
+    /// The same with another clock, other bounds or another parser; for tests.
+    pub fn start_with(
+        config: &Config,
+        host: Host,
+        shard_options: ShardOptions,
+        analysis: AnalysisSettings,
+    ) -> Result<Self, String> {
+        config.check()?;
+        let limits = PlanLimits { message_bytes_max: config.body_size_max.0, ..shard_options.limits };
+        let shards = Arc::new(Shards::new(
+            host.node.id.clone(),
+            Arc::clone(&host.member),
+            ShardOptions { limits, ..shard_options },
+        ));
+        let tokens = Arc::new(Tokens::default());
+        let analyser = Analyser::start(AnalysisSettings {
+            threads: config.analysis_threads(),
+            workers: config.analysis_processes,
+            worker_command: host.worker_command,
+            ..analysis
+        });
+        let service = MailstoreService::new(ServiceParts {
+            shards: Arc::clone(&shards),
+            tokens: Arc::clone(&tokens),
+            analyser,
+            bodies: Arc::new(ColumnBodies::default()),
+            reads_max: config.reads_max,
+            searches_max: config.searches_max,
+            body_bytes_max: config.body_size_max.0,
+        });
+        host.health.unmet(CONDITION_DIRECTORY, "the shard map is not known yet");
+        host.health.unmet(CONDITION_REGISTERED, "the directory does not know this node yet");
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let following = heed(Arc::clone(&host.directory), Arc::clone(&shards), tokens, host.health.clone());
+        tasks.spawn(until(cancel.clone(), following));
+        let node = Node { weight: config.weight, ..host.node };
+        let registering = register(host.directory, RegisterNode { node: Some(node), cluster_id: host.cluster_id }, host.health);
+        tasks.spawn(until(cancel.clone(), registering));
+        tasks.spawn(until(cancel.clone(), keep_house(Arc::clone(&shards))));
+        tasks.close();
+        Ok(Self { member: host.member, shards, service, cancel, tasks })
+    }
+
+    /// What proxies and directories call, for either transport.
+    pub fn service(&self) -> Arc<dyn Service<MailstoreProtocol>> {
+        Arc::clone(&self.service) as _
+    }
+
+    /// Ends what runs, lets mutations under way end, and closes the shards. Who calls [`Mailstore::service`] is to be
+    /// stopped before; the store may be closed afterwards.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        self.tasks.wait().await;
+        if tokio::time::timeout(DRAIN_GRACE, self.service.drain()).await.is_err() {
+            tracing::warn!("the mailstore stops with mutations under way");
+        }
+        self.shards.close().await;
+        drop(self.member);
+    }
+}
+
+async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Takes in what the directory says. What is known goes on being served while the directory is away: accounts and shards
+/// do not move without it.
+async fn heed(
+    directory: Arc<dyn Caller<DirectoryProtocol>>,
+    shards: Arc<Shards>,
+    tokens: Arc<Tokens>,
+    health: Health,
+) {
+    let mut follower = Follower::new(directory);
+    loop {
+        let event = match follower.next().await {
+            Ok(event) => event,
+            Err(status) => {
+                tracing::warn!(%status, "the directory's watch was lost; trying again");
+                tokio::time::sleep(follow::RETRY_PAUSE).await;
+                continue;
+            }
+        };
+        if event.snapshot || !event.keys.is_empty() {
+            tokens.set_keys(event.keys.iter().map(|key| (key.id, key.public_key.to_vec())));
+        }
+        if event.snapshot || !event.shards.is_empty() {
+            shards.reconcile(|map| map.apply(&event)).await;
+            health.met(CONDITION_DIRECTORY);
+        }
+    }
+}
+
+/// Tells the directory again and again that this node is there.
+async fn register(directory: Arc<dyn Caller<DirectoryProtocol>>, register: RegisterNode, health: Health) {
+    let mut ticks = tokio::time::interval(REGISTER_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = None;
+    loop {
+        ticks.tick().await;
+        let call = Call {
+            context: CallContext::with_timeout(REGISTER_TIMEOUT),
+            request: Request { call: Some(request::Call::RegisterNode(register.clone())) },
+            body: None,
+        };
+        match directory.call(call).single().await {
+            Ok(_) => {
+                health.met(CONDITION_REGISTERED);
+                told = None;
+            }
+            Err(status) => {
+                if told != Some(status.reason) {
+                    tracing::warn!(%status, "cannot register with the directory; trying again");
+                    told = Some(status.reason);
+                }
+            }
+        }
+    }
+}
+
+/// Has the shards work off what has expired, one after the other.
+async fn keep_house(shards: Arc<Shards>) {
+    loop {
+        tokio::time::sleep(MAINTAIN_INTERVAL).await;
+        for shard in shards.all() {
+            if let Err(status) = shard.maintain().await {
+                tracing::warn!(shard = shard.id().0, %status, "housekeeping failed; it will be tried again");
+            }
+        }
+    }
+}

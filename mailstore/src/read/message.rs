@@ -1,0 +1,113 @@
+//! One message as it is served: its record, its analysis, and its bytes (header lines of the recipient, then the body).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use rookery_mail::mime::{Analysis, PartSpan, Span, Stored};
+use rookery_proto::Status;
+
+use super::Snapshot;
+use crate::body::OpenBody;
+use crate::schema::MessageRecord;
+
+/// A message that is being read.
+pub(super) struct OpenMessage {
+    record: MessageRecord,
+    stored: Option<Stored>,
+    parts: Option<Vec<PartSpan>>,
+    body: Option<OpenBody>,
+}
+
+impl OpenMessage {
+    pub(super) fn new(record: MessageRecord) -> Self {
+        Self { record, stored: None, parts: None, body: None }
+    }
+
+    pub(super) fn prefix(&self) -> &Bytes {
+        &self.record.prefix
+    }
+
+    /// Length of the header as it is served.
+    pub(super) fn header_len(&self) -> u64 {
+        self.prefix_len() + self.record.header_len
+    }
+
+    pub(super) fn prefix_len(&self) -> u64 {
+        self.record.prefix.len() as u64
+    }
+
+    /// Length of the whole message as it is served.
+    pub(super) fn len(&self) -> u64 {
+        self.record.size()
+    }
+
+    /// The stored analysis; that of opaque text when there is none that can be read.
+    pub(super) fn stored(&mut self, snapshot: &Snapshot) -> Result<&Stored, Status> {
+        if self.stored.is_none() {
+            let known = Stored::new(self.record.analysis.clone()).ok();
+            let stored = match known {
+                Some(stored) => stored,
+                None => {
+                    let body = self.read_span(snapshot, Span::new(self.prefix_len(), self.len()))?;
+                    Stored::new(Analysis::opaque(&body).encode()).map_err(|error| Status::internal(error.to_string()))?
+                }
+            };
+            return Ok(self.stored.insert(stored));
+        }
+        self.stored.as_ref().ok_or_else(|| Status::internal("an analysis was lost"))
+    }
+
+    /// All of the analysis.
+    pub(super) fn analysis(&mut self, snapshot: &Snapshot) -> Result<Analysis, Status> {
+        self.stored(snapshot)?.decode().map_err(|error| Status::internal(format!("a stored analysis: {error}")))
+    }
+
+    /// The parts of the body.
+    pub(super) fn parts(&mut self, snapshot: &Snapshot) -> Result<&[PartSpan], Status> {
+        if self.parts.is_none() {
+            self.parts = Some(self.analysis(snapshot)?.parts);
+        }
+        Ok(self.parts.as_deref().unwrap_or_default())
+    }
+
+    /// Some bytes from `offset` of the message as it is served, at most `length`; none only at its end.
+    pub(super) fn read(&mut self, snapshot: &Snapshot, offset: u64, length: usize) -> Result<Bytes, Status> {
+        let prefix_len = self.prefix_len();
+        if offset < prefix_len {
+            let from = offset as usize;
+            let to = from.saturating_add(length).min(self.record.prefix.len());
+            return Ok(self.record.prefix.slice(from..to));
+        }
+        let body = self.body(snapshot)?;
+        Ok(snapshot.bodies.read(&snapshot.reader(), &body, offset - prefix_len, length)?)
+    }
+
+    /// All bytes of a span of the message as it is served.
+    pub(super) fn read_span(&mut self, snapshot: &Snapshot, span: Span) -> Result<Bytes, Status> {
+        let prefix_len = self.prefix_len();
+        let span = Span::new(span.start.min(self.len()), span.end.min(self.len()));
+        if span.end <= prefix_len {
+            return Ok(self.record.prefix.slice(span.range()));
+        }
+        let body = self.body(snapshot)?;
+        let of_body = span.start.saturating_sub(prefix_len)..span.end - prefix_len;
+        let bytes = snapshot.bodies.read_range(&snapshot.reader(), &body, of_body)?;
+        if span.start >= prefix_len {
+            return Ok(bytes);
+        }
+        Ok([&self.record.prefix[span.start as usize..], &bytes].concat().into())
+    }
+
+    fn body(&mut self, snapshot: &Snapshot) -> Result<OpenBody, Status> {
+        if let Some(body) = self.body {
+            return Ok(body);
+        }
+        Ok(*self.body.insert(snapshot.bodies.open(&snapshot.reader(), &self.record.body)?))
+    }
+}
+
+/// Runs code that looks into the content of a message, where hostile bytes may find a defect: its panic costs an answer,
+/// not the caller.
+pub(super) fn guarded<T>(look: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(look)).ok()
+}

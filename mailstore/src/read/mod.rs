@@ -1,0 +1,67 @@
+//! Reads of an account at one moment: mailboxes, the session's view, changes, fetch, search.
+//!
+//! Everything here blocks on the disk and belongs on threads where that is allowed. Long reads are cursors that give a
+//! bounded piece at each step, so that no thread is held while a caller is slow. Never writes, never waits.
+
+mod batch;
+mod changes;
+mod fetch;
+mod list;
+mod message;
+mod open;
+mod owned;
+mod search;
+mod section;
+
+use std::sync::Arc;
+
+use rookery_proto::Status;
+use rookery_proto::mailstore::v1::UidSet;
+use rookery_replication::View;
+
+use crate::body::BodyStore;
+use crate::schema::{AccountId, MailboxId, Reader, ShardId, UidRanges};
+
+pub use changes::changes;
+pub use fetch::{FetchCursor, REPLY_BYTES_TARGET, REPLY_ROWS_MAX};
+pub use list::list_mailboxes;
+pub use open::{OpenCache, open_mailbox};
+pub use owned::OwnedSnapshot;
+pub use search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SearchCursor};
+
+/// A view that threads may share.
+pub type SharedView = Arc<dyn View + Send + Sync>;
+
+/// One account of a shard as it is at one moment.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// What is stored.
+    pub view: SharedView,
+    /// The shard.
+    pub shard: ShardId,
+    /// The account.
+    pub account: AccountId,
+    /// Where bodies are.
+    pub bodies: Arc<dyn BodyStore>,
+}
+
+impl Snapshot {
+    /// Typed reads.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(&*self.view, self.shard, self.account)
+    }
+}
+
+/// The UIDs of a request.
+fn requested_uids(set: Option<&UidSet>) -> Result<UidRanges, Status> {
+    set.map_or(Some(UidRanges::new()), UidRanges::from_proto)
+        .ok_or_else(|| Status::invalid("a set of UIDs is not in order: send ascending, disjoint ranges from 1"))
+}
+
+/// The mailbox of a request.
+fn requested_mailbox(mailbox: u32) -> MailboxId {
+    MailboxId(mailbox)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What is known of a message while it is judged, from cheap to dear.
+
+use rookery_mail::mime::{Analysis, SearchText, Span};
+use rookery_proto::Status;
+
+use super::super::Snapshot;
+use super::super::message::{OpenMessage, guarded};
+use crate::schema::{FlagEntry, MessageRow};
+
+/// How much must be read of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// Its entry in a block of flags.
+    Flags,
+    /// Its row in the mailbox.
+    Row,
+    /// What was found out at delivery.
+    Analysis,
+    /// Its header.
+    Header,
+    /// Its header and body.
+    Text,
+}
+
+/// What is known so far.
+pub(super) struct Facts {
+    pub(super) entry: FlagEntry,
+    pub(super) row: Option<MessageRow>,
+    /// The day of the Date header, when that is known to be there or not.
+    pub(super) sent_day: Option<Option<i32>>,
+    header: Option<SearchText>,
+    pub(super) text: Option<SearchText>,
+}
+
+impl Facts {
+    pub(super) fn of_flags(entry: &FlagEntry) -> Self {
+        Self { entry: *entry, row: None, sent_day: None, header: None, text: None }
+    }
+
+    pub(super) fn add_row(&mut self, row: MessageRow) {
+        self.row = Some(row);
+    }
+
+    /// Header fields, when they are known.
+    pub(super) fn header(&self) -> Option<&SearchText> {
+        self.text.as_ref().or(self.header.as_ref())
+    }
+
+    pub(super) fn add(&mut self, level: Level, snapshot: &Snapshot, message: &mut OpenMessage) -> Result<(), Status> {
+        match level {
+            Level::Flags | Level::Row => {}
+            Level::Analysis => self.sent_day = Some(message.analysis(snapshot)?.sent_day),
+            Level::Header => self.header = Some(text(snapshot, message, message.header_len())?),
+            Level::Text => self.text = Some(text(snapshot, message, message.len())?),
+        }
+        Ok(())
+    }
+}
+
+/// The text of the message's first bytes, `end` counted as the message is served.
+fn text(snapshot: &Snapshot, message: &mut OpenMessage, end: u64) -> Result<SearchText, Status> {
+    let is_whole = end == message.len();
+    let body = message.read_span(snapshot, Span::new(message.prefix_len(), end))?;
+    let prefix = message.prefix().clone();
+    let parts = message.parts(snapshot)?;
+    // Without the body, the parts below the message's own level are not there.
+    let parts = if is_whole { parts } else { &parts[..parts.len().min(1)] };
+    let text = guarded(|| SearchText::new(&prefix, &body, parts))
+        .or_else(|| guarded(|| SearchText::new(&prefix, &body, &Analysis::opaque(&body).parts)));
+    Ok(text.unwrap_or_default())
+}

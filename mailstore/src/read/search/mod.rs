@@ -1,0 +1,130 @@
+//! Search: which messages of a mailbox match, exactly (RFC 3501 §6.4.4, RFC 9051 §6.4.4).
+//!
+//! What can be told from flags and rows is told first; header text is read only for messages that are still open, and
+//! bodies only when the header did not decide. A search is a cursor whose steps are bounded in time, so that it never
+//! keeps a thread for long and stops soon after its caller has gone.
+
+mod facts;
+mod key;
+
+use std::time::{Duration, Instant};
+
+use rookery_proto::Status;
+use rookery_proto::mailstore::v1 as proto;
+
+use super::batch::{EntryCursor, Messages, rows};
+use super::{Snapshot, requested_mailbox};
+use crate::schema::{FlagEntry, MailboxId, ModSeq, Uid, UidRanges};
+use facts::{Facts, Level};
+use key::Key;
+pub use key::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
+
+/// How long one step may go on; one message more when that is large.
+const STEP_TIME_MAX: Duration = Duration::from_millis(20);
+
+/// A search under way.
+pub struct SearchCursor {
+    snapshot: Snapshot,
+    mailbox: MailboxId,
+    key: Key,
+    entries: EntryCursor,
+    batch: Vec<FlagEntry>,
+    found: UidRanges,
+    modseq: ModSeq,
+}
+
+impl SearchCursor {
+    /// Begins a search.
+    pub fn new(snapshot: Snapshot, request: &proto::Search) -> Result<Self, Status> {
+        let mailbox = requested_mailbox(request.mailbox);
+        let record = snapshot.reader().existing_mailbox(mailbox)?;
+        let key = match &request.key {
+            Some(key) => Key::compile(key, &record, Uid(request.recent_from))?,
+            None => Key::All,
+        };
+        let candidates = key.candidates().cloned().unwrap_or_else(|| UidRanges::range(Uid(1), Uid(u32::MAX)));
+        let entries = EntryCursor::new(mailbox, &candidates);
+        Ok(Self {
+            snapshot,
+            mailbox,
+            key,
+            entries,
+            batch: Vec::new(),
+            found: UidRanges::new(),
+            modseq: record.highest_modseq,
+        })
+    }
+
+    /// Goes on for a while, blocking on the disk; gives the result when it is complete.
+    pub fn step(&mut self) -> Result<Option<proto::SearchResult>, Status> {
+        let started = Instant::now();
+        while started.elapsed() < STEP_TIME_MAX {
+            if self.batch.is_empty() {
+                self.batch = self.entries.next_batch(&self.snapshot, |_| true)?;
+                if self.batch.is_empty() {
+                    return Ok(Some(proto::SearchResult {
+                        uids: Some(self.found.to_proto()),
+                        modseq: self.modseq.0,
+                    }));
+                }
+            }
+            let done = self.judge_batch(started)?;
+            self.batch.drain(..done);
+        }
+        Ok(None)
+    }
+
+    /// Judges messages of the batch until the time is over; says how many.
+    fn judge_batch(&mut self, started: Instant) -> Result<usize, Status> {
+        let judged: Vec<Option<bool>> = self.batch.iter().map(|entry| self.key.judge(&Facts::of_flags(entry))).collect();
+        let open: Vec<FlagEntry> = std::iter::zip(&self.batch, &judged)
+            .filter(|(_, judged)| judged.is_none())
+            .map(|(entry, _)| *entry)
+            .collect();
+        let rows = rows(&self.snapshot, self.mailbox, &open)?;
+        let needs_messages = !rows.is_empty() && self.key.level() > Level::Row;
+        let messages =
+            if needs_messages { Messages::read_ahead(&self.snapshot, &rows)? } else { Messages::default() };
+        let mut open = rows.into_iter();
+        for (index, (entry, judged)) in std::iter::zip(&self.batch, judged).enumerate() {
+            let matches = match judged {
+                Some(matches) => matches,
+                None => {
+                    if index > 0 && started.elapsed() >= STEP_TIME_MAX {
+                        return Ok(index);
+                    }
+                    let row = open.next().ok_or_else(|| Status::internal("a row was lost"))?;
+                    self.judge_message(entry, row, &messages)?
+                }
+            };
+            if matches {
+                self.found.push(entry.uid);
+            }
+        }
+        Ok(self.batch.len())
+    }
+
+    fn judge_message(
+        &self,
+        entry: &FlagEntry,
+        row: crate::schema::MessageRow,
+        messages: &Messages,
+    ) -> Result<bool, Status> {
+        let mut facts = Facts::of_flags(entry);
+        facts.add_row(row);
+        if let Some(matches) = self.key.judge(&facts) {
+            return Ok(matches);
+        }
+        let mut message = super::message::OpenMessage::new(messages.get(&self.snapshot, row.number)?);
+        for level in [Level::Analysis, Level::Header, Level::Text] {
+            if level > self.key.level() {
+                break;
+            }
+            facts.add(level, &self.snapshot, &mut message)?;
+            if let Some(matches) = self.key.judge(&facts) {
+                return Ok(matches);
+            }
+        }
+        Err(Status::internal("a search key could not be decided"))
+    }
+}

@@ -1,0 +1,67 @@
+//! May this caller do this, and is this the node and the moment to do it?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_proto::call::deadline_exceeded;
+use rookery_proto::directory::v1::Rights;
+use rookery_proto::{Incoming, MailstoreProtocol, Reason, Status};
+
+use super::{Grant, HostedShard, MailstoreService, now_millis};
+use crate::read::Snapshot;
+use crate::schema::{AccountId, ShardId};
+
+/// How often a leader that is behind a session looks whether it has caught up.
+const BEHIND_PAUSE: Duration = Duration::from_millis(20);
+
+impl MailstoreService {
+    /// The shard and the account that the call's token names, if it gives the right.
+    pub(super) fn access(
+        &self,
+        incoming: &Incoming<MailstoreProtocol>,
+        needed: Rights,
+    ) -> Result<(Arc<HostedShard>, Grant), Status> {
+        let grant = self.tokens.check(&incoming.context.token, &incoming.peer.certificate, needed, now_millis())?;
+        let shard = self.shard(grant.shard.0, incoming.request.shard_generation)?;
+        Ok((shard, grant))
+    }
+
+    /// A shard of this node; the fitting status when it is not, or when the caller has an old placement in mind.
+    pub(super) fn shard(&self, shard: u32, callers_generation: u64) -> Result<Arc<HostedShard>, Status> {
+        let hosted = self.shards.get(ShardId(shard))?;
+        if callers_generation < hosted.generation() {
+            let message = format!(
+                "shard {shard} has generation {}, not {callers_generation}: ask the directory again",
+                hosted.generation()
+            );
+            return Err(Status::new(Reason::WrongGeneration, message));
+        }
+        Ok(hosted)
+    }
+
+    /// The account of the call's token as it is now, for its owner, when it may be read here.
+    pub(super) async fn readable(
+        &self,
+        incoming: &Incoming<MailstoreProtocol>,
+    ) -> Result<(Arc<HostedShard>, Snapshot), Status> {
+        let (shard, grant) = self.access(incoming, Rights::Owner)?;
+        loop {
+            let snapshot = self.snapshot(&shard, grant.account);
+            let reader = snapshot.reader();
+            reader.readable_account()?;
+            let seen = incoming.request.seen_modseq;
+            if seen == 0 || reader.counters()?.modseq.0 >= seen {
+                return Ok((shard, snapshot));
+            }
+            if std::time::Instant::now() + BEHIND_PAUSE >= incoming.context.deadline {
+                return Err(deadline_exceeded());
+            }
+            tokio::time::sleep(BEHIND_PAUSE).await;
+        }
+    }
+
+    /// An account of a shard at this moment.
+    pub(super) fn snapshot(&self, shard: &HostedShard, account: AccountId) -> Snapshot {
+        Snapshot { view: shard.view(), shard: shard.id(), account, bodies: Arc::clone(&self.bodies) }
+    }
+}

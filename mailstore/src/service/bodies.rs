@@ -1,0 +1,87 @@
+//! Bodies of new messages made ready for a plan: hashed, analysed, compressed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rookery_proto::mailstore::v1::{NewBody, new_body::Source};
+use rookery_proto::{Reason, Status};
+
+use super::reads::blocking;
+use super::{HostedShard, MailstoreService};
+use crate::plan::{BodySource, PreparedBody};
+use crate::schema::{AccountId, BodyHash, BodyLocation, BodyRecord, UploadId};
+
+/// The largest body that comes in its call; larger ones are uploaded first.
+pub const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
+
+impl MailstoreService {
+    /// Makes a body ready. An upload must be one of `account`'s.
+    pub(super) async fn prepare_body(
+        &self,
+        shard: &Arc<HostedShard>,
+        account: AccountId,
+        body: Option<NewBody>,
+    ) -> Result<PreparedBody, Status> {
+        match body.and_then(|body| body.source) {
+            None => Err(Status::invalid("a new message has no body")),
+            Some(Source::Inline(raw)) => self.prepare_inline(raw).await,
+            Some(Source::Upload(id)) => self.prepare_upload(shard, account, &id).await,
+        }
+    }
+
+    async fn prepare_inline(&self, raw: Bytes) -> Result<PreparedBody, Status> {
+        if raw.len() > INLINE_BODY_BYTES_MAX {
+            return Err(Status::new(
+                Reason::LimitExceeded,
+                format!("a body of more than {INLINE_BODY_BYTES_MAX} bytes must be uploaded first"),
+            ));
+        }
+        let hash = BodyHash::of(&raw);
+        let analysed = self.analyser.analyze(&hash, &raw).await;
+        let encoded = self.bodies.encode(&raw, hash);
+        Ok(PreparedBody {
+            hash,
+            source: BodySource::Chunks(encoded.chunks),
+            analysis: analysed.stored,
+            header_len: analysed.header_len,
+        })
+    }
+
+    async fn prepare_upload(
+        &self,
+        shard: &Arc<HostedShard>,
+        account: AccountId,
+        id: &[u8],
+    ) -> Result<PreparedBody, Status> {
+        let upload = UploadId::from_slice(id).ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
+        let snapshot = self.snapshot(shard, account);
+        let finished = snapshot.reader().upload(upload)?.and_then(|record| record.finished).ok_or_else(|| {
+            Status::new(Reason::FailedPrecondition, "the upload is not finished, or has expired: send it again")
+        })?;
+        let hash = finished.hash;
+        let raw = match self.analyser.remembered(&hash) {
+            Some(analysed) => Err(analysed),
+            None => {
+                // Room first, so that not all large messages are in memory at once.
+                let _room = self.analyser.room(hash.size).await;
+                let bodies = Arc::clone(&self.bodies);
+                let body = crate::body::OpenBody {
+                    hash,
+                    record: BodyRecord { location: BodyLocation::Upload(account, upload) },
+                };
+                let raw = blocking(&self.reads, move || {
+                    Ok(bodies.read_range(&snapshot.reader(), &body, 0..hash.size)?)
+                })
+                .await?;
+                Ok(self.analyser.analyze(&hash, &raw).await)
+            }
+        };
+        let analysed = raw.unwrap_or_else(|remembered| remembered);
+        Ok(PreparedBody {
+            hash,
+            source: BodySource::Upload(account, upload),
+            analysis: analysed.stored,
+            header_len: analysed.header_len,
+        })
+    }
+}

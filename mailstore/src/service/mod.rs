@@ -1,0 +1,178 @@
+//! The calls on a node's shards.
+//!
+//! Decides who may do what and where ([`access`]), makes message bytes ready ([`bodies`]), hands mutations to the shard's
+//! writer and reads to threads that may block. A mutation that has begun goes on when its caller has gone, so that its
+//! retry finds it done. Never plans and never writes itself.
+
+mod access;
+mod bodies;
+mod deliver;
+mod handoff;
+mod mutate;
+mod reads;
+mod roles;
+mod shards;
+mod tokens;
+mod upload;
+mod watch;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use rookery_proto::directory::v1::Rights;
+use rookery_proto::mailstore::v1::{Reply, request::Call};
+use rookery_proto::{Incoming, MailstoreProtocol, ReplySink, Service, Status};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::analysis::Analyser;
+use crate::body::BodyStore;
+use crate::read::OpenCache;
+pub use shards::{HostedShard, Shards};
+pub use tokens::{Grant, Tokens};
+
+/// What a service is built from.
+pub struct ServiceParts {
+    /// The shards that this node serves.
+    pub shards: Arc<Shards>,
+    /// Who checks tokens.
+    pub tokens: Arc<Tokens>,
+    /// Who looks into new messages.
+    pub analyser: Analyser,
+    /// Where bodies are.
+    pub bodies: Arc<dyn BodyStore>,
+    /// Reads at one time.
+    pub reads_max: usize,
+    /// Searches at one time.
+    pub searches_max: usize,
+    /// The largest body of a message in bytes.
+    pub body_bytes_max: u64,
+}
+
+/// Answers the calls of proxies and of the directory.
+pub struct MailstoreService {
+    shards: Arc<Shards>,
+    tokens: Arc<Tokens>,
+    analyser: Analyser,
+    bodies: Arc<dyn BodyStore>,
+    open_cache: Arc<OpenCache>,
+    reads: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
+    body_bytes_max: u64,
+    /// Mutations under way, which outlive their callers.
+    tasks: TaskTracker,
+}
+
+impl MailstoreService {
+    /// A service over shards that come and go.
+    pub fn new(parts: ServiceParts) -> Arc<Self> {
+        Arc::new(Self {
+            shards: parts.shards,
+            tokens: parts.tokens,
+            analyser: parts.analyser,
+            bodies: parts.bodies,
+            open_cache: Arc::default(),
+            reads: Arc::new(Semaphore::new(parts.reads_max)),
+            searches: Arc::new(Semaphore::new(parts.searches_max)),
+            body_bytes_max: parts.body_bytes_max,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Waits for mutations under way. No new ones must come.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn dispatch(
+        self: Arc<Self>,
+        mut incoming: Incoming<MailstoreProtocol>,
+        replies: ReplySink<MailstoreProtocol>,
+    ) -> Result<(), Status> {
+        let call = incoming.request.call.take().ok_or_else(|| Status::invalid("the request names no call"))?;
+        roles::check_role(&incoming.peer, &call)?;
+        metrics::counter!("rookery_mailstore_calls_total", "call" => name(&call)).increment(1);
+        let answer = match call {
+            Call::ListMailboxes(_) => {
+                let (_, snapshot) = self.readable(&incoming).await?;
+                self.list_mailboxes(snapshot).await?
+            }
+            Call::OpenMailbox(open) => self.open_mailbox(&incoming, open).await?,
+            Call::Changes(changes) => {
+                let (_, snapshot) = self.readable(&incoming).await?;
+                self.changes(snapshot, changes).await?
+            }
+            Call::Fetch(fetch) => {
+                let (_, snapshot) = self.readable(&incoming).await?;
+                return self.fetch(snapshot, fetch, &replies).await;
+            }
+            Call::Search(search) => {
+                let (_, snapshot) = self.readable(&incoming).await?;
+                self.search(snapshot, search).await?
+            }
+            Call::Upload(upload) => Box::pin(self.upload(incoming, upload)).await?,
+            Call::Append(append) => {
+                let (shard, grant) = self.access(&incoming, Rights::Owner)?;
+                let key = mutate::key(&incoming)?;
+                self.to_completion(move |service| service.append(shard, grant, key, append)).await?
+            }
+            Call::Deliver(deliver) => {
+                let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
+                let holder = incoming.peer.certificate;
+                self.to_completion(move |service| service.deliver(shard, grant, holder, deliver)).await?
+            }
+            Call::HandOff(hand_off) => {
+                let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
+                self.to_completion(move |service| service.hand_off(shard, grant, hand_off)).await?
+            }
+            Call::LeaseHandOffs(lease) => self.lease_hand_offs(&incoming, lease).await?,
+            Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,
+            other => self.mutate(&incoming, other).await?,
+        };
+        replies.send(Reply { call: Some(answer) }).await
+    }
+}
+
+impl Service<MailstoreProtocol> for MailstoreService {
+    fn serve(
+        self: Arc<Self>,
+        call: Incoming<MailstoreProtocol>,
+        replies: ReplySink<MailstoreProtocol>,
+    ) -> BoxFuture<'static, Result<(), Status>> {
+        Box::pin(self.dispatch(call, replies))
+    }
+}
+
+/// Now, in unix milliseconds.
+pub(crate) fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn name(call: &Call) -> &'static str {
+    match call {
+        Call::ListMailboxes(_) => "list_mailboxes",
+        Call::CreateMailbox(_) => "create_mailbox",
+        Call::DeleteMailbox(_) => "delete_mailbox",
+        Call::RenameMailbox(_) => "rename_mailbox",
+        Call::SetSubscription(_) => "set_subscription",
+        Call::OpenMailbox(_) => "open_mailbox",
+        Call::Changes(_) => "changes",
+        Call::Fetch(_) => "fetch",
+        Call::Search(_) => "search",
+        Call::Store(_) => "store",
+        Call::Copy(_) => "copy",
+        Call::Expunge(_) => "expunge",
+        Call::Upload(_) => "upload",
+        Call::Append(_) => "append",
+        Call::Deliver(_) => "deliver",
+        Call::HandOff(_) => "hand_off",
+        Call::LeaseHandOffs(_) => "lease_hand_offs",
+        Call::CompleteHandOff(_) => "complete_hand_off",
+        Call::Watch(_) => "watch",
+        Call::PutAccount(_) => "put_account",
+        Call::PurgeAccount(_) => "purge_account",
+    }
+}

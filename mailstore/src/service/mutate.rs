@@ -1,0 +1,110 @@
+//! Mutations: each is run to its end by a task of its own, so that a caller that goes leaves nothing half-known.
+
+use std::sync::Arc;
+
+use rookery_proto::directory::v1::Rights;
+use rookery_proto::mailstore::v1::{self as proto, reply, request::Call};
+use rookery_proto::{Incoming, MailstoreProtocol, Status};
+
+use super::{Grant, HostedShard, MailstoreService};
+use crate::plan::{Append, AppendMessage, Command, Mutation, MutationKey};
+use crate::schema::{AccountId, InternalDate};
+
+/// The idempotency key of a session's mutation.
+pub(super) fn key(incoming: &Incoming<MailstoreProtocol>) -> Result<Option<MutationKey>, Status> {
+    incoming.request.key.as_ref().map(MutationKey::from_proto).transpose()
+}
+
+impl MailstoreService {
+    /// Runs work in a task that goes on when the caller has gone.
+    pub(super) async fn to_completion<F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<reply::Call, Status>
+    where
+        F: Future<Output = Result<reply::Call, Status>> + Send + 'static,
+    {
+        let task = self.tasks.spawn(work(Arc::clone(self)));
+        task.await.map_err(|error| Status::internal(format!("a mutation failed: {error}")))?
+    }
+
+    /// Commands that go to the writer as they are.
+    pub(super) async fn mutate(
+        self: &Arc<Self>,
+        incoming: &Incoming<MailstoreProtocol>,
+        call: Call,
+    ) -> Result<reply::Call, Status> {
+        let generation = incoming.request.shard_generation;
+        let (shard, account, key, command) = match call {
+            Call::PutAccount(put) => (self.shard(put.shard, generation)?, put.account, None, Command::PutAccount(put)),
+            Call::PurgeAccount(purge) => {
+                (self.shard(purge.shard, generation)?, purge.account, None, Command::PurgeAccount(purge))
+            }
+            Call::CompleteHandOff(complete) => {
+                (self.shard(complete.shard, generation)?, 0, None, Command::CompleteHandOff(complete))
+            }
+            other => {
+                let (shard, grant) = self.access(incoming, Rights::Owner)?;
+                let command = match other {
+                    Call::CreateMailbox(create) => Command::CreateMailbox(create),
+                    Call::DeleteMailbox(delete) => Command::DeleteMailbox(delete),
+                    Call::RenameMailbox(rename) => Command::RenameMailbox(rename),
+                    Call::SetSubscription(set) => Command::SetSubscription(set),
+                    Call::Store(store) => Command::Store(store),
+                    Call::Copy(copy) => Command::Copy(copy),
+                    Call::Expunge(expunge) => Command::Expunge(expunge),
+                    _ => return Err(Status::internal("the call is not a mutation")),
+                };
+                (shard, grant.account.0, key(incoming)?, command)
+            }
+        };
+        let mutation = Mutation { account: AccountId(account), key, command };
+        self.to_completion(move |_| async move { shard.mutate(mutation).await }).await
+    }
+
+    /// Opens a mailbox; claiming its recent messages is a mutation when there are any.
+    pub(super) async fn open_mailbox(
+        self: &Arc<Self>,
+        incoming: &Incoming<MailstoreProtocol>,
+        open: proto::OpenMailbox,
+    ) -> Result<reply::Call, Status> {
+        let (shard, snapshot) = self.readable(incoming).await?;
+        let account = snapshot.account;
+        let opened = self.read_mailbox(snapshot, open.mailbox).await?;
+        let has_recent = opened.mailbox.as_ref().is_some_and(|mailbox| mailbox.recent_from < mailbox.uid_next);
+        if !open.claim_recent || !has_recent {
+            return Ok(reply::Call::OpenedMailbox(opened));
+        }
+        let mutation = Mutation { account, key: key(incoming)?, command: Command::OpenMailbox(open) };
+        self.to_completion(move |_| async move { shard.mutate(mutation).await }).await
+    }
+
+    pub(super) async fn append(
+        self: Arc<Self>,
+        shard: Arc<HostedShard>,
+        grant: Grant,
+        key: Option<MutationKey>,
+        append: proto::Append,
+    ) -> Result<reply::Call, Status> {
+        if append.messages.len() > crate::plan::APPEND_MESSAGES_MAX {
+            let message = format!("an append has at most {} messages", crate::plan::APPEND_MESSAGES_MAX);
+            return Err(Status::new(rookery_proto::Reason::LimitExceeded, message));
+        }
+        let mut messages = Vec::with_capacity(append.messages.len());
+        for message in append.messages {
+            let internal_date = match &message.internal_date {
+                Some(date) => {
+                    Some(InternalDate::from_proto(date).ok_or_else(|| Status::invalid("the zone of a date cannot be"))?)
+                }
+                None => None,
+            };
+            messages.push(AppendMessage {
+                body: self.prepare_body(&shard, grant.account, message.body).await?,
+                flags: message.flags.unwrap_or_default(),
+                internal_date,
+            });
+        }
+        let command = Command::Append(Append { mailbox: append.mailbox, messages });
+        shard.mutate(Mutation { account: grant.account, key, command }).await
+    }
+}

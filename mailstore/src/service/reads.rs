@@ -1,0 +1,73 @@
+//! Calls that read: each on a thread where blocking is allowed, a bounded number at a time, in steps of bounded length.
+
+use std::sync::Arc;
+
+use rookery_proto::mailstore::v1::{self as proto, Reply, reply};
+use rookery_proto::{MailstoreProtocol, ReplySink, Status};
+use tokio::sync::Semaphore;
+
+use super::MailstoreService;
+use crate::read::{self, FetchCursor, SearchCursor, Snapshot};
+
+/// Runs work that blocks; waits for a place first. Work that was begun ends even when nobody waits for it any more.
+pub(super) async fn blocking<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(|_| Status::unavailable("the node is stopping"))?;
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work();
+        drop(place);
+        result
+    });
+    done.await.map_err(|error| Status::internal(format!("a read failed: {error}")))?
+}
+
+impl MailstoreService {
+    pub(super) async fn list_mailboxes(&self, snapshot: Snapshot) -> Result<reply::Call, Status> {
+        blocking(&self.reads, move || read::list_mailboxes(&snapshot)).await.map(reply::Call::Mailboxes)
+    }
+
+    pub(super) async fn read_mailbox(&self, snapshot: Snapshot, mailbox: u32) -> Result<proto::OpenedMailbox, Status> {
+        let cache = Arc::clone(&self.open_cache);
+        blocking(&self.reads, move || read::open_mailbox(&snapshot, &cache, mailbox)).await
+    }
+
+    pub(super) async fn changes(&self, snapshot: Snapshot, request: proto::Changes) -> Result<reply::Call, Status> {
+        blocking(&self.reads, move || read::changes(&snapshot, &request)).await.map(reply::Call::Changes)
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        snapshot: Snapshot,
+        request: proto::Fetch,
+        replies: &ReplySink<MailstoreProtocol>,
+    ) -> Result<(), Status> {
+        let mut cursor = blocking(&self.reads, move || FetchCursor::new(snapshot, &request)).await?;
+        loop {
+            let (rest, rows) = blocking(&self.reads, move || {
+                let rows = cursor.next()?;
+                Ok((cursor, rows))
+            })
+            .await?;
+            let Some(rows) = rows else { return Ok(()) };
+            cursor = rest;
+            replies.send(Reply { call: Some(reply::Call::Rows(rows)) }).await?;
+        }
+    }
+
+    pub(super) async fn search(&self, snapshot: Snapshot, request: proto::Search) -> Result<reply::Call, Status> {
+        let mut cursor = blocking(&self.searches, move || SearchCursor::new(snapshot, &request)).await?;
+        loop {
+            let (rest, found) = blocking(&self.searches, move || {
+                let found = cursor.step()?;
+                Ok((cursor, found))
+            })
+            .await?;
+            if let Some(found) = found {
+                return Ok(reply::Call::Search(found));
+            }
+            cursor = rest;
+        }
+    }
+}

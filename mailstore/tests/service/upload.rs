@@ -1,0 +1,94 @@
+//! Large messages: uploaded in chunks, then delivered or appended, read in part.
+
+use bytes::Bytes;
+use rookery_mailstore::config::Config;
+use rookery_process::config::ByteSize;
+use rookery_proto::mailstore::v1::{self as proto, request::Call as Wire};
+use rookery_proto::{Body, Reason, Status};
+
+use crate::support::*;
+
+/// A message of so many bytes that do not compress well.
+fn large(size: usize) -> Bytes {
+    let mut bytes = b"Subject: large\r\n\r\n".to_vec();
+    let mut state = 1u64;
+    while bytes.len() < size {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        bytes.extend_from_slice(format!("{state:016x}\r\n").as_bytes());
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_message_is_uploaded_delivered_and_read_in_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(folder.path()).await;
+    fixture.put_accounts().await;
+    let client = fixture.proxy();
+    let body = large(50 * 1024 * 1024 + 77);
+    let id = unique();
+    let told = client.upload(deliverer(ANN), id, body.clone()).await.unwrap();
+    assert_eq!(told.size, body.len() as u64);
+    assert_eq!(&told.hash[..], blake3::hash(&body).as_bytes());
+    let delivery = delivery(&[ANN, BOB], uploaded(id));
+    let outcomes = client.deliver(delivery.clone()).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.error.is_none()), "{outcomes:?}");
+    // A retry finds the upload used and the message delivered.
+    assert_eq!(client.deliver(delivery).await.unwrap(), outcomes);
+    let partial = |offset, length| proto::Section { partial: true, offset, length, ..proto::Section::default() };
+    let offset = 40_000_000;
+    let fetch = proto::Fetch {
+        mailbox: 1,
+        uids: all(),
+        size: true,
+        sections: vec![partial(offset, 300_000)],
+        ..proto::Fetch::default()
+    };
+    let rows = client.fetch(BOB, fetch).await.unwrap();
+    let bytes: Vec<u8> = rows.iter().flat_map(|row| &row.sections).flat_map(|s| s.data.to_vec()).collect();
+    let from = offset as usize - prefix(BOB).len();
+    assert!(bytes == body[from..from + 300_000]);
+    assert_eq!(rows[0].size, (prefix(BOB).len() + body.len()) as u64);
+    let messages = client.messages(ANN, 1).await;
+    assert!(messages[0].1 == [&prefix(ANN)[..], &body].concat());
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_are_the_accounts_and_have_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { body_size_max: ByteSize(1024 * 1024), ..Config::default() };
+    let fixture = Fixture::start_with(folder.path(), Setup { config, ..Setup::default() }).await;
+    fixture.put_accounts().await;
+    let client = fixture.proxy();
+    let body = large(600_000);
+    let id = unique();
+    client.upload(owner(ANN), id, body.clone()).await.unwrap();
+    let append = |account, id| {
+        let messages =
+            vec![proto::AppendMessage { body: Some(uploaded(id)), ..proto::AppendMessage::default() }];
+        client.mutate(Wire::Append(proto::Append { mailbox: 1, messages }), account, unique(), 1)
+    };
+    assert_eq!(append(BOB, id).await.unwrap_err().reason, Reason::FailedPrecondition);
+    assert_eq!(append(ANN, unique()).await.unwrap_err().reason, Reason::FailedPrecondition);
+    append(ANN, id).await.unwrap();
+    assert!(client.messages(ANN, 1).await[0].1 == body);
+    // Too large, and too large for a call of its own.
+    let refused = client.upload(owner(ANN), unique(), large(1024 * 1024 + 1)).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::LimitExceeded);
+    let refused = client.deliver(delivery(&[ANN], inline(&large(300_000)))).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::LimitExceeded);
+    // One that breaks off is no upload.
+    let (sender, broken) = Body::channel();
+    let id = unique();
+    let call = Wire::Upload(proto::Upload { id: id.to_vec().into() });
+    let replies = client.start(request(call), owner(ANN), Some(broken));
+    sender.send(Ok(large(50_000))).await.unwrap();
+    sender.send(Err(Status::unavailable("the client has gone"))).await.unwrap();
+    assert_eq!(replies.single().await.unwrap_err().reason, Reason::Unavailable);
+    assert_eq!(append(ANN, id).await.unwrap_err().reason, Reason::FailedPrecondition);
+    // Nor is an empty one.
+    client.upload(owner(ANN), id, Bytes::new()).await.unwrap_err();
+    fixture.stop().await;
+}
