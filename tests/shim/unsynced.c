@@ -1,0 +1,118 @@
+/*
+ * A witness of syncs, loaded into a process with LD_PRELOAD: it writes down what each completed fsync or fdatasync has
+ * made durable, so that a test can take away everything else after a crash, as a power cut does. It never changes data.
+ *
+ * ROOKERY_SYNC_LOG   the record; the process's id is appended to the name
+ * ROOKERY_SYNC_DELAY microseconds to wait before each sync, so that a crash finds much unsynced
+ * ROOKERY_SYNC_LIE   a path: while it exists syncs say that they succeeded and are neither done nor recorded
+ *
+ * Lines: "F dev ino length" for a file, "D dev ino" with " ino/name" for each entry of a folder, "U dev ino" for an inode
+ * whose name was taken away, so that the number may be used again. Names hold neither blanks nor line ends here.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct text {
+  char *bytes;
+  size_t length, room;
+};
+
+static void add(struct text *text, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  char piece[512];
+  int size = vsnprintf(piece, sizeof piece, format, arguments);
+  va_end(arguments);
+  if (size < 0 || (size_t)size >= sizeof piece)
+    abort();
+  if (text->length + size > text->room) {
+    text->room = (text->length + size) * 2;
+    text->bytes = realloc(text->bytes, text->room);
+    if (!text->bytes)
+      abort();
+  }
+  memcpy(text->bytes + text->length, piece, size);
+  text->length += size;
+}
+
+/* One write for the whole line, so that lines of several threads never mix. */
+static void record(struct text *text) {
+  const char *name = getenv("ROOKERY_SYNC_LOG");
+  char path[4096];
+  if (name && (size_t)snprintf(path, sizeof path, "%s.%d", name, (int)getpid()) < sizeof path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, text->bytes, text->length) != (ssize_t)text->length)
+      abort();
+    close(fd);
+  }
+  free(text->bytes);
+}
+
+static void describe_folder(int fd, const struct stat *about, struct text *text) {
+  int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *folder = again < 0 ? NULL : fdopendir(again);
+  if (!folder)
+    abort();
+  add(text, "D %ju %ju", (uintmax_t)about->st_dev, (uintmax_t)about->st_ino);
+  for (struct dirent *entry; (entry = readdir(folder));)
+    if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+      add(text, " %ju/%s", (uintmax_t)entry->d_ino, entry->d_name);
+  closedir(folder);
+  add(text, "\n");
+}
+
+static int witness(int fd, const char *call) {
+  const char *lie = getenv("ROOKERY_SYNC_LIE");
+  if (lie && access(lie, F_OK) == 0)
+    return 0;
+  /* Described before: what is written during the sync may not be part of it. */
+  struct stat about;
+  struct text text = {0};
+  int known = fstat(fd, &about) == 0;
+  if (known && S_ISDIR(about.st_mode))
+    describe_folder(fd, &about, &text);
+  else if (known && S_ISREG(about.st_mode))
+    add(&text, "F %ju %ju %jd\n", (uintmax_t)about.st_dev, (uintmax_t)about.st_ino, (intmax_t)about.st_size);
+  else
+    known = 0;
+  const char *delay = getenv("ROOKERY_SYNC_DELAY");
+  if (delay)
+    usleep((useconds_t)atoi(delay));
+  int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, call);
+  int result = real(fd), error = errno;
+  if (result == 0 && known)
+    record(&text);
+  else
+    free(text.bytes);
+  errno = error;
+  return result;
+}
+
+int fsync(int fd) { return witness(fd, "fsync"); }
+int fdatasync(int fd) { return witness(fd, "fdatasync"); }
+
+static void forget(const char *path) {
+  int error = errno;
+  struct stat about;
+  if (lstat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_nlink == 1) {
+    struct text text = {0};
+    add(&text, "U %ju %ju\n", (uintmax_t)about.st_dev, (uintmax_t)about.st_ino);
+    record(&text);
+  }
+  errno = error;
+}
+
+int unlink(const char *path) {
+  forget(path);
+  return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
+}
