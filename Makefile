@@ -13,10 +13,10 @@ help: ## List these commands
 
 build: ## Compile the program (installs the C++ build's packages when missing)
 	@.ci/install build
-	cargo build -p rookery
+	cargo build --workspace
 
 demo: build ## A real cluster, real mail in by SMTP and out by IMAP, in plain lines
-	@$(BIN) demo
+	@cargo run -q -p rookery-tests --bin demo
 
 serve: build ## A single node that stays up, with its data in ./rookery-data
 	@$(BIN) playground --single --data rookery-data
@@ -30,7 +30,7 @@ check: ## Fast, read-only: format, lints, docs, licences, tidy
 
 test: check ## Everything: format, lints, unit, protocol, whole-cluster and real-client tests
 	@.ci/install test
-	cargo build -p rookery
+	cargo build --workspace
 	cargo test --workspace --no-fail-fast
 
 bench: build ## Measure beside Dovecot and print both

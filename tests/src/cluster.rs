@@ -31,7 +31,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mailstores: 3, proxies: 2, accounts: 10, single: false, environment: Vec::new(), wrapper: Vec::new() }
+        Self {
+            mailstores: 3,
+            proxies: 2,
+            accounts: 10,
+            single: false,
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 }
 
@@ -128,7 +135,13 @@ impl Cluster {
             }
         };
         let environment = options.environment.clone();
-        Ok(Self { playground, restarted: Vec::new(), manifest, environment, folder })
+        Ok(Self {
+            playground,
+            restarted: Vec::new(),
+            manifest,
+            environment,
+            folder,
+        })
     }
 
     /// A cluster of three mailstores and two proxies.
@@ -138,7 +151,12 @@ impl Cluster {
 
     /// All roles in one process.
     pub fn single() -> Self {
-        let options = Options { single: true, mailstores: 1, proxies: 1, ..Options::default() };
+        let options = Options {
+            single: true,
+            mailstores: 1,
+            proxies: 1,
+            ..Options::default()
+        };
         Self::start(&options).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
@@ -164,7 +182,11 @@ impl Cluster {
 
     /// A node by its id.
     pub fn node(&self, id: &str) -> &NodeInfo {
-        self.manifest.nodes.iter().find(|node| node.id == id).unwrap_or_else(|| panic!("there is no node {id}"))
+        self.manifest
+            .nodes
+            .iter()
+            .find(|node| node.id == id)
+            .unwrap_or_else(|| panic!("there is no node {id}"))
     }
 
     /// Runs an operator's command against the cluster and gives its standard output; `input` is its standard input.
@@ -193,7 +215,10 @@ impl Cluster {
     /// Kills a node with SIGKILL and waits until it has gone.
     pub fn kill(&mut self, id: &str) {
         let pid = self.pid(id);
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+        let raw = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
         kill_process(raw, Signal::KILL).unwrap_or_else(|error| panic!("cannot kill {id} ({pid}): {error}"));
         if let Some(position) = self.restarted.iter().position(|(name, _)| name == id) {
             let (_, mut child) = self.restarted.remove(position);
@@ -206,16 +231,20 @@ impl Cluster {
     /// Starts a node again with its `restart` command and waits until it says that it serves.
     pub fn restart(&mut self, id: &str) -> Result<()> {
         let command = self.node(id).restart.clone();
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.node(id).data.join("log"))?;
-        let (program, arguments) = command.split_first().ok_or_else(|| anyhow!("{id} has no restart command"))?;
-        let mut child =
-            Command::new(program)
-                .args(arguments)
-                .envs(self.environment.iter().cloned())
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(log)
-                .spawn()?;
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.node(id).data.join("log"))?;
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| anyhow!("{id} has no restart command"))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("no output"))?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
@@ -239,7 +268,8 @@ impl Drop for Cluster {
         }
         let _ = self.playground.wait();
         if std::thread::panicking() {
-            eprintln!("{}", logs(&self.data()));
+            // The failure is told anyway.
+            let _ = writeln!(std::io::stderr(), "{}", logs(&self.data()));
         }
     }
 }
@@ -265,7 +295,11 @@ pub fn run_program(arguments: &[&str]) -> Result<Output> {
 
 /// Runs a command to its end with a text as its input.
 fn finish(command: &mut Command, input: &str) -> Result<Output> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A command that wants no input may have ended already.
         let _ = stdin.write_all(input.as_bytes());
@@ -274,10 +308,15 @@ fn finish(command: &mut Command, input: &str) -> Result<Output> {
 }
 
 fn wait_until_ready(playground: &mut Child, data: &Path) -> Result<Manifest> {
-    let output = playground.stdout.take().ok_or_else(|| anyhow!("the playground has no output"))?;
+    let output = playground
+        .stdout
+        .take()
+        .ok_or_else(|| anyhow!("the playground has no output"))?;
     let mut lines = BufReader::new(output).lines();
     for _ in 0..READY_LINES_MAX {
-        let line = lines.next().ok_or_else(|| anyhow!("the playground ended before it was ready"))??;
+        let line = lines
+            .next()
+            .ok_or_else(|| anyhow!("the playground ended before it was ready"))??;
         if line == "ready" {
             let text = std::fs::read_to_string(data.join("cluster.json")).context("no cluster.json")?;
             return Ok(serde_json::from_str(&text)?);
@@ -289,7 +328,9 @@ fn wait_until_ready(playground: &mut Child, data: &Path) -> Result<Manifest> {
 fn wait_gone(pid: u32) {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::process::{PidfdFlags, pidfd_open};
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return;
+    };
     // An error means that it has gone.
     if let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) {
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];
@@ -300,13 +341,19 @@ fn wait_gone(pid: u32) {
 /// The last lines of every node's log.
 fn logs(data: &Path) -> String {
     let mut text = String::from("logs of the nodes:\n");
-    let Ok(entries) = std::fs::read_dir(data) else { return text };
+    let Ok(entries) = std::fs::read_dir(data) else {
+        return text;
+    };
     for entry in entries.flatten() {
         if let Ok(log) = std::fs::read(entry.path().join("log")) {
             let log = String::from_utf8_lossy(&log);
             let lines: Vec<&str> = log.lines().collect();
             let from = lines.len().saturating_sub(15);
-            text.push_str(&format!("--- {}\n{}\n", entry.path().display(), lines[from..].join("\n")));
+            text.push_str(&format!(
+                "--- {}\n{}\n",
+                entry.path().display(),
+                lines[from..].join("\n")
+            ));
         }
     }
     text

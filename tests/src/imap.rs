@@ -35,19 +35,27 @@ impl Answer {
 
     /// The untagged responses as text.
     pub fn lines(&self) -> Vec<String> {
-        self.untagged.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        self.untagged
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect()
     }
 
     /// The numbers of a SEARCH response.
     pub fn search(&self) -> Vec<u32> {
         let lines = self.lines();
         let found = lines.iter().filter_map(|line| line.strip_prefix("* SEARCH"));
-        found.flat_map(|line| line.split_whitespace().filter_map(|number| number.parse().ok())).collect()
+        found
+            .flat_map(|line| line.split_whitespace().filter_map(|number| number.parse().ok()))
+            .collect()
     }
 
     /// N of the last `* N EXISTS`.
     pub fn exists(&self) -> Option<u32> {
-        self.lines().iter().rev().find_map(|line| line.strip_prefix("* ")?.strip_suffix(" EXISTS")?.parse().ok())
+        self.lines()
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix("* ")?.strip_suffix(" EXISTS")?.parse().ok())
     }
 
     /// The number after a response code such as `UIDVALIDITY`, in an untagged line or the tagged one.
@@ -68,7 +76,10 @@ impl ImapClient {
         let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_read_timeout(Some(READ_MAX))?;
         stream.set_nodelay(true)?;
-        let mut client = Self { reader: BufReader::new(stream), tags: 0 };
+        let mut client = Self {
+            reader: BufReader::new(stream),
+            tags: 0,
+        };
         let greeting = client.response()?;
         if !greeting.starts_with(b"* OK") {
             bail!("the server greeted with {:?}", String::from_utf8_lossy(&greeting));
@@ -110,7 +121,10 @@ impl ImapClient {
             let response = self.response()?;
             match response.strip_prefix(tag.as_bytes()) {
                 Some(rest) if rest.first() == Some(&b' ') => {
-                    return Ok(Answer { untagged, tagged: String::from_utf8_lossy(&rest[1..]).into_owned() });
+                    return Ok(Answer {
+                        untagged,
+                        tagged: String::from_utf8_lossy(&rest[1..]).into_owned(),
+                    });
                 }
                 _ => untagged.push(response),
             }
@@ -122,7 +136,10 @@ impl ImapClient {
         let tag = self.begin(&format!("APPEND {mailbox} {flags} {{{}}}", message.len()))?;
         let go_on = self.response()?;
         if !go_on.starts_with(b"+") {
-            bail!("the server did not ask for the literal: {:?}", String::from_utf8_lossy(&go_on));
+            bail!(
+                "the server did not ask for the literal: {:?}",
+                String::from_utf8_lossy(&go_on)
+            );
         }
         self.send(message.as_bytes())?;
         self.send(b"\r\n")?;
@@ -150,10 +167,16 @@ impl ImapClient {
         let mut response = Vec::new();
         loop {
             if self.reader.read_until(b'\n', &mut response)? == 0 {
-                bail!("the server closed the connection after {:?}", String::from_utf8_lossy(&response));
+                bail!(
+                    "the server closed the connection after {:?}",
+                    String::from_utf8_lossy(&response)
+                );
             }
             if !response.ends_with(b"\r\n") {
-                bail!("a line of the server does not end in CRLF: {:?}", String::from_utf8_lossy(&response));
+                bail!(
+                    "a line of the server does not end in CRLF: {:?}",
+                    String::from_utf8_lossy(&response)
+                );
             }
             let Some(size) = literal(&response) else {
                 response.truncate(response.len() - 2);

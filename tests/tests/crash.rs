@@ -1,5 +1,7 @@
 //! Kill -9 of a mailstore, again and again, under delivery: what got `250` is there once and whole.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

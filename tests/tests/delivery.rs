@@ -1,5 +1,7 @@
 //! Mail goes in through one proxy and comes out of another, wherever its account lies.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 

@@ -1,5 +1,7 @@
 //! Bad input: a clear error of the protocol, bounded memory, nobody else's connection affected.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::LazyLock;

@@ -1,5 +1,7 @@
 //! IDLE sees what others do, through another proxy, as soon as it commits; commands are answered in order.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use rookery_tests::{Cluster, ImapClient, SmtpClient, messages};
 
 fn idle(client: &mut ImapClient) -> String {

@@ -1,5 +1,7 @@
 //! A directory or mailstore that is down: "try later", never "unknown user", and all comes back by itself.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use rookery_tests::{Cluster, ImapClient, SmtpClient, messages};
 
 #[test]

@@ -4,6 +4,8 @@
 //! a number names another message than the client believes. At the end all views and the server's own must be the same.
 //! `ROOKERY_SEED` repeats a run's choices; `ROOKERY_STEPS` makes it longer.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -86,7 +88,12 @@ impl Session {
 
     fn fail(&self, why: &str) -> ! {
         let from = self.talk.len().saturating_sub(40);
-        panic!("{}: {why}\nview: {:?}\n{}", self.name, self.view, self.talk[from..].join("\n"));
+        panic!(
+            "{}: {why}\nview: {:?}\n{}",
+            self.name,
+            self.view,
+            self.talk[from..].join("\n")
+        );
     }
 
     /// Sends a command, applies all that comes, and gives its tagged answer and its other untagged responses.
@@ -100,7 +107,10 @@ impl Session {
     fn finish(&mut self, tag: &str, allows: Allows) -> (String, Vec<String>) {
         let mut lines = Vec::new();
         loop {
-            let response = self.imap.response().unwrap_or_else(|error| self.fail(&error.to_string()));
+            let response = self
+                .imap
+                .response()
+                .unwrap_or_else(|error| self.fail(&error.to_string()));
             let line = String::from_utf8(response).unwrap();
             self.talk.push(format!("S: {line}"));
             if let Some(tagged) = line.strip_prefix(tag) {
@@ -125,7 +135,9 @@ impl Session {
     }
 
     fn apply(&mut self, line: &str, allows: Allows) {
-        let Some(rest) = line.strip_prefix("* ") else { self.fail(&format!("not an untagged response: {line}")) };
+        let Some(rest) = line.strip_prefix("* ") else {
+            self.fail(&format!("not an untagged response: {line}"))
+        };
         let (first, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         let Ok(number) = first.parse::<usize>() else {
             if first == "BYE" {
@@ -162,7 +174,11 @@ impl Session {
             }
             self.view[number - 1].uid = Some(uid);
             let neighbour = |seen: Option<&Seen>| seen.and_then(|seen| seen.uid);
-            let before = if number > 1 { neighbour(self.view.get(number - 2)) } else { None };
+            let before = if number > 1 {
+                neighbour(self.view.get(number - 2))
+            } else {
+                None
+            };
             if before.is_some_and(|before| before >= uid)
                 || neighbour(self.view.get(number)).is_some_and(|next| next <= uid)
             {
@@ -173,7 +189,14 @@ impl Session {
             self.view[number - 1].flags = Some(flags);
         }
         if let (Some(uid), Some(subject)) = (self.view[number - 1].uid, subject(items)) {
-            let held = self.truth.lock().unwrap().subjects.entry(uid).or_insert_with(|| subject.clone()).clone();
+            let held = self
+                .truth
+                .lock()
+                .unwrap()
+                .subjects
+                .entry(uid)
+                .or_insert_with(|| subject.clone())
+                .clone();
             if held != subject {
                 self.fail(&format!("UID {uid} was {held:?} and is {subject:?}"));
             }
@@ -185,7 +208,10 @@ impl Session {
         let unknown = |seen: &Seen| seen.uid.is_none() || seen.flags.is_none();
         while let Some(first) = self.view.iter().position(unknown) {
             let count = self.view.len();
-            self.command(&format!("FETCH {}:{count} (UID FLAGS)", first + 1), Allows::NoExpunge);
+            self.command(
+                &format!("FETCH {}:{count} (UID FLAGS)", first + 1),
+                Allows::NoExpunge,
+            );
             // Those that others have expunged meanwhile stay unknown until their EXPUNGE comes.
             if self.view.iter().any(unknown) {
                 self.command("NOOP", Allows::Expunge);
@@ -194,7 +220,9 @@ impl Session {
     }
 
     fn uid_of(&self, number: usize) -> u32 {
-        self.view[number - 1].uid.unwrap_or_else(|| self.fail("a learned view has holes"))
+        self.view[number - 1]
+            .uid
+            .unwrap_or_else(|| self.fail("a learned view has holes"))
     }
 
     /// A random range of sequence numbers, as `a:b`, and the UIDs that it names.
@@ -235,23 +263,34 @@ impl Session {
         let message = messages::numbered(self.next_message, 300);
         let known: Vec<u32> = self.view.iter().filter_map(|seen| seen.uid).collect();
         self.talk.push("C: APPEND INBOX".to_owned());
-        let tag = self.imap.begin(&format!("APPEND INBOX {{{}+}}\r\n{message}", message.len())).unwrap();
+        let tag = self
+            .imap
+            .begin(&format!("APPEND INBOX {{{}+}}\r\n{message}", message.len()))
+            .unwrap();
         let (tagged, _) = self.finish(&tag, Allows::Expunge);
-        let uids = response_uids(&tagged, "APPENDUID", 2).unwrap_or_else(|| self.fail("APPEND without APPENDUID"));
+        let uids =
+            response_uids(&tagged, "APPENDUID", 2).unwrap_or_else(|| self.fail("APPEND without APPENDUID"));
         if known.last().is_some_and(|last| uids[0] <= *last) {
-            self.fail(&format!("the appended message's UID {} is not above all known", uids[0]));
+            self.fail(&format!(
+                "the appended message's UID {} is not above all known",
+                uids[0]
+            ));
         }
         self.truth.lock().unwrap().born.extend(uids);
     }
 
     /// Copies into the same mailbox.
     fn copy(&mut self) {
-        let Some((range, uids)) = self.range(3) else { return };
+        let Some((range, uids)) = self.range(3) else {
+            return;
+        };
         let (tagged, _) = self.command(&format!("COPY {range} INBOX"), Allows::Expunge);
         if tagged.starts_with("NO") {
             return self.must_be_gone(&uids);
         }
-        let Some(from) = response_uids(&tagged, "COPYUID", 2) else { return self.must_be_gone(&uids) };
+        let Some(from) = response_uids(&tagged, "COPYUID", 2) else {
+            return self.must_be_gone(&uids);
+        };
         let to = response_uids(&tagged, "COPYUID", 3).unwrap_or_default();
         if from.len() != to.len() || from.iter().any(|uid| !uids.contains(uid)) {
             self.fail(&format!("COPYUID of {from:?} to {to:?} for {uids:?}"));
@@ -268,14 +307,18 @@ impl Session {
     /// A refusal is right only where others have expunged the message; the NOOP tells.
     fn must_be_gone(&mut self, uids: &[u32]) {
         self.command("NOOP", Allows::Expunge);
-        let all_there = uids.iter().all(|uid| self.view.iter().any(|seen| seen.uid == Some(*uid)));
+        let all_there = uids
+            .iter()
+            .all(|uid| self.view.iter().any(|seen| seen.uid == Some(*uid)));
         if all_there {
             self.fail("refused, though every message is there");
         }
     }
 
     fn delete(&mut self, width_max: usize) {
-        let Some((range, uids)) = self.range(width_max) else { return };
+        let Some((range, uids)) = self.range(width_max) else {
+            return;
+        };
         self.truth.lock().unwrap().doomed.extend(&uids);
         let by_uid = self.random.random_bool(0.3);
         if by_uid {
@@ -293,13 +336,19 @@ impl Session {
     fn uid_expunge(&mut self) {
         let Some((_, uids)) = self.range(4) else { return };
         let before: Vec<u32> = self.view.iter().filter_map(|seen| seen.uid).collect();
-        let (tagged, _) = self.command(&format!("UID EXPUNGE {}:{}", uids[0], uids[uids.len() - 1]), Allows::Expunge);
+        let (tagged, _) = self.command(
+            &format!("UID EXPUNGE {}:{}", uids[0], uids[uids.len() - 1]),
+            Allows::Expunge,
+        );
         if !tagged.starts_with("OK") {
             self.fail("UID EXPUNGE was refused");
         }
         let after: BTreeSet<u32> = self.view.iter().filter_map(|seen| seen.uid).collect();
         let truth = self.truth.lock().unwrap();
-        let wrongly = before.iter().find(|uid| !after.contains(uid) && !truth.doomed.contains(uid)).copied();
+        let wrongly = before
+            .iter()
+            .find(|uid| !after.contains(uid) && !truth.doomed.contains(uid))
+            .copied();
         drop(truth);
         if let Some(uid) = wrongly {
             self.fail(&format!("UID {uid} went, though nobody had deleted it"));
@@ -308,23 +357,36 @@ impl Session {
 
     /// Sets or clears a keyword that no other session touches: the answer must show just that.
     fn store_own(&mut self) {
-        let Some((range, uids)) = self.range(3) else { return };
+        let Some((range, uids)) = self.range(3) else {
+            return;
+        };
         let set = self.random.random_bool(0.6);
         let keyword = self.keyword.clone();
         let sign = if set { '+' } else { '-' };
-        let (_, lines) = self.command(&format!("STORE {range} {sign}FLAGS ({keyword})"), Allows::NoExpunge);
+        let (_, lines) = self.command(
+            &format!("STORE {range} {sign}FLAGS ({keyword})"),
+            Allows::NoExpunge,
+        );
         for uid in uids {
             let number = self.view.iter().position(|seen| seen.uid == Some(uid)).unwrap() + 1;
             let start = format!("* {number} FETCH ");
-            let told = lines.iter().rev().find(|line| line.starts_with(&start)).and_then(|line| flags(line));
+            let told = lines
+                .iter()
+                .rev()
+                .find(|line| line.starts_with(&start))
+                .and_then(|line| flags(line));
             if told.is_some_and(|flags| flags.contains(&keyword) != set) {
-                self.fail(&format!("the answer to STORE shows {keyword} wrongly for {number}"));
+                self.fail(&format!(
+                    "the answer to STORE shows {keyword} wrongly for {number}"
+                ));
             }
         }
     }
 
     fn fetch(&mut self) {
-        let Some((range, uids)) = self.range(6) else { return };
+        let Some((range, uids)) = self.range(6) else {
+            return;
+        };
         if self.random.random_bool(0.5) {
             let items = "(UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])";
             self.command(&format!("FETCH {range} {items}"), Allows::NoExpunge);
@@ -332,7 +394,10 @@ impl Session {
             // A UID command may bring EXPUNGE, but its answers name what was asked for.
             let line = format!("UID FETCH {}:{} (FLAGS)", uids[0], uids[uids.len() - 1]);
             let (_, lines) = self.command(&line, Allows::Expunge);
-            if lines.iter().any(|line| line.contains(" FETCH ") && !line.contains("UID ")) {
+            if lines
+                .iter()
+                .any(|line| line.contains(" FETCH ") && !line.contains("UID "))
+            {
                 // RFC 3501 §6.4.8: UID is in every FETCH response that a UID command causes.
                 self.fail("a FETCH response to UID FETCH has no UID");
             }
@@ -341,7 +406,14 @@ impl Session {
 
     fn search(&mut self) {
         let Some((_, uids)) = self.range(1) else { return };
-        let (number, uid) = (self.view.iter().position(|seen| seen.uid == Some(uids[0])).unwrap() + 1, uids[0]);
+        let (number, uid) = (
+            self.view
+                .iter()
+                .position(|seen| seen.uid == Some(uids[0]))
+                .unwrap()
+                + 1,
+            uids[0],
+        );
         let count = self.view.len();
         let (tagged, lines) = self.command(&format!("SEARCH UID {uid}"), Allows::NoExpunge);
         let found = numbers_found(&lines);
@@ -349,7 +421,10 @@ impl Session {
             self.fail(&format!("UID {uid} is {number}, SEARCH finds {found:?}"));
         }
         let (_, lines) = self.command("SEARCH NOT DELETED", Allows::NoExpunge);
-        if numbers_found(&lines).iter().any(|found| *found == 0 || *found > self.view.len().max(count)) {
+        if numbers_found(&lines)
+            .iter()
+            .any(|found| *found == 0 || *found > self.view.len().max(count))
+        {
             self.fail("SEARCH finds numbers that are not there");
         }
     }
@@ -373,7 +448,11 @@ impl Session {
 
 /// The word that follows a name among FETCH items.
 fn after<'a>(items: &'a str, name: &str) -> Option<&'a str> {
-    let start = items.find(&format!("({name}")).or_else(|| items.find(&format!(" {name}")))? + 1 + name.len();
+    let start = items
+        .find(&format!("({name}"))
+        .or_else(|| items.find(&format!(" {name}")))?
+        + 1
+        + name.len();
     items[start..].split([' ', ')', '\r']).next()
 }
 
@@ -381,7 +460,13 @@ fn after<'a>(items: &'a str, name: &str) -> Option<&'a str> {
 fn flags(items: &str) -> Option<BTreeSet<String>> {
     let start = items.find("FLAGS (")? + "FLAGS (".len();
     let flags = items[start..].split(')').next()?;
-    Some(flags.split_whitespace().filter(|flag| *flag != "\\Recent").map(str::to_owned).collect())
+    Some(
+        flags
+            .split_whitespace()
+            .filter(|flag| *flag != "\\Recent")
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 fn subject(items: &str) -> Option<String> {
@@ -390,7 +475,9 @@ fn subject(items: &str) -> Option<String> {
 
 fn numbers_found(lines: &[String]) -> Vec<usize> {
     let found = lines.iter().filter_map(|line| line.strip_prefix("* SEARCH"));
-    found.flat_map(|line| line.split_whitespace().map(|word| word.parse().unwrap())).collect()
+    found
+        .flat_map(|line| line.split_whitespace().map(|word| word.parse().unwrap()))
+        .collect()
 }
 
 /// The UIDs in the n-th word of a response code, ranges spread.
@@ -406,7 +493,9 @@ fn response_uids(tagged: &str, code: &str, word: usize) -> Option<Vec<u32>> {
 }
 
 fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
 #[test]
@@ -414,7 +503,12 @@ fn numbers_name_the_same_messages_for_client_and_server() {
     let seed: u64 = from_environment("ROOKERY_SEED").unwrap_or_else(|| rand::rng().random());
     let steps: u32 = from_environment("ROOKERY_STEPS").unwrap_or(STEPS);
     println!("ROOKERY_SEED={seed}");
-    let options = Options { mailstores: 1, proxies: SESSIONS as u32, accounts: 1, ..Options::default() };
+    let options = Options {
+        mailstores: 1,
+        proxies: SESSIONS as u32,
+        accounts: 1,
+        ..Options::default()
+    };
     let cluster = Cluster::start(&options).unwrap();
     let truth = Arc::new(Mutex::new(Truth::default()));
     let began = Instant::now();
@@ -427,21 +521,33 @@ fn numbers_name_the_same_messages_for_client_and_server() {
                     session.step();
                     done += 1;
                 }
-                println!("{}: {done} commands, {} messages at the end", session.name, session.view.len());
+                println!(
+                    "{}: {done} commands, {} messages at the end",
+                    session.name,
+                    session.view.len()
+                );
                 session
             })
         })
         .collect();
     let sessions: Vec<Session> = threads
         .into_iter()
-        .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        .map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
         .collect();
 
     // Nobody changes anything now: one NOOP, and every view is the server's.
     let mut fresh = Session::open(&cluster, 0, seed, &truth);
     fresh.learn();
     let state = |session: &Session| -> BTreeMap<u32, BTreeSet<String>> {
-        session.view.iter().map(|seen| (seen.uid.unwrap(), seen.flags.clone().unwrap())).collect()
+        session
+            .view
+            .iter()
+            .map(|seen| (seen.uid.unwrap(), seen.flags.clone().unwrap()))
+            .collect()
     };
     let expected = state(&fresh);
     for mut session in sessions {
@@ -451,9 +557,19 @@ fn numbers_name_the_same_messages_for_client_and_server() {
     }
     let truth = truth.lock().unwrap();
     let held: BTreeSet<u32> = expected.keys().copied().collect();
-    assert!(held.is_subset(&truth.born), "only what was appended or copied is there");
-    assert!(held.is_disjoint(&truth.gone), "nothing that was expunged is there");
-    let lost: Vec<_> = truth.born.iter().filter(|uid| !held.contains(uid) && !truth.doomed.contains(uid)).collect();
+    assert!(
+        held.is_subset(&truth.born),
+        "only what was appended or copied is there"
+    );
+    assert!(
+        held.is_disjoint(&truth.gone),
+        "nothing that was expunged is there"
+    );
+    let lost: Vec<_> = truth
+        .born
+        .iter()
+        .filter(|uid| !held.contains(uid) && !truth.doomed.contains(uid))
+        .collect();
     assert!(lost.is_empty(), "gone, though nobody deleted them: {lost:?}");
     assert!(truth.born.len() > held.len(), "messages came and went");
 }

@@ -10,12 +10,18 @@ const USER: &str = "user1@example.test";
 
 fn curl(cluster: &Cluster, arguments: &[&str]) -> Output {
     let mut command = Command::new(peers::find("curl"));
-    command.args(["--silent", "--show-error", "--max-time", "60", "--cacert"]).arg(ca(cluster));
+    command
+        .args(["--silent", "--show-error", "--max-time", "60", "--cacert"])
+        .arg(ca(cluster));
     command.args(arguments).output().unwrap()
 }
 
 fn done(output: Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -29,8 +35,20 @@ fn curl_sends_by_smtp_and_submission() {
     let file = scratch(&cluster, "upload.eml", messages::numbered(1, 30_000));
     let file = file.to_str().unwrap();
     let send = |url: &str, more: &[&str]| {
-        let mut arguments = vec!["--url", url, "--upload-file", file, "--mail-from", "sender@remote.test"];
-        arguments.extend(["--mail-rcpt", "user2@example.test", "--mail-rcpt", "user3@example.test"]);
+        let mut arguments = vec![
+            "--url",
+            url,
+            "--upload-file",
+            file,
+            "--mail-from",
+            "sender@remote.test",
+        ];
+        arguments.extend([
+            "--mail-rcpt",
+            "user2@example.test",
+            "--mail-rcpt",
+            "user3@example.test",
+        ]);
         arguments.extend(more);
         curl(&cluster, &arguments)
     };
@@ -39,15 +57,32 @@ fn curl_sends_by_smtp_and_submission() {
     done(send(&url("smtp", &cluster.proxy(0).smtp), &[]));
     done(send(&url("smtp", &cluster.proxy(1).smtp), &["--ssl-reqd"]));
     let submission = url("smtp", &cluster.proxy(0).submission);
-    done(send(&submission, &["--ssl-reqd", "--user", &login, "--login-options", "AUTH=PLAIN"]));
-    done(send(&submission, &["--ssl-reqd", "--user", &login, "--login-options", "AUTH=LOGIN"]));
-    done(send(&url("smtps", &cluster.proxy(1).submissions), &["--user", &login]));
+    done(send(
+        &submission,
+        &["--ssl-reqd", "--user", &login, "--login-options", "AUTH=PLAIN"],
+    ));
+    done(send(
+        &submission,
+        &["--ssl-reqd", "--user", &login, "--login-options", "AUTH=LOGIN"],
+    ));
+    done(send(
+        &url("smtps", &cluster.proxy(1).submissions),
+        &["--user", &login],
+    ));
     let wrong = send(&submission, &["--ssl-reqd", "--user", "user1@example.test:wrong"]);
-    assert_eq!(wrong.status.code(), Some(67), "curl says that the login was denied");
+    assert_eq!(
+        wrong.status.code(),
+        Some(67),
+        "curl says that the login was denied"
+    );
     for user in ["user2@example.test", "user3@example.test"] {
         let held = messages_of(&cluster, user, "INBOX");
         assert_eq!(held.len(), 5, "{user}");
-        assert!(held.iter().all(|text| text.ends_with(&messages::numbered(1, 30_000))), "{user}");
+        assert!(
+            held.iter()
+                .all(|text| text.ends_with(&messages::numbered(1, 30_000))),
+            "{user}"
+        );
     }
 }
 
@@ -63,11 +98,18 @@ fn curl_reads_and_writes_mailboxes() {
         done(curl(&cluster, &arguments))
     };
     let listed = imap("", &[]);
-    for (mailbox, attribute) in
-        [("INBOX", ""), ("Sent", "\\Sent"), ("Drafts", "\\Drafts"), ("Trash", "\\Trash"), ("Junk", "\\Junk")]
-    {
+    for (mailbox, attribute) in [
+        ("INBOX", ""),
+        ("Sent", "\\Sent"),
+        ("Drafts", "\\Drafts"),
+        ("Trash", "\\Trash"),
+        ("Junk", "\\Junk"),
+    ] {
         let row = listed.lines().find(|line| line.contains(mailbox));
-        assert!(row.is_some_and(|row| row.contains(attribute)), "{mailbox} is listed as {attribute}: {listed}");
+        assert!(
+            row.is_some_and(|row| row.contains(attribute)),
+            "{mailbox} is listed as {attribute}: {listed}"
+        );
     }
     for number in [1u64, 2, 3] {
         let file = scratch(&cluster, "append.eml", messages::numbered(number, 8_000));
@@ -78,7 +120,10 @@ fn curl_reads_and_writes_mailboxes() {
     assert_eq!(imap("Drafts;MAILINDEX=2", &[]), messages::numbered(2, 8_000));
     let uids = imap("Drafts", &["--request", "UID SEARCH ALL"]);
     let last = uids.split_whitespace().last().unwrap();
-    assert_eq!(imap(&format!("Drafts;UID={last}"), &[]), messages::numbered(3, 8_000));
+    assert_eq!(
+        imap(&format!("Drafts;UID={last}"), &[]),
+        messages::numbered(3, 8_000)
+    );
     let header = imap("Drafts;MAILINDEX=1;SECTION=HEADER.FIELDS%20(SUBJECT)", &[]);
     assert_eq!(header, "Subject: message 1\r\n\r\n");
     assert_eq!(imap("Drafts;MAILINDEX=1;SECTION=1;PARTIAL=0.4", &[]), "This");
@@ -89,11 +134,24 @@ fn curl_reads_and_writes_mailboxes() {
     assert!(examined.contains("* 3 EXISTS"), "{examined}");
     imap("", &["--request", "CREATE Projects"]);
     imap("Drafts", &["--request", "COPY 2 Projects"]);
-    assert_eq!(messages_of(&cluster, USER, "Projects"), [messages::numbered(2, 8_000)]);
+    assert_eq!(
+        messages_of(&cluster, USER, "Projects"),
+        [messages::numbered(2, 8_000)]
+    );
 
-    let starttls = format!("imap://localhost:{}/Drafts;MAILINDEX=3", port(&cluster.proxy(1).imap));
-    let fetched = done(curl(&cluster, &["--url", &starttls, "--ssl-reqd", "--user", &login]));
+    let starttls = format!(
+        "imap://localhost:{}/Drafts;MAILINDEX=3",
+        port(&cluster.proxy(1).imap)
+    );
+    let fetched = done(curl(
+        &cluster,
+        &["--url", &starttls, "--ssl-reqd", "--user", &login],
+    ));
     assert_eq!(fetched, messages::numbered(3, 8_000));
     let denied = curl(&cluster, &["--url", &root, "--user", "user1@example.test:wrong"]);
-    assert_eq!(denied.status.code(), Some(67), "curl says that the login was denied");
+    assert_eq!(
+        denied.status.code(),
+        Some(67),
+        "curl says that the login was denied"
+    );
 }

@@ -103,22 +103,25 @@ assert numbers(ok(client.uid("SEARCH", "UNSEEN"))) == [uids[1], uids[3], uids[4]
 
 # COPY, MOVE, EXPUNGE.
 ok(client.copy("1:2", umlaut))
-copied = client.untagged_responses
 ok(client.uid("COPY", str(uids[2]), umlaut))
 ok(client.uid("MOVE", f"{uids[4]}:{uids[5]}", japanese))
 ok(client.noop())
+moved = client.response("EXPUNGE")[1]
+assert moved in ([b"5", b"5"], [b"6", b"5"]), moved
 assert numbers(ok(client.uid("SEARCH", "ALL"))) == uids[:4]
 ok(client.store("2,4", "+FLAGS", r"(\Deleted)"))
-assert [int(number) for number in ok(client.expunge())] == [2, 3]
+# Each number counts from what is left: upwards 2 and 3, downwards 4 and 2.
+assert [int(number) for number in ok(client.expunge())] in ([2, 3], [4, 2])
 assert numbers(ok(client.uid("SEARCH", "ALL"))) == [uids[0], uids[2]]
 ok(client.store("1", "+FLAGS", r"(\Deleted)"))
 ok(client.close())
 assert ok(client.select(umlaut, readonly=True)) == [b"3"]
 try:
-    kind, answer = client.store("1", "+FLAGS", r"(\Seen)")
-    assert kind == "NO", (kind, answer)
+    # NO is clearest, but another server says OK and changes nothing.
+    client.store("2", "+FLAGS", r"(\Deleted)")
 except client.readonly:
     pass
+assert rb"\Deleted" not in ok(client.fetch("2", "(FLAGS)"))[0], "a mailbox opened to be read is not written"
 assert ok(client.select(japanese)) == [b"2"]
 assert ok(client.fetch("2", "(BODY.PEEK[])"))[0][1] == message(6)
 assert b"MESSAGES 1" in ok(client.status("Work", "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)"))[0]

@@ -3,6 +3,8 @@
 //! Each client is a program of others, driven as its users drive it, with the cluster's CA as the only authority that it
 //! trusts. Nothing here speaks a protocol itself, except to look at what a client has left on the server.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod curl;
 mod mbsync;
 mod mutt;
@@ -42,6 +44,9 @@ fn messages_of(cluster: &Cluster, user: &str, mailbox: &str) -> Vec<String> {
         return Vec::new();
     }
     let fetched = imap.command("FETCH 1:* BODY.PEEK[]").unwrap().ok().unwrap();
-    let bodies = fetched.untagged.iter().map(|response| literals(response).remove(0));
+    let bodies = fetched
+        .untagged
+        .iter()
+        .map(|response| literals(response).remove(0));
     bodies.map(|body| String::from_utf8(body).unwrap()).collect()
 }

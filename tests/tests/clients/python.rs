@@ -10,7 +10,12 @@ use super::{PASSWORD, ca, port};
 fn session(cluster: &Cluster, mode: &str, endpoint: &str, user: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/imaplib_session.py");
     let mut command = Command::new(peers::find("python3"));
-    command.arg(script).arg(mode).arg(port(endpoint)).arg(ca(cluster)).args([user, PASSWORD]);
+    command
+        .arg(script)
+        .arg(mode)
+        .arg(port(endpoint))
+        .arg(ca(cluster))
+        .args([user, PASSWORD]);
     command.arg(port(&cluster.proxy(0).smtp));
     let output = peers::run(&mut command).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "all is well");

@@ -28,10 +28,24 @@ impl Run {
 
 fn swaks(endpoint: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new(peers::find("swaks"));
-    command.args(["--server", "localhost", "--port", port(endpoint), "--helo", "client.test"]);
-    let output = command.args(["--from", "sender@remote.test"]).args(arguments).output().unwrap();
-    let transcript =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    command.args([
+        "--server",
+        "localhost",
+        "--port",
+        port(endpoint),
+        "--helo",
+        "client.test",
+    ]);
+    let output = command
+        .args(["--from", "sender@remote.test"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let transcript = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Run { output, transcript }
 }
 
@@ -43,20 +57,38 @@ fn with_tls<'a>(ca: &'a Path, how: &'a str) -> Vec<&'a str> {
 fn swaks_sends_by_smtp_plain_and_over_starttls() {
     let cluster = Cluster::three();
     let ca = ca(&cluster);
-    swaks(&cluster.proxy(0).smtp, &["--to", "user1@example.test", "--body", "first by swaks"]).ok();
+    swaks(
+        &cluster.proxy(0).smtp,
+        &["--to", "user1@example.test", "--body", "first by swaks"],
+    )
+    .ok();
     let mut arguments = with_tls(&ca, "--tls");
-    arguments.extend(["--to", "user1@example.test,user2@example.test", "--body", "second by swaks"]);
+    arguments.extend([
+        "--to",
+        "user1@example.test,user2@example.test",
+        "--body",
+        "second by swaks",
+    ]);
     let transcript = swaks(&cluster.proxy(1).smtp, &arguments).ok();
     assert!(transcript.contains("=== TLS started"), "{transcript}");
     let held = messages_of(&cluster, "user1@example.test", "INBOX");
     assert_eq!(held.len(), 2);
-    assert!(held[0].contains("first by swaks") && held[1].contains("second by swaks"), "{held:?}");
+    assert!(
+        held[0].contains("first by swaks") && held[1].contains("second by swaks"),
+        "{held:?}"
+    );
     assert_eq!(messages_of(&cluster, "user2@example.test", "INBOX").len(), 1);
 
     let refused = swaks(&cluster.proxy(0).smtp, &["--to", "someone@elsewhere.test"]).refused();
-    assert!(refused.contains("<** 550 5.7.1 "), "mail for others is refused: {refused}");
+    assert!(
+        refused.contains("<** 550 5.7.1 "),
+        "mail for others is refused: {refused}"
+    );
     let refused = swaks(&cluster.proxy(0).smtp, &["--to", "nobody@example.test"]).refused();
-    assert!(refused.contains("<** 550 5.1.1 "), "an unknown user is refused: {refused}");
+    assert!(
+        refused.contains("<** 550 5.1.1 "),
+        "an unknown user is refused: {refused}"
+    );
 }
 
 #[test]
@@ -72,14 +104,31 @@ fn swaks_submits_after_each_way_to_log_in() {
     for (endpoint, tls, mechanism) in ways {
         let mut arguments = with_tls(&ca, tls);
         let body = format!("by {tls} and {mechanism}");
-        arguments.extend(["--auth", mechanism, "--auth-user", "user1@example.test", "--auth-password", PASSWORD]);
-        arguments.extend(["--from", "user1@example.test", "--to", "user3@example.test", "--body", &body]);
+        arguments.extend([
+            "--auth",
+            mechanism,
+            "--auth-user",
+            "user1@example.test",
+            "--auth-password",
+            PASSWORD,
+        ]);
+        arguments.extend([
+            "--from",
+            "user1@example.test",
+            "--to",
+            "user3@example.test",
+            "--body",
+            &body,
+        ]);
         let transcript = swaks(endpoint, &arguments).ok();
         assert!(transcript.contains("<~  235 2.7.0 "), "{transcript}");
         let held = messages_of(&cluster, "user3@example.test", "INBOX");
         assert!(held.last().unwrap().contains(&body), "{held:?}");
     }
-    assert_eq!(messages_of(&cluster, "user3@example.test", "INBOX").len(), ways.len());
+    assert_eq!(
+        messages_of(&cluster, "user3@example.test", "INBOX").len(),
+        ways.len()
+    );
 }
 
 #[test]
@@ -88,7 +137,14 @@ fn swaks_is_refused_with_a_wrong_password_without_one_and_for_others_mail() {
     let ca = ca(&cluster);
     let submission = &cluster.proxy(0).submission;
     let mut arguments = with_tls(&ca, "--tls");
-    arguments.extend(["--auth", "PLAIN", "--auth-user", "user1@example.test", "--auth-password", "wrong"]);
+    arguments.extend([
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        "user1@example.test",
+        "--auth-password",
+        "wrong",
+    ]);
     arguments.extend(["--to", "user2@example.test"]);
     let refused = swaks(submission, &arguments).refused();
     assert!(refused.contains("<~* 535 5.7.8 "), "{refused}");
@@ -96,13 +152,26 @@ fn swaks_is_refused_with_a_wrong_password_without_one_and_for_others_mail() {
     let mut arguments = with_tls(&ca, "--tls");
     arguments.extend(["--to", "user2@example.test"]);
     let refused = swaks(submission, &arguments).refused();
-    assert!(refused.contains(" 530 5.7.0 "), "submission wants a login: {refused}");
+    assert!(
+        refused.contains(" 530 5.7.0 "),
+        "submission wants a login: {refused}"
+    );
 
     let mut arguments = with_tls(&ca, "--tls");
-    arguments.extend(["--auth", "PLAIN", "--auth-user", "user1@example.test", "--auth-password", PASSWORD]);
+    arguments.extend([
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        "user1@example.test",
+        "--auth-password",
+        PASSWORD,
+    ]);
     arguments.extend(["--from", "user1@example.test", "--to", "someone@elsewhere.test"]);
     let refused = swaks(submission, &arguments).refused();
-    assert!(refused.contains("<~* 550 5.7.1 "), "there is no queue for others' mail yet: {refused}");
+    assert!(
+        refused.contains("<~* 550 5.7.1 "),
+        "there is no queue for others' mail yet: {refused}"
+    );
     assert!(messages_of(&cluster, "user2@example.test", "INBOX").is_empty());
 }
 
@@ -117,7 +186,10 @@ fn swaks_speaks_lmtp_and_hears_of_each_recipient() {
     assert_eq!(refused, 1, "the unknown one alone is refused: {transcript}");
     for user in ["user1", "user2", "user3"] {
         let stored = format!("250 2.1.5 <{user}@example.test> Stored");
-        assert!(transcript.contains(&stored), "{user} has an answer of its own: {transcript}");
+        assert!(
+            transcript.contains(&stored),
+            "{user} has an answer of its own: {transcript}"
+        );
         let held = messages_of(&cluster, &format!("{user}@example.test"), "INBOX");
         assert_eq!(held.len(), 1, "{user}");
         assert!(held[0].contains("by LMTP"));

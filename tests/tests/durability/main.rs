@@ -4,6 +4,8 @@
 //! each kill whatever no completed sync had covered, and another reads from a trace of the system calls that every `250`
 //! follows the sync of its message.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod power_cut;
 mod traced;
 mod unsynced;

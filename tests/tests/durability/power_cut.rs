@@ -41,9 +41,17 @@ impl Witnessed {
             ("ROOKERY_SYNC_LIE".to_owned(), text(folder.path().join("lie"))),
             ("ROOKERY_SYNC_DELAY".to_owned(), delay_microseconds.to_string()),
         ];
-        let options =
-            Options { mailstores: 1, proxies: 1, accounts: ACCOUNTS, environment, ..Options::default() };
-        Self { cluster: Cluster::start(&options).unwrap(), folder }
+        let options = Options {
+            mailstores: 1,
+            proxies: 1,
+            accounts: ACCOUNTS,
+            environment,
+            ..Options::default()
+        };
+        Self {
+            cluster: Cluster::start(&options).unwrap(),
+            folder,
+        }
     }
 
     fn store(&self) -> PathBuf {
@@ -52,9 +60,15 @@ impl Witnessed {
 
     /// Kills the mailstore, takes away what it had not synced, and starts it again.
     fn cut_power(&mut self, disk: &mut Disk) -> Dropped {
-        let record = self.folder.path().join(format!("syncs.{}", self.cluster.pid(MAILSTORE)));
+        let record = self
+            .folder
+            .path()
+            .join(format!("syncs.{}", self.cluster.pid(MAILSTORE)));
         self.cluster.kill(MAILSTORE);
-        assert!(record.exists(), "the mailstore syncs through the C library, where it is seen");
+        assert!(
+            record.exists(),
+            "the mailstore syncs through the C library, where it is seen"
+        );
         disk.replay(&record);
         let dropped = disk.crash(&self.store());
         *disk = Disk::of(&self.store());
@@ -65,7 +79,11 @@ impl Witnessed {
     /// From now on syncs are lies, or they are syncs again.
     fn lie(&self, on: bool) {
         let path = self.folder.path().join("lie");
-        if on { std::fs::write(path, "").unwrap() } else { std::fs::remove_file(path).unwrap() }
+        if on {
+            std::fs::write(path, "").unwrap()
+        } else {
+            std::fs::remove_file(path).unwrap()
+        }
     }
 }
 
@@ -82,7 +100,8 @@ fn acknowledged_mail_outlives_power_cuts_once_and_whole() {
     let address = witnessed.cluster.proxy(0).smtp.clone();
     let senders: Vec<_> = (0..CONNECTIONS)
         .map(|sender| {
-            let (acknowledged, stop, address) = (Arc::clone(&acknowledged), Arc::clone(&stop), address.clone());
+            let (acknowledged, stop, address) =
+                (Arc::clone(&acknowledged), Arc::clone(&stop), address.clone());
             std::thread::spawn(move || deliver_until_stopped(sender, &address, &acknowledged, &stop))
         })
         .collect();
@@ -102,12 +121,18 @@ fn acknowledged_mail_outlives_power_cuts_once_and_whole() {
     for sender in senders {
         sender.join().unwrap();
     }
-    assert!(dropped.bytes > 0, "no power cut took anything away, so that nothing was tested");
+    assert!(
+        dropped.bytes > 0,
+        "no power cut took anything away, so that nothing was tested"
+    );
     let found = found(&witnessed.cluster);
     for number in acknowledged.lock().unwrap().iter() {
         assert_eq!(found.get(number), Some(&1), "acknowledged message {number}");
     }
-    assert!(found.values().all(|count| *count == 1), "nothing is there twice: {found:?}");
+    assert!(
+        found.values().all(|count| *count == 1),
+        "nothing is there twice: {found:?}"
+    );
 }
 
 #[test]
@@ -127,8 +152,14 @@ fn without_syncs_a_power_cut_would_lose_acknowledged_mail() {
     witnessed.lie(false);
     let found = found(&witnessed.cluster);
     assert!(dropped.bytes > 0, "{dropped:?}");
-    assert!((0..10).all(|number| found.contains_key(&number)), "what was synced is there: {found:?}");
-    assert!((10..20).all(|number| !found.contains_key(&number)), "this test sees lost mail: {found:?}");
+    assert!(
+        (0..10).all(|number| found.contains_key(&number)),
+        "what was synced is there: {found:?}"
+    );
+    assert!(
+        (10..20).all(|number| !found.contains_key(&number)),
+        "this test sees lost mail: {found:?}"
+    );
 }
 
 fn recipient(number: u64) -> String {
@@ -144,7 +175,9 @@ fn deliver_until_stopped(sender: u64, address: &str, acknowledged: &Mutex<BTreeS
     let mut connection: Option<SmtpClient> = None;
     while !stop.load(Ordering::SeqCst) {
         number += CONNECTIONS;
-        let Ok(mut client) = connection.take().map_or_else(|| SmtpClient::hello(address), Ok) else { continue };
+        let Ok(mut client) = connection.take().map_or_else(|| SmtpClient::hello(address), Ok) else {
+            continue;
+        };
         if let Ok(reply) = client.deliver(&[recipient(number)], &message(number)) {
             if reply.code() == "250" {
                 acknowledged.lock().unwrap().insert(number);
@@ -158,13 +191,28 @@ fn deliver_until_stopped(sender: u64, address: &str, acknowledged: &Mutex<BTreeS
 fn found(cluster: &Cluster) -> BTreeMap<u64, u32> {
     let mut found = BTreeMap::new();
     for user in 1..=ACCOUNTS {
-        let mut imap = ImapClient::login(&cluster.proxy(0).imap, &format!("user{user}@example.test")).unwrap();
+        let mut imap =
+            ImapClient::login(&cluster.proxy(0).imap, &format!("user{user}@example.test")).unwrap();
         if imap.command("EXAMINE INBOX").unwrap().ok().unwrap().exists() == Some(0) {
             continue;
         }
-        for response in imap.command("FETCH 1:* (BODY.PEEK[])").unwrap().ok().unwrap().untagged {
+        for response in imap
+            .command("FETCH 1:* (BODY.PEEK[])")
+            .unwrap()
+            .ok()
+            .unwrap()
+            .untagged
+        {
             let body = String::from_utf8(literals(&response).remove(0)).unwrap();
-            let number: u64 = body.split("Message-ID: <").nth(1).unwrap().split('@').next().unwrap().parse().unwrap();
+            let number: u64 = body
+                .split("Message-ID: <")
+                .nth(1)
+                .unwrap()
+                .split('@')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert!(body.ends_with(&message(number)), "message {number} is not whole");
             *found.entry(number).or_insert(0) += 1;
         }
@@ -180,7 +228,10 @@ fn the_record_is_kept_by_process() {
     std::fs::write(file, "content").unwrap();
     // `sync FILE` of coreutils calls fsync.
     let mut command = std::process::Command::new("sync");
-    command.arg(file).env("LD_PRELOAD", shim).env("ROOKERY_SYNC_LOG", folder.path().join("syncs"));
+    command
+        .arg(file)
+        .env("LD_PRELOAD", shim)
+        .env("ROOKERY_SYNC_LOG", folder.path().join("syncs"));
     let mut child = command.spawn().unwrap();
     let record = folder.path().join(format!("syncs.{}", child.id()));
     assert!(child.wait().unwrap().success());

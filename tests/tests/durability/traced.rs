@@ -46,12 +46,34 @@ impl Traced {
         let strace = peers::find("strace");
         let calls = "trace=fsync,fdatasync,sync_file_range,read,recvfrom,sendto,sendmsg,write,writev";
         // -D: the tracer is apart, so that the playground stays this test's own child.
-        let wrapper = ["-D", "-f", "-y", "-s", "4096", "-e", calls, "-e", "signal=none", "-o"].map(str::to_owned);
+        let wrapper = [
+            "-D",
+            "-f",
+            "-y",
+            "-s",
+            "4096",
+            "-e",
+            calls,
+            "-e",
+            "signal=none",
+            "-o",
+        ]
+        .map(str::to_owned);
         let mut wrapper: Vec<String> = wrapper.into();
         wrapper.insert(0, strace.to_str().unwrap().to_owned());
         wrapper.push(trace.to_str().unwrap().to_owned());
-        let options = Options { single: true, mailstores: 1, proxies: 1, wrapper, ..Options::default() };
-        Self { cluster: Cluster::start(&options).unwrap(), trace, _folder: folder }
+        let options = Options {
+            single: true,
+            mailstores: 1,
+            proxies: 1,
+            wrapper,
+            ..Options::default()
+        };
+        Self {
+            cluster: Cluster::start(&options).unwrap(),
+            trace,
+            _folder: folder,
+        }
     }
 
     /// The events so far, once so many replies are among them: the tracer writes a little after the fact.
@@ -62,14 +84,20 @@ impl Traced {
             if events.iter().filter(|event| **event == Event::Stored).count() >= replies {
                 return events;
             }
-            assert!(began.elapsed() < TRACE_MAX, "the trace does not show {replies} replies");
+            assert!(
+                began.elapsed() < TRACE_MAX,
+                "the trace does not show {replies} replies"
+            );
             std::thread::yield_now();
         }
     }
 }
 
 fn events(trace: &Path) -> Vec<Event> {
-    String::from_utf8_lossy(&std::fs::read(trace).unwrap()).lines().filter_map(event).collect()
+    String::from_utf8_lossy(&std::fs::read(trace).unwrap())
+        .lines()
+        .filter_map(event)
+        .collect()
 }
 
 /// One line of the trace: `PID call(…) = result`, or in two halves when other threads come between.
@@ -77,7 +105,9 @@ fn event(line: &str) -> Option<Event> {
     let (thread, rest) = line.split_once(' ')?;
     let thread: u32 = thread.parse().ok()?;
     let rest = rest.trim_start();
-    if rest.starts_with("recvfrom(") || rest.starts_with("read(") || rest.contains("recvfrom resumed>")
+    if rest.starts_with("recvfrom(")
+        || rest.starts_with("read(")
+        || rest.contains("recvfrom resumed>")
         || rest.contains("read resumed>")
     {
         return Some(Event::Received(rest.to_owned()));
@@ -116,7 +146,9 @@ fn has_whole_sync(events: &[Event]) -> bool {
         Event::SyncBegan(thread) => Some((at, *thread)),
         _ => None,
     });
-    began.into_iter().any(|(at, thread)| events[at..].contains(&Event::SyncEnded(thread)))
+    began
+        .into_iter()
+        .any(|(at, thread)| events[at..].contains(&Event::SyncEnded(thread)))
 }
 
 #[test]
@@ -125,16 +157,28 @@ fn each_250_follows_the_sync_of_its_message() {
     let mut smtp = SmtpClient::hello(&traced.cluster.proxy(0).smtp).unwrap();
     for number in 0..SEQUENTIAL {
         let recipient = format!("user{}@example.test", number % 10 + 1);
-        smtp.deliver(&[recipient], &messages::numbered(number, 600)).unwrap().expect("250").unwrap();
+        smtp.deliver(&[recipient], &messages::numbered(number, 600))
+            .unwrap()
+            .expect("250")
+            .unwrap();
     }
     traced.events(SEQUENTIAL as usize);
     let events = spread(&traced.trace);
     for number in 0..SEQUENTIAL {
         let mark = format!("Message-ID: <{number}@remote.test>");
-        let arrived = events.iter().position(|event| matches!(event, Event::Received(text) if text.contains(&mark)));
+        let arrived = events
+            .iter()
+            .position(|event| matches!(event, Event::Received(text) if text.contains(&mark)));
         let arrived = arrived.unwrap_or_else(|| panic!("the arrival of message {number} is in the trace"));
-        let answered = events[arrived..].iter().position(|event| *event == Event::Stored).unwrap() + arrived;
-        assert!(has_whole_sync(&events[arrived..answered]), "no sync between message {number} and its reply");
+        let answered = events[arrived..]
+            .iter()
+            .position(|event| *event == Event::Stored)
+            .unwrap()
+            + arrived;
+        assert!(
+            has_whole_sync(&events[arrived..answered]),
+            "no sync between message {number} and its reply"
+        );
     }
 }
 
@@ -144,24 +188,40 @@ fn deliveries_at_the_same_time_share_syncs() {
     let mut clients: Vec<SmtpClient> = (0..CONCURRENT)
         .map(|number| {
             let mut smtp = SmtpClient::hello(&traced.cluster.proxy(0).smtp).unwrap();
-            smtp.command("MAIL FROM:<sender@remote.test>").unwrap().expect("250").unwrap();
-            smtp.command(&format!("RCPT TO:<user{}@example.test>", number % 10 + 1)).unwrap().expect("250").unwrap();
+            smtp.command("MAIL FROM:<sender@remote.test>")
+                .unwrap()
+                .expect("250")
+                .unwrap();
+            smtp.command(&format!("RCPT TO:<user{}@example.test>", number % 10 + 1))
+                .unwrap()
+                .expect("250")
+                .unwrap();
             smtp.command("DATA").unwrap().expect("354").unwrap();
             smtp
         })
         .collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        client.send(rookery_tests::smtp::stuffed(&messages::numbered(number as u64, 600)).as_bytes()).unwrap();
+        client
+            .send(rookery_tests::smtp::stuffed(&messages::numbered(number as u64, 600)).as_bytes())
+            .unwrap();
     }
     for client in &mut clients {
         client.reply().unwrap().expect("250").unwrap();
     }
     traced.events(CONCURRENT as usize);
     let events = spread(&traced.trace);
-    let first = events.iter().position(|event| matches!(event, Event::Received(text) if text.contains("Message-ID: <")));
-    let syncs = events[first.unwrap()..].iter().filter(|event| matches!(event, Event::SyncBegan(_))).count();
+    let first = events
+        .iter()
+        .position(|event| matches!(event, Event::Received(text) if text.contains("Message-ID: <")));
+    let syncs = events[first.unwrap()..]
+        .iter()
+        .filter(|event| matches!(event, Event::SyncBegan(_)))
+        .count();
     println!("{CONCURRENT} deliveries, {syncs} syncs");
-    assert!(syncs > 0 && (syncs as u64) < CONCURRENT, "{CONCURRENT} deliveries took {syncs} syncs");
+    assert!(
+        syncs > 0 && (syncs as u64) < CONCURRENT,
+        "{CONCURRENT} deliveries took {syncs} syncs"
+    );
 }
 
 #[test]
@@ -178,8 +238,16 @@ fn a_trace_without_the_sync_is_found_out() {
         has_whole_sync(&events[..events.iter().position(|event| *event == Event::Stored).unwrap()])
     };
     assert!(judge(whole));
-    assert!(!judge(&whole.replace("fdatasync resumed>) = 0", "fdatasync resumed>) = -1 EIO")));
-    assert!(!judge(&whole.replace("store/000004.log", "LOG")), "another file's sync does not count");
+    assert!(!judge(
+        &whole.replace("fdatasync resumed>) = 0", "fdatasync resumed>) = -1 EIO")
+    ));
+    assert!(
+        !judge(&whole.replace("store/000004.log", "LOG")),
+        "another file's sync does not count"
+    );
     let late: Vec<&str> = whole.lines().collect();
-    assert!(!judge(&[late[0], late[1], late[4], late[3]].join("\n")), "a sync that ends after the reply is too late");
+    assert!(
+        !judge(&[late[0], late[1], late[4], late[3]].join("\n")),
+        "a sync that ends after the reply is too late"
+    );
 }

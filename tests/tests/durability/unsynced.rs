@@ -16,7 +16,11 @@ pub(super) fn build_shim(folder: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/unsynced.c");
     let library = folder.join("unsynced.so");
     let mut command = Command::new(peers::find("gcc"));
-    command.args(["-shared", "-fPIC", "-O2", "-Wall", "-o"]).arg(&library).arg(source).arg("-ldl");
+    command
+        .args(["-shared", "-fPIC", "-O2", "-Wall", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl");
     peers::run(&mut command).unwrap();
     library
 }
@@ -110,8 +114,15 @@ impl Disk {
                 continue;
             }
             // A name that replaced another, or a synced file under a new name: rename leaves either, and this is one.
-            let is_known = synced.iter().any(|(inode, held)| *held == name || *inode == about.ino());
-            let length = self.lengths.get(&about.ino()).copied().unwrap_or(0).min(about.len());
+            let is_known = synced
+                .iter()
+                .any(|(inode, held)| *held == name || *inode == about.ino());
+            let length = self
+                .lengths
+                .get(&about.ino())
+                .copied()
+                .unwrap_or(0)
+                .min(about.len());
             // RocksDB's own log of events is nobody's data.
             let counts = !name.starts_with("LOG");
             if !is_known {
@@ -139,14 +150,22 @@ fn what_no_sync_covered_is_taken_away() {
     std::fs::rename(at("half"), at("half-renamed")).unwrap();
     let inode = |name: &str| std::fs::metadata(at(name)).unwrap().ino();
     let record = folder.path().with_extension("record");
-    let (root, kept, half) = (std::fs::metadata(folder.path()).unwrap().ino(), inode("kept"), inode("half-renamed"));
+    let (root, kept, half) = (
+        std::fs::metadata(folder.path()).unwrap().ino(),
+        inode("kept"),
+        inode("half-renamed"),
+    );
     let lines = format!("F 1 {half} 6\nD 1 {root} {kept}/kept {half}/half\nF 1 {kept} 99999");
     std::fs::write(&record, lines).unwrap();
     disk.replay(&record);
     std::fs::remove_file(&record).unwrap();
     let dropped = disk.crash(folder.path());
     assert_eq!((dropped.bytes, dropped.files), (8 + 5, 1));
-    assert_eq!(std::fs::read_to_string(at("kept")).unwrap(), "0123456789", "a line cut off does not count");
+    assert_eq!(
+        std::fs::read_to_string(at("kept")).unwrap(),
+        "0123456789",
+        "a line cut off does not count"
+    );
     assert_eq!(std::fs::read_to_string(at("half-renamed")).unwrap(), "synced");
     assert!(!at("new").exists());
 }
