@@ -47,10 +47,7 @@ impl MailstoreService {
         let (shard, grant) = self.access(incoming, Rights::Owner)?;
         loop {
             let snapshot = self.snapshot(&shard, grant.account);
-            let reader = snapshot.reader();
-            reader.readable_account()?;
-            let seen = incoming.request.seen_modseq;
-            if seen == 0 || reader.counters()?.modseq.0 >= seen {
+            if has_reached(&snapshot, incoming.request.seen_modseq)? {
                 return Ok((shard, snapshot));
             }
             if std::time::Instant::now() + BEHIND_PAUSE >= incoming.context.deadline {
@@ -64,4 +61,11 @@ impl MailstoreService {
     pub(super) fn snapshot(&self, shard: &HostedShard, account: AccountId) -> Snapshot {
         Snapshot { view: shard.view(), shard: shard.id(), account, bodies: Arc::clone(&self.bodies) }
     }
+}
+
+/// Whether the account may be read and is where the session has seen it.
+fn has_reached(snapshot: &Snapshot, seen_modseq: u64) -> Result<bool, Status> {
+    let reader = snapshot.reader();
+    reader.readable_account()?;
+    Ok(seen_modseq == 0 || reader.counters()?.modseq.0 >= seen_modseq)
 }
