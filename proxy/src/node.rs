@@ -88,6 +88,12 @@ impl Proxy {
         starting.listen_smtp(&config)?;
         let proxy = starting.proxy;
         proxy.background.spawn(certificate.follow(proxy.accepting.clone()));
+        let draining = smtp::handoff::run(
+            Arc::clone(&proxy.cluster),
+            smtp::HandOffOptions::default(),
+            proxy.accepting.clone(),
+        );
+        proxy.background.spawn(draining);
         let watching = watch_readiness(Arc::clone(&proxy.cluster), host.health, proxy.accepting.clone());
         proxy.background.spawn(watching);
         Ok(proxy)

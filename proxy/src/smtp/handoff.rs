@@ -48,9 +48,9 @@ pub struct HandOffOptions {
 impl Default for HandOffOptions {
     fn default() -> Self {
         Self {
-            sweep_interval: Duration::from_millis(100),
+            sweep_interval: Duration::from_millis(40),
             busy_interval: Duration::from_secs(1),
-            lease: Duration::from_secs(120),
+            lease: Duration::from_secs(30),
             shards_at_once: 4,
         }
     }
