@@ -264,7 +264,11 @@ impl Drain {
         );
         let mut row = Row {
             id,
-            fate: Fate::Deliver(message, destinations, intake),
+            fate: Fate::Deliver(Box::new(Work {
+                message,
+                destinations,
+                intake,
+            })),
         };
         row.take(&body).await;
         row
@@ -277,7 +281,12 @@ impl Drain {
         match fate {
             Fate::Later => {}
             Fate::Drop => done.push(id),
-            Fate::Deliver(message, destinations, intake) => {
+            Fate::Deliver(work) => {
+                let Work {
+                    message,
+                    destinations,
+                    intake,
+                } = *work;
                 let outcomes = spread(&self.cluster, &message, &destinations, intake, None).await;
                 if outcomes.iter().all(|outcome| *outcome == DeliveryOutcome::Stored) {
                     done.push(id);
@@ -296,21 +305,28 @@ struct Row {
 }
 
 enum Fate {
-    Deliver(Message, Vec<Destination>, Intake),
+    Deliver(Box<Work>),
     /// It becomes due again when its lease ends.
     Later,
     /// It is removed undelivered.
     Drop,
 }
 
+/// What is delivered, and to whom.
+struct Work {
+    message: Message,
+    destinations: Vec<Destination>,
+    intake: Intake,
+}
+
 impl Row {
     async fn take(&mut self, piece: &[u8]) {
-        let Fate::Deliver(_, _, intake) = &mut self.fate else {
+        let Fate::Deliver(work) = &mut self.fate else {
             return;
         };
         for part in piece.chunks(rookery_proto::call::CHUNK_BYTES_MAX) {
-            intake.stage(part);
-            intake.advance().await;
+            work.intake.stage(part);
+            work.intake.advance().await;
         }
     }
 }

@@ -162,6 +162,8 @@ impl Connection {
                 Action::Commit => return Box::pin(self.commit()).await,
                 Action::Authenticate(credentials) => Box::pin(self.authenticate(credentials)).await?,
                 Action::StartTls(reply) => {
+                    // A client that keeps to the protocol has sent nothing, for it waits for this reply.
+                    self.wire.drop_input().await?;
                     self.wire.reply(&reply);
                     return Box::pin(self.start_tls()).await;
                 }

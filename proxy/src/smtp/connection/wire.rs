@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::future::poll_immediate;
 use rookery_mail::smtp::reply::Reply;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -20,6 +21,9 @@ const READ_BYTES: usize = 32 * 1024;
 
 /// Bytes of answers that are gathered before they are sent in the midst of a batch of commands.
 const OUTPUT_BYTES: usize = 16 * 1024;
+
+/// Bytes that a client may have sent behind STARTTLS; who sends more is sent away.
+const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
 /// How long the orderly end of a connection may take.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(5);
@@ -93,6 +97,21 @@ impl Wire {
             .await
             .map_err(|_| End::WriteTimeout)??;
         self.output = Vec::new();
+        Ok(())
+    }
+
+    /// Drops everything that the client has sent so far, read or not.
+    pub(super) async fn drop_input(&mut self) -> Result<(), End> {
+        self.input = BytesMut::new();
+        let mut piece = [0; 512];
+        let mut dropped = 0;
+        while let Some(read) = poll_immediate(self.stream.read(&mut piece)).await {
+            let read = read?;
+            dropped += read;
+            if read == 0 || dropped > DROPPED_BYTES_MAX {
+                return Err(End::Closed);
+            }
+        }
         Ok(())
     }
 

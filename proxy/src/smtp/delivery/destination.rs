@@ -158,15 +158,17 @@ pub(in crate::smtp) fn leads(destinations: &[Destination]) -> Vec<(u32, Bytes)> 
 pub(super) fn batches(destinations: &[Destination], places: &[usize]) -> Vec<Vec<usize>> {
     /// Bytes of the recipients of one request: with an inline body it stays below the transport's limit.
     const RECIPIENTS_BYTES_MAX: usize = 512 * 1024;
+    /// Recipients of one request; a shard takes 1,000.
+    const RECIPIENTS_MAX: usize = 500;
     let mut batches = vec![Vec::new()];
-    let mut bytes = 0;
+    let (mut bytes, mut count) = (0, 0);
     for &place in places {
         let more = destinations[place].request_bytes();
-        if bytes + more > RECIPIENTS_BYTES_MAX && bytes > 0 {
+        if count > 0 && (bytes + more > RECIPIENTS_BYTES_MAX || count == RECIPIENTS_MAX) {
             batches.push(Vec::new());
-            bytes = 0;
+            (bytes, count) = (0, 0);
         }
-        bytes += more;
+        (bytes, count) = (bytes + more, count + 1);
         if let Some(batch) = batches.last_mut() {
             batch.push(place);
         }

@@ -39,18 +39,12 @@ pub(super) async fn hand_over(
             Some(mailstore::new_body::Source::Upload(_)) => group.token.clone(),
             _ => destinations[stored].token.clone(),
         };
-        match keep(
-            cluster,
-            message,
-            destinations,
-            group.shard,
-            &token,
+        let keeper = Keeper {
+            shard: group.shard,
+            token,
             body,
-            &left,
-            deadline,
-        )
-        .await
-        {
+        };
+        match keep(cluster, message, destinations, keeper, &left, deadline).await {
             Ok(()) => {
                 let accounts: Vec<u64> = left.iter().map(|&place| destinations[place].account).collect();
                 tracing::info!(
@@ -72,17 +66,22 @@ pub(super) async fn hand_over(
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+/// A shard that stored the message, and how it is called for that.
+struct Keeper<'a> {
+    shard: u32,
+    token: Bytes,
+    body: &'a NewBody,
+}
+
 async fn keep(
     cluster: &Cluster,
     message: &Message,
     destinations: &[Destination],
-    shard: u32,
-    token: &Bytes,
-    body: &NewBody,
+    keeper: Keeper<'_>,
     left: &[usize],
     deadline: Instant,
 ) -> Result<(), Status> {
+    let Keeper { shard, token, body } = keeper;
     // A row's id follows from its transaction, account and address: committed twice it is there once.
     for batch in batches(destinations, left) {
         let call = request::Call::HandOff(mailstore::HandOff {

@@ -1,0 +1,148 @@
+//! The draining of hand-off rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_proto::mailstore::v1::{HandOffRecipient, HandOffRow};
+use tokio_util::sync::CancellationToken;
+
+use super::World;
+use crate::smtp::{HandOffOptions, Kind, handoff};
+
+fn options() -> HandOffOptions {
+    HandOffOptions {
+        sweep_interval: Duration::from_millis(2),
+        busy_interval: Duration::from_millis(5),
+        ..HandOffOptions::default()
+    }
+}
+
+/// Sends to accounts 1 and 2 while shard 2 is away; shard 1 keeps the row.
+async fn one_row(world: &World) {
+    world.stores[2].state.lock().down = true;
+    world
+        .connect(Kind::Smtp)
+        .plays(
+            "S: 220 *
+             C: HELO x
+             C: MAIL FROM:<a@far.test>
+             C: RCPT TO:<user1@example.test>
+             C: RCPT TO:<user2@example.test>
+             C: DATA
+             S: 250 *
+             S: 250 *
+             S: 250 *
+             S: 250 *
+             S: 354 *
+             C: hello
+             C: .
+             S: 250 2.0.0 Stored *",
+        )
+        .await;
+    assert_eq!(world.stores[1].state.lock().rows.len(), 1);
+}
+
+/// Drains until shard 1 has no rows.
+async fn drain(world: &World) {
+    let cancel = CancellationToken::new();
+    let draining = tokio::spawn(handoff::run(
+        Arc::clone(&world.cluster),
+        options(),
+        cancel.clone(),
+    ));
+    let drained = async {
+        loop {
+            let changed = world.stores[1].changed.notified();
+            if world.stores[1].state.lock().rows.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), drained)
+        .await
+        .expect("the row goes");
+    cancel.cancel();
+    draining.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_is_delivered_once_its_shard_is_back() {
+    let world = World::new().await;
+    one_row(&world).await;
+    world.stores[2].state.lock().down = false;
+    drain(&world).await;
+    let [mail] = &world.mails(2)[..] else {
+        panic!("one message")
+    };
+    assert_eq!(
+        (mail.body.as_slice(), mail.sender.as_str()),
+        (&b"hello\r\n"[..], "a@far.test")
+    );
+    assert!(mail.prefix.contains("Delivered-To: user2@example.test\r\n"));
+    assert_eq!(world.mails(1).len(), 1);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_outcome_was_unknown_is_not_stored_twice() {
+    let world = World::new().await;
+    // Shard 2 stores it, and dies before it can say so.
+    world.stores[2].state.lock().lost_answers = u32::MAX;
+    let mut client = world.connect(Kind::Smtp);
+    client
+        .plays(
+            "S: 220 *
+             C: HELO x
+             C: MAIL FROM:<a@far.test>
+             C: RCPT TO:<user1@example.test>
+             C: RCPT TO:<user2@example.test>
+             C: DATA
+             S: 250 *
+             S: 250 *
+             S: 250 *
+             S: 250 *
+             S: 354 *
+             C: hello
+             C: .
+             S: 250 2.0.0 Stored *",
+        )
+        .await;
+    assert_eq!(
+        (world.mails(2).len(), world.stores[1].state.lock().rows.len()),
+        (1, 1)
+    );
+    world.stores[2].state.lock().lost_answers = 0;
+    drain(&world).await;
+    assert_eq!(world.mails(2).len(), 1);
+}
+
+#[tokio::test]
+async fn a_row_whose_recipient_is_gone_is_dropped() {
+    let world = World::new().await;
+    one_row(&world).await;
+    world.directory.gone.lock().push("user2@example.test".to_owned());
+    drain(&world).await;
+    assert_eq!(world.count(), 1);
+}
+
+#[tokio::test]
+async fn a_large_row_goes_by_upload_to_whoever_has_the_address_now() {
+    let world = World::new().await;
+    let body = b"0123456789abcdef".repeat(60_000);
+    // The address led to account 9 then, and leads to account 2 now.
+    let recipient = HandOffRecipient {
+        address: "user2@example.test".to_owned(),
+        account: 9,
+        ..Default::default()
+    };
+    world.stores[1].state.lock().rows.push(HandOffRow {
+        id: "row".into(),
+        transaction: [7; 16].to_vec().into(),
+        recipient: Some(recipient),
+        body: body.clone().into(),
+        ..Default::default()
+    });
+    drain(&world).await;
+    assert_eq!(world.stores[2].state.lock().uploads.len(), 1);
+    assert!(world.mails(2)[0].body == body && world.count() == 1);
+}
