@@ -147,12 +147,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         let authority = Authority::load(&certificate, &key).unwrap();
-        let name = NodeName {
-            node: "proxy-1".into(),
-            role: "proxy".into(),
-            cluster: "c1".into(),
-        };
-        let issued = authority.issue_node(&name).unwrap();
+        assert_eq!(authority.certificate(), fs::read_to_string(&certificate).unwrap());
+        let issued = authority
+            .issue(&["proxy-1.proxy.c1.rookery.internal".into()])
+            .unwrap();
         assert!(issued.certificate.contains("BEGIN CERTIFICATE"));
     }
 }

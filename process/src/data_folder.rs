@@ -95,8 +95,10 @@ impl DataFolder {
             .write(true)
             .open(&lock_path)
             .map_err(failed(&lock_path))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| FolderError::InUse(path.to_path_buf()))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            rustix::io::Errno::WOULDBLOCK => FolderError::InUse(path.to_path_buf()),
+            other => failed(&lock_path)(other.into()),
+        })?;
         let wanted = Identity {
             cluster: cluster.into(),
             node: node.into(),

@@ -50,3 +50,24 @@ pub fn init(config: &LogConfig) -> Result<(), String> {
     };
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_call_changes_nothing_and_a_wrong_level_is_named() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let config = LogConfig {
+                format,
+                ..LogConfig::default()
+            };
+            assert_eq!(init(&config), Ok(()));
+        }
+        let wrong = LogConfig {
+            level: "rookery=loudest".to_owned(),
+            ..LogConfig::default()
+        };
+        assert!(init(&wrong).unwrap_err().contains("rookery=loudest"));
+    }
+}

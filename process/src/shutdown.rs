@@ -26,3 +26,19 @@ pub async fn stage(name: &'static str, grace: Duration, stopping: impl Future<Ou
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_ends_with_its_work_or_its_grace_time() {
+        let mut done = false;
+        stage("quick", Duration::MAX, async { done = true }).await;
+        assert!(done);
+        // Would never return if it waited for what is stuck.
+        stage("stuck", Duration::from_millis(10), pending()).await;
+    }
+}

@@ -22,6 +22,13 @@ pub fn install() {
     });
 }
 
+/// Folds what histograms have gathered, so that they stay small when nobody reads them. To be called every few seconds.
+pub fn upkeep() {
+    if let Some(handle) = HANDLE.get().and_then(Option::as_ref) {
+        handle.run_upkeep();
+    }
+}
+
 /// All metrics as Prometheus reads them.
 pub fn render() -> String {
     process_facts();
@@ -59,5 +66,29 @@ fn process_facts() {
     }
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
         metrics::gauge!("rookery_process_open_files").set(entries.count() as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_rendered_however_often_they_are_installed() {
+        install();
+        install();
+        metrics::counter!("rookery_test_calls").increment(2);
+        metrics::histogram!("rookery_test_wait_seconds").record(0.002);
+        upkeep();
+        let text = render();
+        for expected in [
+            "rookery_test_calls 2",
+            "rookery_test_wait_seconds_bucket{le=\"0.0025\"} 1",
+            "rookery_process_resident_memory_bytes ",
+            "rookery_process_cpu_seconds ",
+            "rookery_process_open_files ",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in:\n{text}");
+        }
     }
 }

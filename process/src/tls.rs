@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use rustls::ServerConfig;
-use rustls::crypto::ring::{default_provider, sign};
+use rustls::crypto::ring::{Ticketer, default_provider, sign};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -95,7 +95,7 @@ impl Certificate {
     /// What listeners accept connections with.
     pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|source| TlsError::Setup {
                 path: self.certificate.clone(),
@@ -103,6 +103,11 @@ impl Certificate {
             })?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
+        // A client that comes back is spared the signature, which costs most of a handshake.
+        config.ticketer = Ticketer::new().map_err(|source| TlsError::Setup {
+            path: self.certificate.clone(),
+            source,
+        })?;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

@@ -25,6 +25,8 @@ struct State {
     frames: VecDeque<Frame>,
     bytes: usize,
     waker: Option<Waker>,
+    // The writer has let others run since it found these frames.
+    yielded: bool,
     end: End,
 }
 
@@ -42,6 +44,7 @@ impl Outbox {
             frames: VecDeque::new(),
             bytes: 0,
             waker: None,
+            yielded: false,
             end: End::Open,
         };
         Arc::new(Self {
@@ -121,6 +124,14 @@ impl Outbox {
                 End::Abandoned => Poll::Ready(None),
             };
         }
+        // Tasks that are ready to run are let run once, so that their frames go along: a batch costs far more than a
+        // frame. Nothing waits for a time.
+        if !state.yielded && state.bytes < BATCH_BYTES_TARGET {
+            state.yielded = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        state.yielded = false;
         let mut bytes = 0;
         let mut count = 0;
         for frame in state.frames.iter().take(BATCH_FRAMES_MAX) {
@@ -210,8 +221,17 @@ mod tests {
         })
     }
 
+    /// Polls until something comes, or nothing will.
+    fn poll(outbox: &Outbox) -> Poll<Option<Result<Batch, tonic::Status>>> {
+        let context = &mut Context::from_waker(Waker::noop());
+        match outbox.poll_batch(context) {
+            Poll::Pending => outbox.poll_batch(context),
+            ready => ready,
+        }
+    }
+
     fn batch(outbox: &Outbox) -> Option<usize> {
-        match outbox.poll_batch(&mut Context::from_waker(Waker::noop())) {
+        match poll(outbox) {
             Poll::Ready(Some(Ok(batch))) => Some(batch.frames.len()),
             _ => None,
         }
@@ -248,9 +268,8 @@ mod tests {
         outbox.close(Some(tonic::Status::unavailable("stopping")));
         outbox.push(2, chunk(1));
         assert_eq!(batch(&outbox), Some(1));
-        let context = &mut Context::from_waker(Waker::noop());
-        assert!(matches!(outbox.poll_batch(context), Poll::Ready(Some(Err(_)))));
-        assert!(matches!(outbox.poll_batch(context), Poll::Ready(None)));
+        assert!(matches!(poll(&outbox), Poll::Ready(Some(Err(_)))));
+        assert!(matches!(poll(&outbox), Poll::Ready(None)));
     }
 
     #[test]
