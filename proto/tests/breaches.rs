@@ -1,5 +1,7 @@
 //! Callers that do not keep to the frame protocol, spoken to frame by frame.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use bytes::Bytes;

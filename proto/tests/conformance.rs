@@ -1,5 +1,7 @@
 //! What every transport must do, run over each of them.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

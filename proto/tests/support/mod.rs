@@ -1,7 +1,7 @@
 //! What the tests of the transports share: certificates, a service that does as it is told, a relay that can be cut.
 //!
 //! Each test program uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod certificates;
 pub mod relay;
