@@ -22,9 +22,10 @@ const MESSAGE_BYTES: usize = 10 * 1024;
 /// A message unlike any other: words in a random order, so that it compresses as text does.
 fn message(mut seed: u64) -> Vec<u8> {
     const WORDS: [&str; 32] = [
-        "mail", "store", "shard", "proxy", "letter", "the", "of", "and", "meeting", "tomorrow", "please", "attached",
-        "report", "invoice", "regards", "team", "project", "status", "update", "question", "answer", "call", "week",
-        "monday", "number", "customer", "order", "delivery", "thanks", "hello", "best", "again",
+        "mail", "store", "shard", "proxy", "letter", "the", "of", "and", "meeting", "tomorrow", "please",
+        "attached", "report", "invoice", "regards", "team", "project", "status", "update", "question",
+        "answer", "call", "week", "monday", "number", "customer", "order", "delivery", "thanks", "hello",
+        "best", "again",
     ];
     let mut text = format!(
         "From: Sender {seed} <sender{seed}@example.test>\r\nTo: user@example.test\r\nSubject: message {seed}\r\n\
@@ -33,7 +34,9 @@ fn message(mut seed: u64) -> Vec<u8> {
     );
     let mut column = 0;
     while text.len() < MESSAGE_BYTES {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let word = WORDS[(seed >> 59) as usize];
         text.push_str(word);
         text.push_str(&format!("{:x}", (seed >> 40) & 0xff));
@@ -53,22 +56,35 @@ fn cpu_seconds() -> f64 {
 
 #[tokio::main]
 async fn main() {
-    let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
+    let folder = std::env::args()
+        .nth(1)
+        .map_or_else(std::env::temp_dir, Into::into);
     let seconds: u64 = std::env::args().nth(2).map_or(5, |text| text.parse().unwrap());
     let folder = tempfile::tempdir_in(folder).unwrap();
     let fixture = Fixture::start(folder.path()).await;
     for account in 0..ACCOUNTS {
-        let put = proto::PutAccount { shard: SHARD, account: 1000 + account, generation: 1, quota_bytes: 0 };
-        fixture.directory().ask(Wire::PutAccount(put), bytes::Bytes::new()).await.unwrap();
+        let put = proto::PutAccount {
+            shard: SHARD,
+            account: 1000 + account,
+            generation: 1,
+            quota_bytes: 0,
+        };
+        fixture
+            .directory()
+            .ask(Wire::PutAccount(put), bytes::Bytes::new())
+            .await
+            .unwrap();
     }
-    let tokens: Arc<Vec<proto::Recipient>> = Arc::new((0..ACCOUNTS).map(|account| recipient(1000 + account)).collect());
+    let tokens: Arc<Vec<proto::Recipient>> =
+        Arc::new((0..ACCOUNTS).map(|account| recipient(1000 + account)).collect());
     let next = Arc::new(AtomicU64::new(1));
     let messages: Arc<Vec<bytes::Bytes>> = Arc::new((0..20_000).map(|seed| message(seed).into()).collect());
     for callers in [1, 10, 100] {
         let (start, cpu, first) = (Instant::now(), cpu_seconds(), next.load(Ordering::Relaxed));
         let end = start + Duration::from_secs(seconds);
         let calling = (0..callers).map(|_| {
-            let (client, tokens, next, messages) = (fixture.proxy(), tokens.clone(), next.clone(), messages.clone());
+            let (client, tokens, next, messages) =
+                (fixture.proxy(), tokens.clone(), next.clone(), messages.clone());
             tokio::spawn(async move {
                 while Instant::now() < end {
                     let number = next.fetch_add(1, Ordering::Relaxed);

@@ -69,7 +69,21 @@ mod tests {
     #[test]
     fn defaults_are_sound_and_nonsense_is_not() {
         assert_eq!(Config::default().check(), Ok(()));
-        assert!(Config { reads_max: 0, ..Config::default() }.check().is_err());
-        assert!(Config { body_size_max: ByteSize(0), ..Config::default() }.check().is_err());
+        assert!(
+            Config {
+                reads_max: 0,
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Config {
+                body_size_max: ByteSize(0),
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
     }
 }

@@ -90,7 +90,10 @@ pub struct Analyzed {
 
 impl Analyzed {
     fn new(analysis: &Analysis) -> Self {
-        Self { header_len: analysis.header_len, stored: analysis.encode() }
+        Self {
+            header_len: analysis.header_len,
+            stored: analysis.encode(),
+        }
     }
 
     /// Of a message that nothing is known of.
@@ -128,7 +131,11 @@ impl Analyser {
     pub fn start(settings: AnalysisSettings) -> Self {
         Self {
             threads: ThreadPool::start(settings.threads, settings.thread_deadline, settings.analyze),
-            processes: ProcessPool::new(settings.worker_command, settings.workers, settings.worker_deadline),
+            processes: ProcessPool::new(
+                settings.worker_command,
+                settings.workers,
+                settings.worker_deadline,
+            ),
             budget: Semaphore::new(ANALYSING_BYTES_MAX / BUDGET_UNIT_BYTES),
             results: Mutex::new(LruCache::new(RESULTS_REMEMBERED)),
         }
@@ -151,9 +158,15 @@ impl Analyser {
 
     /// Waits until so many bytes of a message may be in memory for its analysis; they may as long as the room is held.
     pub async fn room(&self, bytes: u64) -> Room<'_> {
-        let units = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(BUDGET_UNIT_BYTES);
+        let units = usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .div_ceil(BUDGET_UNIT_BYTES);
         // Never closed.
-        let held = self.budget.acquire_many(units.min(ANALYSING_BYTES_MAX / BUDGET_UNIT_BYTES) as u32).await.ok();
+        let held = self
+            .budget
+            .acquire_many(units.min(ANALYSING_BYTES_MAX / BUDGET_UNIT_BYTES) as u32)
+            .await
+            .ok();
         Room { _held: held }
     }
 
@@ -170,7 +183,11 @@ impl Analyser {
         match self.processes.analyze(message).await {
             Ok(done) => done,
             Err(failure) => {
-                tracing::warn!(?failure, size = message.len(), "a message is served as opaque text");
+                tracing::warn!(
+                    ?failure,
+                    size = message.len(),
+                    "a message is served as opaque text"
+                );
                 opaque(message, "failed")
             }
         }

@@ -41,7 +41,12 @@ struct Worker {
 
 impl ProcessPool {
     pub(super) fn new(command: Vec<String>, workers: usize, deadline: Duration) -> Self {
-        Self { command, permits: Semaphore::new(workers), idle: Mutex::default(), deadline }
+        Self {
+            command,
+            permits: Semaphore::new(workers),
+            idle: Mutex::default(),
+            deadline,
+        }
     }
 
     pub(super) async fn analyze(&self, message: &Bytes) -> Result<Analyzed, Failure> {
@@ -90,13 +95,21 @@ impl Worker {
             .spawn()?;
         let stdin = child.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
         let stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        Ok(Self { _child: child, stdin, stdout, served: 0 })
+        Ok(Self {
+            _child: child,
+            stdin,
+            stdout,
+            served: 0,
+        })
     }
 
     /// `None` when the worker is of no use any more.
     async fn exchange(&mut self, message: &[u8]) -> Option<Analyzed> {
         self.served += 1;
-        self.stdin.write_u32(u32::try_from(message.len()).ok()?).await.ok()?;
+        self.stdin
+            .write_u32(u32::try_from(message.len()).ok()?)
+            .await
+            .ok()?;
         self.stdin.write_all(message).await.ok()?;
         let length = self.stdout.read_u32().await.ok()?;
         if length > ANSWER_BYTES_MAX {
@@ -107,6 +120,9 @@ impl Worker {
         let stored = Bytes::from(answer);
         // A worker whose memory a message has got hold of may say anything: only what decodes is kept.
         let analysis = Analysis::decode(stored.clone()).ok()?;
-        Some(Analyzed { header_len: analysis.header_len, stored })
+        Some(Analyzed {
+            header_len: analysis.header_len,
+            stored,
+        })
     }
 }

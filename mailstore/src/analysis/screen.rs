@@ -47,8 +47,14 @@ mod tests {
         assert!(!is_unusual(b""));
         assert!(!is_unusual(b"Subject: x\r\n\r\n--a\r\n\r\nb\r\n--a--\r\n"));
         assert!(is_unusual(&vec![b'x'; ORDINARY_HEADER_BYTES_MAX + 1]));
-        assert!(is_unusual("A: b\r\n".repeat(ORDINARY_HEADER_LINES_MAX + 1).as_bytes()));
-        assert!(is_unusual(format!("\r\n{}", "--a\n".repeat(ORDINARY_BOUNDARIES_MAX + 1)).as_bytes()));
-        assert!(!is_unusual(format!("\r\n{}", "a line of text\r\n".repeat(100_000)).as_bytes()));
+        assert!(is_unusual(
+            "A: b\r\n".repeat(ORDINARY_HEADER_LINES_MAX + 1).as_bytes()
+        ));
+        assert!(is_unusual(
+            format!("\r\n{}", "--a\n".repeat(ORDINARY_BOUNDARIES_MAX + 1)).as_bytes()
+        ));
+        assert!(!is_unusual(
+            format!("\r\n{}", "a line of text\r\n".repeat(100_000)).as_bytes()
+        ));
     }
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-const FAST: Duration = Duration::from_millis(30);
+/// Far more than any of these messages takes on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+/// What a loop costs a test; ordinary messages must not take so long.
+const SHORT: Duration = Duration::from_millis(400);
 
 /// Loops until told to stop, panics or works, as the message says.
 fn hostile(stop: Arc<AtomicBool>) -> Analyze {
@@ -27,11 +30,11 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn analyser(worker_command: &[&str]) -> (Analyser, StopOnDrop) {
+fn analyser(worker_command: &[&str], deadline: Duration) -> (Analyser, StopOnDrop) {
     let stop = Arc::new(AtomicBool::new(false));
     let settings = AnalysisSettings {
-        thread_deadline: FAST,
-        worker_deadline: FAST,
+        thread_deadline: deadline,
+        worker_deadline: deadline,
         worker_command: worker_command.iter().map(ToString::to_string).collect(),
         analyze: hostile(Arc::clone(&stop)),
         ..AnalysisSettings::default()
@@ -50,7 +53,7 @@ fn parsed(message: &str) -> Analyzed {
 
 #[tokio::test]
 async fn a_panic_makes_its_message_opaque_and_no_other() {
-    let (analyser, _stop) = analyser(&[]);
+    let (analyser, _stop) = analyser(&[], LONG);
     for round in 0..10 {
         let bad = format!("panic {round}\r\nSubject: a\r\n\r\nb");
         assert_eq!(analyze(&analyser, &bad).await, Analyzed::opaque(bad.as_bytes()));
@@ -61,15 +64,17 @@ async fn a_panic_makes_its_message_opaque_and_no_other() {
 
 #[tokio::test]
 async fn loops_are_left_behind_while_other_messages_pass() {
-    let (analyser, stop) = analyser(&[]);
-    // Two may loop and are replaced, two more take the last threads.
-    for round in 0..4 {
+    let (analyser, stop) = analyser(&[], SHORT);
+    // Two may loop and are replaced, a third takes one of the last threads.
+    for round in 0..3 {
         let good = format!("Subject: {round}\r\n\r\nbody\r\n");
         let bad = format!("loop {round}\r\n\r\n");
         let (bad_result, good_result) = tokio::join!(analyze(&analyser, &bad), analyze(&analyser, &good));
         assert_eq!(bad_result, Analyzed::opaque(bad.as_bytes()));
         assert_eq!(good_result, parsed(&good));
     }
+    let last = "loop last\r\n\r\n";
+    assert_eq!(analyze(&analyser, last).await, Analyzed::opaque(last.as_bytes()));
     // Nobody is left: without worker processes mail is opaque, at once.
     let late = "Subject: late\r\n\r\n";
     assert_eq!(analyze(&analyser, late).await, Analyzed::opaque(late.as_bytes()));
@@ -88,10 +93,14 @@ async fn loops_are_left_behind_while_other_messages_pass() {
 
 #[tokio::test]
 async fn equal_messages_at_the_same_time_are_looked_at_once() {
-    let (analyser, _stop) = analyser(&[]);
+    let (analyser, _stop) = analyser(&[], SHORT);
     let bad = "loop\r\n\r\n";
     let results = futures_util::future::join_all((0..20).map(|_| analyze(&analyser, bad))).await;
-    assert!(results.iter().all(|result| *result == Analyzed::opaque(bad.as_bytes())));
+    assert!(
+        results
+            .iter()
+            .all(|result| *result == Analyzed::opaque(bad.as_bytes()))
+    );
     let good = "Subject: x\r\n\r\n";
     assert_eq!(analyze(&analyser, good).await, parsed(good));
 }
@@ -99,8 +108,17 @@ async fn equal_messages_at_the_same_time_are_looked_at_once() {
 #[tokio::test]
 async fn a_worker_that_hangs_or_dies_makes_its_message_opaque() {
     let unusual = format!("Subject: x\r\n\r\n{}", "--a\r\n".repeat(10_000));
-    for command in [&["sleep", "1000"][..], &["false"], &["cat"], &["/no/such/program"]] {
-        let (analyser, _stop) = analyser(command);
-        assert_eq!(analyze(&analyser, &unusual).await, Analyzed::opaque(unusual.as_bytes()), "{command:?}");
+    for command in [
+        &["sleep", "1000"][..],
+        &["false"],
+        &["cat"],
+        &["/no/such/program"],
+    ] {
+        let (analyser, _stop) = analyser(command, SHORT);
+        assert_eq!(
+            analyze(&analyser, &unusual).await,
+            Analyzed::opaque(unusual.as_bytes()),
+            "{command:?}"
+        );
     }
 }

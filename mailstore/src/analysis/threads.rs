@@ -94,7 +94,10 @@ impl Drop for ThreadPool {
 impl Shared {
     fn spawn(self: &Arc<Self>, state: &mut State) {
         let shared = Arc::clone(self);
-        match std::thread::Builder::new().name("mime".to_owned()).spawn(move || shared.serve()) {
+        match std::thread::Builder::new()
+            .name("mime".to_owned())
+            .spawn(move || shared.serve())
+        {
             Ok(_) => state.serving += 1,
             Err(error) => tracing::error!(%error, "cannot start a thread to analyse mail: fewer serve"),
         }
@@ -146,7 +149,9 @@ impl Shared {
             .map(|(ticket, _)| *ticket)
             .collect();
         for ticket in overrun {
-            let Some((_, reply)) = state.running.remove(&ticket) else { continue };
+            let Some((_, reply)) = state.running.remove(&ticket) else {
+                continue;
+            };
             let _ = reply.send(Err(Failure::Overran));
             state.serving -= 1;
             state.abandoned += 1;

@@ -48,5 +48,11 @@ pub fn worker_main_with(analyze: impl Fn(&[u8]) -> (Analysis, Outcome)) -> io::R
 }
 
 fn limit(resource: Resource, value: u64) -> io::Result<()> {
-    Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+    Ok(setrlimit(
+        resource,
+        Rlimit {
+            current: Some(value),
+            maximum: Some(value),
+        },
+    )?)
 }

@@ -30,7 +30,13 @@ struct Inner {
 
 impl ChunkCache {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { inner: Mutex::new(Inner { chunks: LruCache::new(CHUNK_CACHE_ENTRIES_MAX), bytes: 0 }), bytes_max }
+        Self {
+            inner: Mutex::new(Inner {
+                chunks: LruCache::new(CHUNK_CACHE_ENTRIES_MAX),
+                bytes: 0,
+            }),
+            bytes_max,
+        }
     }
 
     pub(super) fn get(&self, key: &ChunkKey) -> Option<Bytes> {
@@ -48,7 +54,9 @@ impl ChunkCache {
             inner.bytes -= displaced.len();
         }
         while inner.bytes > self.bytes_max {
-            let Some((_, oldest)) = inner.chunks.pop_lru() else { break };
+            let Some((_, oldest)) = inner.chunks.pop_lru() else {
+                break;
+            };
             inner.bytes -= oldest.len();
         }
     }

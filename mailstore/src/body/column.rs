@@ -17,7 +17,9 @@ pub struct ColumnBodies {
 
 impl Default for ColumnBodies {
     fn default() -> Self {
-        Self { cache: ChunkCache::new(CHUNK_CACHE_BYTES_MAX) }
+        Self {
+            cache: ChunkCache::new(CHUNK_CACHE_BYTES_MAX),
+        }
     }
 }
 
@@ -27,10 +29,16 @@ impl ColumnBodies {
         if let Some(raw) = self.cache.get(&key) {
             return Ok(raw);
         }
-        let stored = reader.body_chunk(&body.hash, &body.record, chunk)?.ok_or(BodyError::Missing(body.hash))?;
+        let stored = reader
+            .body_chunk(&body.hash, &body.record, chunk)?
+            .ok_or(BodyError::Missing(body.hash))?;
         let size = (body.hash.size - u64::from(chunk) * CHUNK).min(CHUNK) as usize;
         let raw: Bytes = decode_chunk(&stored, size)
-            .map_err(|source| BodyError::Damaged { hash: body.hash, chunk, source })?
+            .map_err(|source| BodyError::Damaged {
+                hash: body.hash,
+                chunk,
+                source,
+            })?
             .into();
         self.cache.put(key, raw.clone());
         Ok(raw)

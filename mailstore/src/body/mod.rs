@@ -14,7 +14,7 @@ use rookery_proto::Status;
 
 pub use cache::CHUNK_CACHE_BYTES_MAX;
 pub use column::ColumnBodies;
-pub use prepare::{ChunkWriter, FinishedChunks, EncodedBody};
+pub use prepare::{ChunkWriter, EncodedBody, FinishedChunks};
 
 use crate::schema::{BodyHash, BodyRecord, DecodeError, ReadError, Reader};
 
@@ -72,7 +72,12 @@ pub trait BodyStore: Send + Sync + 'static {
     ) -> Result<Bytes, BodyError>;
 
     /// All bytes of a range, cut where the body ends, in one piece. As much memory as the range.
-    fn read_range(&self, reader: &Reader<'_>, body: &OpenBody, range: Range<u64>) -> Result<Bytes, BodyError> {
+    fn read_range(
+        &self,
+        reader: &Reader<'_>,
+        body: &OpenBody,
+        range: Range<u64>,
+    ) -> Result<Bytes, BodyError> {
         let end = range.end.min(body.hash.size);
         let left = |at: u64| usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
         let first = self.read(reader, body, range.start, left(range.start))?;

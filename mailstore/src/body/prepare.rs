@@ -17,7 +17,10 @@ pub struct EncodedBody {
 impl EncodedBody {
     /// Compresses a body of which the hash is known.
     pub fn new(raw: &[u8], hash: BodyHash) -> Self {
-        Self { hash, chunks: raw.chunks(BODY_CHUNK_BYTES).map(encode_chunk).collect() }
+        Self {
+            hash,
+            chunks: raw.chunks(BODY_CHUNK_BYTES).map(encode_chunk).collect(),
+        }
     }
 }
 
@@ -81,7 +84,9 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_chunks_of_the_whole() {
-        let raw: Vec<u8> = (0..BODY_CHUNK_BYTES * 2 + 777).map(|at| (at % 251) as u8).collect();
+        let raw: Vec<u8> = (0..BODY_CHUNK_BYTES * 2 + 777)
+            .map(|at| (at % 251) as u8)
+            .collect();
         let whole = EncodedBody::new(&raw, BodyHash::of(&raw));
         assert_eq!(whole.chunks.len(), 3);
         for step in [1000, 65_536, raw.len()] {

@@ -40,10 +40,21 @@ impl ShardMap {
             let told: HashSet<u32> = event.shards.iter().map(|shard| shard.id).collect();
             self.shards.retain(|shard, _| told.contains(&shard.0));
         }
-        for Shard { id, generation, replicas } in &event.shards {
-            let known = self.shards.entry(ShardId(*id)).or_insert(Placement { generation: 0, replicas: Vec::new() });
+        for Shard {
+            id,
+            generation,
+            replicas,
+        } in &event.shards
+        {
+            let known = self.shards.entry(ShardId(*id)).or_insert(Placement {
+                generation: 0,
+                replicas: Vec::new(),
+            });
             if *generation >= known.generation {
-                *known = Placement { generation: *generation, replicas: replicas.clone() };
+                *known = Placement {
+                    generation: *generation,
+                    replicas: replicas.clone(),
+                };
             }
         }
     }
@@ -70,7 +81,10 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(directory: Arc<dyn Caller<DirectoryProtocol>>) -> Self {
-        Self { directory, replies: None }
+        Self {
+            directory,
+            replies: None,
+        }
     }
 
     /// The next event. After an error the watch begins anew with a snapshot.
@@ -86,7 +100,9 @@ impl Follower {
         let replies = self.replies.get_or_insert_with(|| {
             self.directory.call(Call {
                 context: CallContext::with_timeout(WATCH_MAX),
-                request: Request { call: Some(request::Call::Watch(Watch {})) },
+                request: Request {
+                    call: Some(request::Call::Watch(Watch {})),
+                },
                 body: None,
             })
         });
@@ -95,7 +111,9 @@ impl Follower {
             Ok(None) => Err(Status::unavailable("the directory ended its watch")),
             Ok(Some(reply)) => match reply?.call {
                 Some(reply::Call::WatchEvent(event)) => Ok(event),
-                _ => Err(Status::internal("the directory answered a watch with something else")),
+                _ => Err(Status::internal(
+                    "the directory answered a watch with something else",
+                )),
             },
         }
     }
@@ -114,7 +132,11 @@ mod tests {
                 replicas: vec![(*node).to_owned()],
             })
             .collect();
-        WatchEvent { snapshot, shards, ..WatchEvent::default() }
+        WatchEvent {
+            snapshot,
+            shards,
+            ..WatchEvent::default()
+        }
     }
 
     #[test]

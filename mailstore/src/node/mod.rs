@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rookery_process::health::Health;
 use rookery_proto::directory::v1::{Node, RegisterNode, Request, request};
-use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Service, Status};
+use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Service};
 use rookery_replication::group::Member;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,11 +79,17 @@ impl Mailstore {
         analysis: AnalysisSettings,
     ) -> Result<Self, String> {
         config.check()?;
-        let limits = PlanLimits { message_bytes_max: config.body_size_max.0, ..shard_options.limits };
+        let limits = PlanLimits {
+            message_bytes_max: config.body_size_max.0,
+            ..shard_options.limits
+        };
         let shards = Arc::new(Shards::new(
             host.node.id.clone(),
             Arc::clone(&host.member),
-            ShardOptions { limits, ..shard_options },
+            ShardOptions {
+                limits,
+                ..shard_options
+            },
         ));
         let tokens = Arc::new(Tokens::default());
         let analyser = Analyser::start(AnalysisSettings {
@@ -101,18 +107,41 @@ impl Mailstore {
             searches_max: config.searches_max,
             body_bytes_max: config.body_size_max.0,
         });
-        host.health.unmet(CONDITION_DIRECTORY, "the shard map is not known yet");
-        host.health.unmet(CONDITION_REGISTERED, "the directory does not know this node yet");
+        host.health
+            .unmet(CONDITION_DIRECTORY, "the shard map is not known yet");
+        host.health
+            .unmet(CONDITION_REGISTERED, "the directory does not know this node yet");
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let following = heed(Arc::clone(&host.directory), Arc::clone(&shards), tokens, host.health.clone());
+        let following = heed(
+            Arc::clone(&host.directory),
+            Arc::clone(&shards),
+            tokens,
+            host.health.clone(),
+        );
         tasks.spawn(until(cancel.clone(), following));
-        let node = Node { weight: config.weight, ..host.node };
-        let registering = register(host.directory, RegisterNode { node: Some(node), cluster_id: host.cluster_id }, host.health);
+        let node = Node {
+            weight: config.weight,
+            ..host.node
+        };
+        let registering = register(
+            host.directory,
+            RegisterNode {
+                node: Some(node),
+                cluster_id: host.cluster_id,
+            },
+            host.health,
+        );
         tasks.spawn(until(cancel.clone(), registering));
         tasks.spawn(until(cancel.clone(), keep_house(Arc::clone(&shards))));
         tasks.close();
-        Ok(Self { member: host.member, shards, service, cancel, tasks })
+        Ok(Self {
+            member: host.member,
+            shards,
+            service,
+            cancel,
+            tasks,
+        })
     }
 
     /// What proxies and directories call, for either transport.
@@ -125,7 +154,10 @@ impl Mailstore {
     pub async fn stop(self) {
         self.cancel.cancel();
         self.tasks.wait().await;
-        if tokio::time::timeout(DRAIN_GRACE, self.service.drain()).await.is_err() {
+        if tokio::time::timeout(DRAIN_GRACE, self.service.drain())
+            .await
+            .is_err()
+        {
             tracing::warn!("the mailstore stops with mutations under way");
         }
         self.shards.close().await;
@@ -177,7 +209,9 @@ async fn register(directory: Arc<dyn Caller<DirectoryProtocol>>, register: Regis
         ticks.tick().await;
         let call = Call {
             context: CallContext::with_timeout(REGISTER_TIMEOUT),
-            request: Request { call: Some(request::Call::RegisterNode(register.clone())) },
+            request: Request {
+                call: Some(request::Call::RegisterNode(register.clone())),
+            },
             body: None,
         };
         match directory.call(call).single().await {

@@ -9,8 +9,8 @@ use rookery_replication::Column;
 use super::Snapshot;
 use crate::schema::flags::block_of;
 use crate::schema::{
-    DecodeError, FlagBlock, FlagEntry, MailboxId, MessageNumber, MessageRecord, MessageRow, ReadError, UidRanges, Uid,
-    Value, keys,
+    DecodeError, FlagBlock, FlagEntry, MailboxId, MessageNumber, MessageRecord, MessageRow, ReadError, Uid,
+    UidRanges, Value, keys,
 };
 
 /// Messages of a batch.
@@ -31,7 +31,11 @@ pub(super) struct EntryCursor {
 
 impl EntryCursor {
     pub(super) fn new(mailbox: MailboxId, uids: &UidRanges) -> Self {
-        Self { mailbox, rest: uids.ranges().collect(), block: None }
+        Self {
+            mailbox,
+            rest: uids.ranges().collect(),
+            block: None,
+        }
     }
 
     /// The next entries of messages that exist and pass, at most [`BATCH_MESSAGES`]; none at the end.
@@ -85,7 +89,9 @@ pub(super) fn rows(
     entries: &[FlagEntry],
 ) -> Result<Vec<MessageRow>, ReadError> {
     let reader = snapshot.reader();
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Ok(Vec::new());
+    };
     let mut rows = Vec::with_capacity(entries.len());
     if u64::from(last.uid.0 - first.uid.0) < SCAN_FACTOR * entries.len() as u64 {
         let mut wanted = entries.iter().map(|entry| entry.uid).peekable();
@@ -121,7 +127,9 @@ impl Messages {
         let mut numbers: Vec<MessageNumber> = rows.iter().map(|row| row.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(Self::default()) };
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
+            return Ok(Self::default());
+        };
         if numbers.len() < 2 || last.0 - first.0 >= SCAN_FACTOR * numbers.len() as u64 {
             return Ok(Self::default());
         }
@@ -132,7 +140,9 @@ impl Messages {
         let mut wanted = numbers.into_iter().peekable();
         let mut failed = None;
         snapshot.view.scan(Column::Rows, &from, &to, &mut |key, value| {
-            let Some(number) = keys::message_of(key) else { return true };
+            let Some(number) = keys::message_of(key) else {
+                return true;
+            };
             while wanted.next_if(|next| *next < number).is_some() {}
             if wanted.next_if_eq(&number).is_some() {
                 match MessageRecord::decode(value) {
@@ -159,7 +169,10 @@ impl Messages {
         if let Ok(index) = self.ahead.binary_search_by_key(&number, |(known, _)| *known) {
             return Ok(self.ahead[index].1.clone());
         }
-        snapshot.reader().message(number)?.ok_or_else(|| damaged(snapshot, "message"))
+        snapshot
+            .reader()
+            .message(number)?
+            .ok_or_else(|| damaged(snapshot, "message"))
     }
 }
 

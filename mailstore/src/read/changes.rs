@@ -69,7 +69,11 @@ fn without_existing(snapshot: &Snapshot, mailbox: MailboxId, set: &UidRanges) ->
             if first < entry.uid {
                 gone.push_range(first, Uid(entry.uid.0 - 1));
             }
-            open = if entry.uid < last { Some((Uid(entry.uid.0 + 1), last)) } else { ranges.next() };
+            open = if entry.uid < last {
+                Some((Uid(entry.uid.0 + 1), last))
+            } else {
+                ranges.next()
+            };
             break;
         }
     })?;

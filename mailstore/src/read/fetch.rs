@@ -79,7 +79,11 @@ impl FetchCursor {
                 format!("a fetch may ask for {SECTIONS_MAX} sections at most"),
             ));
         }
-        let sections = request.sections.iter().map(WantedSection::from_proto).collect::<Result<_, _>>()?;
+        let sections = request
+            .sections
+            .iter()
+            .map(WantedSection::from_proto)
+            .collect::<Result<_, _>>()?;
         let mailbox = requested_mailbox(request.mailbox);
         let record = snapshot.reader().existing_mailbox(mailbox)?;
         let entries = EntryCursor::new(mailbox, &requested_uids(request.uids.as_ref())?);
@@ -114,7 +118,10 @@ impl FetchCursor {
         while reply.rows.len() < REPLY_ROWS_MAX && bytes < REPLY_BYTES_TARGET - PIECE_BYTES_MIN {
             let row = match self.current.take() {
                 Some(progress) => {
-                    let row = proto::FetchedRow { uid: progress.uid, ..proto::FetchedRow::default() };
+                    let row = proto::FetchedRow {
+                        uid: progress.uid,
+                        ..proto::FetchedRow::default()
+                    };
                     self.fill(row, progress, &mut bytes)?
                 }
                 None => match self.begin_row(&mut bytes)? {
@@ -131,9 +138,14 @@ impl FetchCursor {
         if self.batch.is_empty() && !self.load_batch()? {
             return Ok(None);
         }
-        let Some((entry, row)) = self.batch.pop_front() else { return Ok(None) };
+        let Some((entry, row)) = self.batch.pop_front() else {
+            return Ok(None);
+        };
         let items = &self.items;
-        let mut fetched = proto::FetchedRow { uid: entry.uid.0, ..proto::FetchedRow::default() };
+        let mut fetched = proto::FetchedRow {
+            uid: entry.uid.0,
+            ..proto::FetchedRow::default()
+        };
         if items.flags {
             fetched.flags = Some(self.record.flags_to_proto(entry.flags));
         }
@@ -168,13 +180,20 @@ impl FetchCursor {
             }
             *bytes += fetched.envelope.len() + fetched.body.len() + fetched.body_structure.len();
         }
-        let progress = Progress { uid: entry.uid.0, message, section: 0, source: None };
+        let progress = Progress {
+            uid: entry.uid.0,
+            message,
+            section: 0,
+            source: None,
+        };
         self.fill(fetched, progress, bytes).map(Some)
     }
 
     fn load_batch(&mut self) -> Result<bool, Status> {
         let since = self.items.changed_since;
-        let entries = self.entries.next_batch(&self.snapshot, |entry| entry.modseq > since)?;
+        let entries = self
+            .entries
+            .next_batch(&self.snapshot, |entry| entry.modseq > since)?;
         if entries.is_empty() {
             return Ok(false);
         }
@@ -184,7 +203,8 @@ impl FetchCursor {
             if needs_message {
                 self.messages = Messages::read_ahead(&self.snapshot, &rows)?;
             }
-            self.batch.extend(entries.into_iter().zip(rows.into_iter().map(Some)));
+            self.batch
+                .extend(entries.into_iter().zip(rows.into_iter().map(Some)));
         } else {
             self.batch.extend(entries.into_iter().map(|entry| (entry, None)));
         }

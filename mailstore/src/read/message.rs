@@ -20,7 +20,12 @@ pub(super) struct OpenMessage {
 
 impl OpenMessage {
     pub(super) fn new(record: MessageRecord) -> Self {
-        Self { record, stored: None, parts: None, body: None }
+        Self {
+            record,
+            stored: None,
+            parts: None,
+            body: None,
+        }
     }
 
     pub(super) fn prefix(&self) -> &Bytes {
@@ -49,17 +54,22 @@ impl OpenMessage {
                 Some(stored) => stored,
                 None => {
                     let body = self.read_span(snapshot, Span::new(self.prefix_len(), self.len()))?;
-                    Stored::new(Analysis::opaque(&body).encode()).map_err(|error| Status::internal(error.to_string()))?
+                    Stored::new(Analysis::opaque(&body).encode())
+                        .map_err(|error| Status::internal(error.to_string()))?
                 }
             };
             return Ok(self.stored.insert(stored));
         }
-        self.stored.as_ref().ok_or_else(|| Status::internal("an analysis was lost"))
+        self.stored
+            .as_ref()
+            .ok_or_else(|| Status::internal("an analysis was lost"))
     }
 
     /// All of the analysis.
     pub(super) fn analysis(&mut self, snapshot: &Snapshot) -> Result<Analysis, Status> {
-        self.stored(snapshot)?.decode().map_err(|error| Status::internal(format!("a stored analysis: {error}")))
+        self.stored(snapshot)?
+            .decode()
+            .map_err(|error| Status::internal(format!("a stored analysis: {error}")))
     }
 
     /// The parts of the body.
@@ -79,7 +89,9 @@ impl OpenMessage {
             return Ok(self.record.prefix.slice(from..to));
         }
         let body = self.body(snapshot)?;
-        Ok(snapshot.bodies.read(&snapshot.reader(), &body, offset - prefix_len, length)?)
+        Ok(snapshot
+            .bodies
+            .read(&snapshot.reader(), &body, offset - prefix_len, length)?)
     }
 
     /// All bytes of a span of the message as it is served.
@@ -95,14 +107,18 @@ impl OpenMessage {
         if span.start >= prefix_len {
             return Ok(bytes);
         }
-        Ok([&self.record.prefix[span.start as usize..], &bytes].concat().into())
+        Ok([&self.record.prefix[span.start as usize..], &bytes]
+            .concat()
+            .into())
     }
 
     fn body(&mut self, snapshot: &Snapshot) -> Result<OpenBody, Status> {
         if let Some(body) = self.body {
             return Ok(body);
         }
-        Ok(*self.body.insert(snapshot.bodies.open(&snapshot.reader(), &self.record.body)?))
+        Ok(*self
+            .body
+            .insert(snapshot.bodies.open(&snapshot.reader(), &self.record.body)?))
     }
 }
 

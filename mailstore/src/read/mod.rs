@@ -55,7 +55,9 @@ impl Snapshot {
 /// The UIDs of a request.
 fn requested_uids(set: Option<&UidSet>) -> Result<UidRanges, Status> {
     set.map_or(Some(UidRanges::new()), UidRanges::from_proto)
-        .ok_or_else(|| Status::invalid("a set of UIDs is not in order: send ascending, disjoint ranges from 1"))
+        .ok_or_else(|| {
+            Status::invalid("a set of UIDs is not in order: send ascending, disjoint ranges from 1")
+        })
 }
 
 /// The mailbox of a request.

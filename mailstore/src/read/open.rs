@@ -35,12 +35,18 @@ pub struct OpenCache {
 
 impl Default for OpenCache {
     fn default() -> Self {
-        Self { views: Mutex::new(LruCache::new(VIEWS_REMEMBERED)) }
+        Self {
+            views: Mutex::new(LruCache::new(VIEWS_REMEMBERED)),
+        }
     }
 }
 
 /// The mailbox as a session shows it; `recent_from` is that of the mailbox's record.
-pub fn open_mailbox(snapshot: &Snapshot, cache: &OpenCache, mailbox: u32) -> Result<proto::OpenedMailbox, Status> {
+pub fn open_mailbox(
+    snapshot: &Snapshot,
+    cache: &OpenCache,
+    mailbox: u32,
+) -> Result<proto::OpenedMailbox, Status> {
     let reader = snapshot.reader();
     let id = requested_mailbox(mailbox);
     let record = reader.existing_mailbox(id)?;
@@ -50,13 +56,18 @@ pub fn open_mailbox(snapshot: &Snapshot, cache: &OpenCache, mailbox: u32) -> Res
         Some(view) => view,
         None => {
             let view = Arc::new(read_view(snapshot, id)?);
-            if record.messages >= REMEMBERED_MESSAGES_MIN && view.uids.range_count() <= REMEMBERED_RANGES_MAX {
+            if record.messages >= REMEMBERED_MESSAGES_MIN && view.uids.range_count() <= REMEMBERED_RANGES_MAX
+            {
                 cache.views.lock().put(key, Arc::clone(&view));
             }
             view
         }
     };
-    let recent = if record.recent_from < record.uid_next { reader.count_from(id, record.recent_from)? } else { 0 };
+    let recent = if record.recent_from < record.uid_next {
+        reader.count_from(id, record.recent_from)?
+    } else {
+        0
+    };
     Ok(proto::OpenedMailbox {
         mailbox: Some(record.to_proto(id, recent)),
         uids: Some(view.uids.to_proto()),
@@ -69,14 +80,16 @@ pub fn open_mailbox(snapshot: &Snapshot, cache: &OpenCache, mailbox: u32) -> Res
 fn read_view(snapshot: &Snapshot, mailbox: MailboxId) -> Result<MailboxView, Status> {
     let mut uids = UidRanges::new();
     let mut first_unseen = 0;
-    snapshot.reader().flag_blocks(mailbox, Uid(0), Uid(u32::MAX), |_, block| {
-        for entry in &block.entries {
-            uids.push(entry.uid);
-            if first_unseen == 0 && !entry.flags.contains(FlagBits::SEEN) {
-                first_unseen = entry.uid.0;
+    snapshot
+        .reader()
+        .flag_blocks(mailbox, Uid(0), Uid(u32::MAX), |_, block| {
+            for entry in &block.entries {
+                uids.push(entry.uid);
+                if first_unseen == 0 && !entry.flags.contains(FlagBits::SEEN) {
+                    first_unseen = entry.uid.0;
+                }
             }
-        }
-        true
-    })?;
+            true
+        })?;
     Ok(MailboxView { uids, first_unseen })
 }

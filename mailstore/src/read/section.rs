@@ -57,11 +57,17 @@ impl SectionSource {
 
     /// Bytes that are to be sent.
     pub(super) fn data_len(&self) -> u64 {
-        if matches!(self, SectionSource::Size(_)) { 0 } else { self.total() }
+        if matches!(self, SectionSource::Size(_)) {
+            0
+        } else {
+            self.total()
+        }
     }
 
     fn partial(self, partial: Option<(u64, u64)>) -> Self {
-        let Some((offset, length)) = partial else { return self };
+        let Some((offset, length)) = partial else {
+            return self;
+        };
         match self {
             SectionSource::Span(span) => SectionSource::Span(span.partial(offset, length)),
             SectionSource::Made(bytes) => {
@@ -76,25 +82,56 @@ impl SectionSource {
 impl WantedSection {
     pub(super) fn from_proto(section: &proto::Section) -> Result<Self, Status> {
         if section.part.len() > PATH_LEVELS_MAX {
-            return Err(Status::invalid(format!("a section names more than {PATH_LEVELS_MAX} levels of parts")));
+            return Err(Status::invalid(format!(
+                "a section names more than {PATH_LEVELS_MAX} levels of parts"
+            )));
         }
-        let names = || section.fields.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let names = || {
+            section
+                .fields
+                .iter()
+                .map(|name| name.as_bytes().to_vec())
+                .collect()
+        };
         let (item, binary) = match section.kind() {
             Kind::Unspecified => (SectionItem::Whole, Binary::No),
             Kind::Header => (SectionItem::Header, Binary::No),
-            Kind::HeaderFields => (SectionItem::HeaderFields { names: names(), not: false }, Binary::No),
-            Kind::HeaderFieldsNot => (SectionItem::HeaderFields { names: names(), not: true }, Binary::No),
+            Kind::HeaderFields => (
+                SectionItem::HeaderFields {
+                    names: names(),
+                    not: false,
+                },
+                Binary::No,
+            ),
+            Kind::HeaderFieldsNot => (
+                SectionItem::HeaderFields {
+                    names: names(),
+                    not: true,
+                },
+                Binary::No,
+            ),
             Kind::Mime => (SectionItem::Mime, Binary::No),
             Kind::Text => (SectionItem::Text, Binary::No),
             Kind::Binary => (SectionItem::Whole, Binary::Data),
             Kind::BinarySize => (SectionItem::Whole, Binary::Size),
         };
         let partial = section.partial.then_some((section.offset, section.length));
-        Ok(Self { section: Section { path: section.part.clone(), item }, binary, partial })
+        Ok(Self {
+            section: Section {
+                path: section.part.clone(),
+                item,
+            },
+            binary,
+            partial,
+        })
     }
 
     /// Finds the section in a message.
-    pub(super) fn source(&self, snapshot: &Snapshot, message: &mut OpenMessage) -> Result<SectionSource, Status> {
+    pub(super) fn source(
+        &self,
+        snapshot: &Snapshot,
+        message: &mut OpenMessage,
+    ) -> Result<SectionSource, Status> {
         let source = match self.binary {
             Binary::No => self.plain(snapshot, message)?,
             Binary::Data | Binary::Size => self.decoded(snapshot, message)?,
@@ -120,7 +157,9 @@ impl WantedSection {
         match locate_served(message.parts(snapshot)?, &self.section, prefix_len) {
             None => Ok(SectionSource::Absent),
             Some(SectionBytes::Range(span)) => Ok(SectionSource::Span(span)),
-            Some(SectionBytes::Fields { header, names, not }) => fields(snapshot, message, header, names, not),
+            Some(SectionBytes::Fields { header, names, not }) => {
+                fields(snapshot, message, header, names, not)
+            }
         }
     }
 
@@ -148,7 +187,9 @@ impl WantedSection {
             }
         };
         Ok(match (self.binary, &source) {
-            (Binary::Size, SectionSource::Span(_) | SectionSource::Made(_)) => SectionSource::Size(source.total()),
+            (Binary::Size, SectionSource::Span(_) | SectionSource::Made(_)) => {
+                SectionSource::Size(source.total())
+            }
             _ => source,
         })
     }

@@ -15,8 +15,8 @@ use super::*;
 use crate::body::{ColumnBodies, EncodedBody};
 use crate::schema::flags::block_of;
 use crate::schema::{
-    BodyHash, BodyLocation, BodyRecord, Change, FlagBits, FlagEntry, InternalDate, MailboxRecord, MessageNumber,
-    MessageRecord, MessageRow, ModSeq, Uid, UidValidity, Value, keys,
+    BodyHash, BodyLocation, BodyRecord, Change, FlagBits, FlagEntry, InternalDate, MailboxRecord,
+    MessageNumber, MessageRecord, MessageRow, ModSeq, Uid, UidValidity, Value, keys,
 };
 
 const SHARD: ShardId = ShardId(3);
@@ -31,9 +31,14 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let mut record = MailboxRecord::new("INBOX".into(), UidValidity(9), SpecialUse::Unspecified, ModSeq(1));
+        let mut record =
+            MailboxRecord::new("INBOX".into(), UidValidity(9), SpecialUse::Unspecified, ModSeq(1));
         record.keywords = vec!["$Work".into()];
-        Self { store: MemoryStore::new(), record, messages: Vec::new() }
+        Self {
+            store: MemoryStore::new(),
+            record,
+            messages: Vec::new(),
+        }
     }
 
     /// Adds a message; its modseq is its UID + 100.
@@ -43,15 +48,30 @@ impl Fixture {
         let prepared = EncodedBody::new(body, BodyHash::of(body));
         let reader = Reader::new(&self.store, SHARD, ACCOUNT);
         let mut block = reader.flag_block(INBOX, block_of(uid)).unwrap();
-        block.push(FlagEntry { uid, flags, modseq: ModSeq(u64::from(uid.0) + 100) });
-        batch.put(Column::Rows, keys::flag_block(SHARD, ACCOUNT, INBOX, block_of(uid)), block.encode());
+        block.push(FlagEntry {
+            uid,
+            flags,
+            modseq: ModSeq(u64::from(uid.0) + 100),
+        });
+        batch.put(
+            Column::Rows,
+            keys::flag_block(SHARD, ACCOUNT, INBOX, block_of(uid)),
+            block.encode(),
+        );
         let row = MessageRow {
             number,
             size: (prefix.len() + body.len()) as u64,
-            internal_date: InternalDate { unix_seconds: i64::from(uid.0) * 86_400 - 1, zone_minutes: 60 },
+            internal_date: InternalDate {
+                unix_seconds: i64::from(uid.0) * 86_400 - 1,
+                zone_minutes: 60,
+            },
             saved_seconds: 0,
         };
-        batch.put(Column::Rows, keys::message_row(SHARD, ACCOUNT, INBOX, uid), row.encode());
+        batch.put(
+            Column::Rows,
+            keys::message_row(SHARD, ACCOUNT, INBOX, uid),
+            row.encode(),
+        );
         let analysis = analyze_guarded(body).0;
         let record = MessageRecord {
             body: prepared.hash,
@@ -59,16 +79,30 @@ impl Fixture {
             header_len: analysis.header_len,
             analysis: analysis.encode(),
         };
-        batch.put(Column::Rows, keys::message(SHARD, ACCOUNT, number), record.encode());
-        let location = BodyRecord { location: BodyLocation::Own };
+        batch.put(
+            Column::Rows,
+            keys::message(SHARD, ACCOUNT, number),
+            record.encode(),
+        );
+        let location = BodyRecord {
+            location: BodyLocation::Own,
+        };
         batch.put(Column::Rows, keys::body(SHARD, &prepared.hash), location.encode());
         for (index, chunk) in prepared.chunks.into_iter().enumerate() {
-            batch.put(Column::Bodies, keys::body_chunk(SHARD, &prepared.hash, index as u32), chunk);
+            batch.put(
+                Column::Bodies,
+                keys::body_chunk(SHARD, &prepared.hash, index as u32),
+                chunk,
+            );
         }
         self.record.uid_next = Uid(uid.0 + 1);
         self.record.messages += 1;
         self.record.highest_modseq = ModSeq(u64::from(uid.0) + 100);
-        batch.put(Column::Rows, keys::mailbox(SHARD, ACCOUNT, INBOX), self.record.encode());
+        batch.put(
+            Column::Rows,
+            keys::mailbox(SHARD, ACCOUNT, INBOX),
+            self.record.encode(),
+        );
         self.store.apply(&batch);
         self.messages.push((uid, flags, prefix.to_vec(), body.to_vec()));
     }
@@ -87,7 +121,12 @@ impl Fixture {
         let mut rows = Vec::new();
         while let Some(reply) = cursor.next().unwrap() {
             assert!(!reply.rows.is_empty() && reply.rows.len() <= REPLY_ROWS_MAX);
-            let bytes: usize = reply.rows.iter().flat_map(|row| &row.sections).map(|section| section.data.len()).sum();
+            let bytes: usize = reply
+                .rows
+                .iter()
+                .flat_map(|row| &row.sections)
+                .map(|section| section.data.len())
+                .sum();
             assert!(bytes <= REPLY_BYTES_TARGET + 8 * 1024, "{bytes}");
             rows.extend(reply.rows);
         }
@@ -95,8 +134,11 @@ impl Fixture {
     }
 
     fn search(&self, key: Wire) -> Result<Vec<u32>, Status> {
-        let request =
-            proto::Search { mailbox: 1, key: Some(proto::SearchKey { key: Some(key) }), recent_from: 3 };
+        let request = proto::Search {
+            mailbox: 1,
+            key: Some(proto::SearchKey { key: Some(key) }),
+            recent_from: 3,
+        };
         let mut cursor = SearchCursor::new(self.snapshot(), &request)?;
         loop {
             if let Some(result) = cursor.step()? {
@@ -107,11 +149,17 @@ impl Fixture {
 }
 
 fn uids(set: &proto::UidSet) -> Vec<u32> {
-    UidRanges::from_proto(set).unwrap().iter().map(|uid| uid.0).collect()
+    UidRanges::from_proto(set)
+        .unwrap()
+        .iter()
+        .map(|uid| uid.0)
+        .collect()
 }
 
 fn all() -> Option<proto::UidSet> {
-    Some(proto::UidSet { bounds: vec![1, u32::MAX] })
+    Some(proto::UidSet {
+        bounds: vec![1, u32::MAX],
+    })
 }
 
 /// The data of a section over all rows of each message: (total, bytes).
@@ -129,7 +177,11 @@ fn sections(rows: &[proto::FetchedRow], index: u32) -> Vec<(u64, Vec<u8>)> {
 }
 
 fn section(part: &[u32], kind: Kind) -> proto::Section {
-    proto::Section { part: part.to_vec(), kind: kind.into(), ..proto::Section::default() }
+    proto::Section {
+        part: part.to_vec(),
+        kind: kind.into(),
+        ..proto::Section::default()
+    }
 }
 
 const MULTIPART: &[u8] = b"From: Ann <a@example.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\
@@ -155,10 +207,23 @@ fn sections_come_over_prefix_and_body() {
             section(&[2], Kind::Binary),
             section(&[2], Kind::BinarySize),
             section(&[3], Kind::Unspecified),
-            proto::Section { fields: vec!["subject".into()], ..section(&[], Kind::HeaderFields) },
-            proto::Section { partial: true, offset: 25, length: 20, ..section(&[], Kind::Unspecified) },
+            proto::Section {
+                fields: vec!["subject".into()],
+                ..section(&[], Kind::HeaderFields)
+            },
+            proto::Section {
+                partial: true,
+                offset: 25,
+                length: 20,
+                ..section(&[], Kind::Unspecified)
+            },
             section(&[1], Kind::Mime),
-            proto::Section { partial: true, offset: 10_000, length: 20, ..section(&[], Kind::Unspecified) },
+            proto::Section {
+                partial: true,
+                offset: 10_000,
+                length: 20,
+                ..section(&[], Kind::Unspecified)
+            },
         ],
         ..proto::Fetch::default()
     };
@@ -166,7 +231,11 @@ fn sections_come_over_prefix_and_body() {
     let whole = [prefix, MULTIPART].concat();
     assert_eq!(rows[0].uid, 5);
     assert_eq!(rows[0].size, whole.len() as u64);
-    assert!(rows[0].envelope.starts_with(b"(\"Wed, 01 Jan 2020"), "{:?}", rows[0].envelope);
+    assert!(
+        rows[0].envelope.starts_with(b"(\"Wed, 01 Jan 2020"),
+        "{:?}",
+        rows[0].envelope
+    );
     let data = |index| sections(&rows, index).remove(0);
     assert_eq!(data(0), (whole.len() as u64, whole.clone()));
     let text_at = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
@@ -174,7 +243,12 @@ fn sections_come_over_prefix_and_body() {
     assert_eq!(data(2).1, &whole[text_at..]);
     assert_eq!(data(3), (12, b"<b>hello</b>".to_vec()));
     assert_eq!(data(4), (12, Vec::new()));
-    assert!(rows[0].sections.iter().any(|section| section.index == 5 && section.absent));
+    assert!(
+        rows[0]
+            .sections
+            .iter()
+            .any(|section| section.index == 5 && section.absent)
+    );
     assert_eq!(data(6).1, b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\n");
     assert_eq!(data(7), (20, whole[25..45].to_vec()));
     assert_eq!(data(8).1, b"\r\n");
@@ -186,7 +260,12 @@ fn large_and_many_sections_come_in_rows_that_go_on() {
     let mut fixture = Fixture::new();
     let mut large = b"Subject: large\r\n\r\n".to_vec();
     large.extend((0..1_000_000u32).flat_map(|at| at.to_le_bytes().map(|byte| byte | 1)));
-    for (uid, body) in [(1, &large[..]), (2, b"\r\nsmall"), (900, &large[..300_000]), (901, b"")] {
+    for (uid, body) in [
+        (1, &large[..]),
+        (2, b"\r\nsmall"),
+        (900, &large[..300_000]),
+        (901, b""),
+    ] {
         fixture.add(uid, FlagBits(0), b"A: b\r\n", body);
     }
     let request = proto::Fetch {
@@ -195,14 +274,20 @@ fn large_and_many_sections_come_in_rows_that_go_on() {
         flags: true,
         sections: vec![
             section(&[], Kind::Unspecified),
-            proto::Section { partial: true, offset: 500_000, length: 600_000, ..section(&[], Kind::Unspecified) },
+            proto::Section {
+                partial: true,
+                offset: 500_000,
+                length: 600_000,
+                ..section(&[], Kind::Unspecified)
+            },
             section(&[9], Kind::Unspecified),
         ],
         ..proto::Fetch::default()
     };
     let rows = fixture.fetch(request);
     for index in [0, 1] {
-        for ((total, data), (_, _, prefix, body)) in std::iter::zip(sections(&rows, index), &fixture.messages) {
+        for ((total, data), (_, _, prefix, body)) in std::iter::zip(sections(&rows, index), &fixture.messages)
+        {
             let mut expected = [&prefix[..], body].concat();
             if index == 1 {
                 expected = expected.into_iter().skip(500_000).take(600_000).collect();
@@ -223,7 +308,12 @@ fn large_and_many_sections_come_in_rows_that_go_on() {
 fn sets_dense_and_sparse_give_the_same_rows() {
     let mut fixture = Fixture::new();
     for uid in (1..3000).filter(|uid| uid % 7 != 0) {
-        fixture.add(uid, FlagBits(u64::from(uid % 32)), b"", format!("Subject: {uid}\r\n\r\n").as_bytes());
+        fixture.add(
+            uid,
+            FlagBits(u64::from(uid % 32)),
+            b"",
+            format!("Subject: {uid}\r\n\r\n").as_bytes(),
+        );
     }
     let sets: [Vec<u32>; 4] = [
         vec![1, u32::MAX],
@@ -236,15 +326,20 @@ fn sets_dense_and_sparse_give_the_same_rows() {
         for (size, changed_since) in [(false, 0), (true, 0), (true, 1100)] {
             let request = proto::Fetch {
                 mailbox: 1,
-                uids: Some(proto::UidSet { bounds: bounds.clone() }),
+                uids: Some(proto::UidSet {
+                    bounds: bounds.clone(),
+                }),
                 flags: true,
                 size,
                 envelope: size,
                 changed_since,
                 ..proto::Fetch::default()
             };
-            let got: Vec<(u32, u32)> =
-                fixture.fetch(request).iter().map(|row| (row.uid, row.flags.clone().unwrap().system)).collect();
+            let got: Vec<(u32, u32)> = fixture
+                .fetch(request)
+                .iter()
+                .map(|row| (row.uid, row.flags.clone().unwrap().system))
+                .collect();
             let expected: Vec<(u32, u32)> = fixture
                 .messages
                 .iter()
@@ -274,7 +369,10 @@ fn opening_gives_the_set_and_the_first_unseen() {
     fixture.add(2003, FlagBits(0), b"", b"\r\n");
     let opened = open_mailbox(&fixture.snapshot(), &cache, 1).unwrap();
     assert_eq!(opened.uids.unwrap().bounds, [1, 2000, 2003, 2003]);
-    assert_eq!(open_mailbox(&fixture.snapshot(), &cache, 2).unwrap_err().reason, Reason::NoMailbox);
+    assert_eq!(
+        open_mailbox(&fixture.snapshot(), &cache, 2).unwrap_err().reason,
+        Reason::NoMailbox
+    );
 }
 
 #[test]
@@ -283,19 +381,39 @@ fn changes_tell_what_is_new_and_what_has_gone() {
     for uid in [2, 4, 5, 9] {
         fixture.add(uid, FlagBits(0), b"", b"\r\n");
     }
-    let log = [(104, Change::new(UidRanges::range(Uid(2), Uid(4)), UidRanges::new())),
+    let log = [
+        (
+            104,
+            Change::new(UidRanges::range(Uid(2), Uid(4)), UidRanges::new()),
+        ),
         // Coarse: it names what is still there.
-        (106, Change::new(UidRanges::range(Uid(5), Uid(5)), UidRanges::range(Uid(1), Uid(8)))),
-        (109, Change::new(UidRanges::range(Uid(9), Uid(9)), UidRanges::new()))];
+        (
+            106,
+            Change::new(UidRanges::range(Uid(5), Uid(5)), UidRanges::range(Uid(1), Uid(8))),
+        ),
+        (
+            109,
+            Change::new(UidRanges::range(Uid(9), Uid(9)), UidRanges::new()),
+        ),
+    ];
     let mut batch = Batch::new();
     for (modseq, change) in log {
-        batch.put(Column::Rows, keys::change(SHARD, ACCOUNT, INBOX, ModSeq(modseq)), change.encode());
+        batch.put(
+            Column::Rows,
+            keys::change(SHARD, ACCOUNT, INBOX, ModSeq(modseq)),
+            change.encode(),
+        );
     }
     fixture.record.log_from = ModSeq(100);
-    batch.put(Column::Rows, keys::mailbox(SHARD, ACCOUNT, INBOX), fixture.record.encode());
+    batch.put(
+        Column::Rows,
+        keys::mailbox(SHARD, ACCOUNT, INBOX),
+        fixture.record.encode(),
+    );
     fixture.store.apply(&batch);
     let ask = |since| changes(&fixture.snapshot(), &proto::Changes { mailbox: 1, since }).unwrap();
-    let changed = |answer: &proto::MailboxChanges| -> Vec<u32> { answer.changed.iter().map(|row| row.uid).collect() };
+    let changed =
+        |answer: &proto::MailboxChanges| -> Vec<u32> { answer.changed.iter().map(|row| row.uid).collect() };
     let answer = ask(104);
     assert_eq!(changed(&answer), [5, 9]);
     assert_eq!(answer.vanished.unwrap().bounds, [1, 1, 3, 3, 6, 8]);
@@ -311,12 +429,22 @@ fn changes_tell_what_is_new_and_what_has_gone() {
 fn searches_are_exact() {
     let mut fixture = Fixture::new();
     let work = FlagBits::keyword(0);
-    fixture.add(1, FlagBits::SEEN.with(FlagBits::FLAGGED), b"", b"Subject: one\r\n\r\nA needle in it\r\n");
+    fixture.add(
+        1,
+        FlagBits::SEEN.with(FlagBits::FLAGGED),
+        b"",
+        b"Subject: one\r\n\r\nA needle in it\r\n",
+    );
     fixture.add(2, FlagBits(0), b"Received: from needle\r\n", MULTIPART);
     fixture.add(3, work, b"", b"Subject: needle\r\nX-Empty:\r\n\r\nNothing\r\n");
     fixture.add(4, FlagBits::SEEN, b"", b"");
     let key = |key| proto::SearchKey { key: Some(key) };
-    let header = |name: &str, value: &str| Wire::Header(Header { name: name.into(), value: value.into() });
+    let header = |name: &str, value: &str| {
+        Wire::Header(Header {
+            name: name.into(),
+            value: value.into(),
+        })
+    };
     let days = |from, to| DayRange { from, to };
     let not = |wire| Wire::Not(Box::new(key(wire)));
     let cases: Vec<(Wire, &[u32])> = vec![
@@ -325,7 +453,12 @@ fn searches_are_exact() {
         (not(Wire::SystemFlags(1)), &[2, 3]),
         (Wire::Keyword("$WORK".into()), &[3]),
         (Wire::Keyword("unknown".into()), &[]),
-        (Wire::Uids(proto::UidSet { bounds: vec![2, 3, 9, 20] }), &[2, 3]),
+        (
+            Wire::Uids(proto::UidSet {
+                bounds: vec![2, 3, 9, 20],
+            }),
+            &[2, 3],
+        ),
         (Wire::Larger(60), &[2]),
         (Wire::Smaller(1), &[4]),
         (Wire::Recent(Default::default()), &[3, 4]),
@@ -345,11 +478,15 @@ fn searches_are_exact() {
         (Wire::Text("needle".into()), &[1, 2, 3]),
         (Wire::Text("zzz".into()), &[]),
         (
-            Wire::Or(Or { keys: vec![key(Wire::Body("needle".into())), key(Wire::SystemFlags(1))] }),
+            Wire::Or(Or {
+                keys: vec![key(Wire::Body("needle".into())), key(Wire::SystemFlags(1))],
+            }),
             &[1, 4],
         ),
         (
-            Wire::And(And { keys: vec![key(Wire::Text("needle".into())), key(not(Wire::Larger(60)))] }),
+            Wire::And(And {
+                keys: vec![key(Wire::Text("needle".into())), key(not(Wire::Larger(60)))],
+            }),
             &[1, 3],
         ),
         (Wire::And(And { keys: vec![] }), &[1, 2, 3, 4]),
@@ -369,11 +506,25 @@ fn searches_have_limits() {
         deep = Wire::Not(Box::new(proto::SearchKey { key: Some(deep) }));
     }
     assert_eq!(fixture.search(deep).unwrap_err().reason, Reason::LimitExceeded);
-    let many = vec![proto::SearchKey { key: Some(Wire::SystemFlags(1)) }; SEARCH_KEYS_MAX];
-    assert_eq!(fixture.search(Wire::Or(Or { keys: many })).unwrap_err().reason, Reason::LimitExceeded);
-    assert_eq!(fixture.search(Wire::Not(Box::default())).unwrap_err().reason, Reason::InvalidArgument);
+    let many = vec![
+        proto::SearchKey {
+            key: Some(Wire::SystemFlags(1))
+        };
+        SEARCH_KEYS_MAX
+    ];
+    assert_eq!(
+        fixture.search(Wire::Or(Or { keys: many })).unwrap_err().reason,
+        Reason::LimitExceeded
+    );
+    assert_eq!(
+        fixture.search(Wire::Not(Box::default())).unwrap_err().reason,
+        Reason::InvalidArgument
+    );
     let unordered = proto::UidSet { bounds: vec![5, 3] };
-    assert_eq!(fixture.search(Wire::Uids(unordered)).unwrap_err().reason, Reason::InvalidArgument);
+    assert_eq!(
+        fixture.search(Wire::Uids(unordered)).unwrap_err().reason,
+        Reason::InvalidArgument
+    );
 }
 
 #[test]
@@ -382,7 +533,12 @@ fn an_unreadable_analysis_is_opaque_and_a_missing_body_is_an_error() {
     fixture.add(1, FlagBits(0), b"", MULTIPART);
     let mut batch = Batch::new();
     let key = keys::message(SHARD, ACCOUNT, MessageNumber(1));
-    let mut record = fixture.snapshot().reader().message(MessageNumber(1)).unwrap().unwrap();
+    let mut record = fixture
+        .snapshot()
+        .reader()
+        .message(MessageNumber(1))
+        .unwrap()
+        .unwrap();
     record.analysis = Bytes::from_static(b"\xff");
     batch.put(Column::Rows, key, record.encode());
     fixture.store.apply(&batch);
@@ -394,11 +550,18 @@ fn an_unreadable_analysis_is_opaque_and_a_missing_body_is_an_error() {
         ..proto::Fetch::default()
     };
     let rows = fixture.fetch(request.clone());
-    assert!(rows[0].body_structure.starts_with(b"(\"text\" \"plain\""), "{:?}", rows[0].body_structure);
+    assert!(
+        rows[0].body_structure.starts_with(b"(\"text\" \"plain\""),
+        "{:?}",
+        rows[0].body_structure
+    );
     assert!(rows[0].sections[1].absent);
     let mut batch = Batch::new();
     batch.delete(Column::Rows, keys::body(SHARD, &record.body));
     fixture.store.apply(&batch);
-    let failed = FetchCursor::new(fixture.snapshot(), &request).unwrap().next().unwrap_err();
+    let failed = FetchCursor::new(fixture.snapshot(), &request)
+        .unwrap()
+        .next()
+        .unwrap_err();
     assert_eq!(failed.reason, Reason::Internal);
 }

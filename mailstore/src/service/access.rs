@@ -21,7 +21,12 @@ impl MailstoreService {
         incoming: &Incoming<MailstoreProtocol>,
         needed: Rights,
     ) -> Result<(Arc<HostedShard>, Grant), Status> {
-        let grant = self.tokens.check(&incoming.context.token, &incoming.peer.certificate, needed, now_millis())?;
+        let grant = self.tokens.check(
+            &incoming.context.token,
+            &incoming.peer.certificate,
+            needed,
+            now_millis(),
+        )?;
         let shard = self.shard(grant.shard.0, incoming.request.shard_generation)?;
         Ok((shard, grant))
     }
@@ -59,7 +64,12 @@ impl MailstoreService {
 
     /// An account of a shard at this moment.
     pub(super) fn snapshot(&self, shard: &HostedShard, account: AccountId) -> Snapshot {
-        Snapshot { view: shard.view(), shard: shard.id(), account, bodies: Arc::clone(&self.bodies) }
+        Snapshot {
+            view: shard.view(),
+            shard: shard.id(),
+            account,
+            bodies: Arc::clone(&self.bodies),
+        }
     }
 }
 

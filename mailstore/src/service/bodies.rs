@@ -12,7 +12,7 @@ use crate::plan::{BodySource, PreparedBody};
 use crate::schema::{AccountId, BodyHash, BodyLocation, BodyRecord, UploadId};
 
 /// The largest body that comes in its call; larger ones are uploaded first.
-pub const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
+const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
 
 impl MailstoreService {
     /// Makes a body ready. An upload must be one of `account`'s.
@@ -53,11 +53,19 @@ impl MailstoreService {
         account: AccountId,
         id: &[u8],
     ) -> Result<PreparedBody, Status> {
-        let upload = UploadId::from_slice(id).ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
+        let upload =
+            UploadId::from_slice(id).ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
         let snapshot = self.snapshot(shard, account);
-        let finished = snapshot.reader().upload(upload)?.and_then(|record| record.finished).ok_or_else(|| {
-            Status::new(Reason::FailedPrecondition, "the upload is not finished, or has expired: send it again")
-        })?;
+        let finished = snapshot
+            .reader()
+            .upload(upload)?
+            .and_then(|record| record.finished)
+            .ok_or_else(|| {
+                Status::new(
+                    Reason::FailedPrecondition,
+                    "the upload is not finished, or has expired: send it again",
+                )
+            })?;
         let hash = finished.hash;
         let raw = match self.analyser.remembered(&hash) {
             Some(analysed) => Err(analysed),
@@ -67,7 +75,9 @@ impl MailstoreService {
                 let bodies = Arc::clone(&self.bodies);
                 let body = crate::body::OpenBody {
                     hash,
-                    record: BodyRecord { location: BodyLocation::Upload(account, upload) },
+                    record: BodyRecord {
+                        location: BodyLocation::Upload(account, upload),
+                    },
                 };
                 let raw = blocking(&self.reads, move || {
                     Ok(bodies.read_range(&snapshot.reader(), &body, 0..hash.size)?)

@@ -12,10 +12,10 @@ use crate::plan::{Command, Deliver, DeliverRecipient, Mutation};
 use crate::schema::AccountId;
 
 /// Recipients of one delivery.
-pub const RECIPIENTS_MAX: usize = 1000;
+pub(super) const RECIPIENTS_MAX: usize = 1000;
 
 /// Bytes of the header lines of one recipient.
-pub const PREFIX_BYTES_MAX: usize = 64 * 1024;
+const PREFIX_BYTES_MAX: usize = 64 * 1024;
 
 impl MailstoreService {
     /// Delivers; `call_grant` is that of the call's own token, whose account an upload belongs to.
@@ -28,12 +28,19 @@ impl MailstoreService {
     ) -> Result<reply::Call, Status> {
         let transaction = transaction(&deliver.transaction)?;
         if deliver.recipients.is_empty() || deliver.recipients.len() > RECIPIENTS_MAX {
-            return Err(Status::invalid(format!("a delivery has 1 to {RECIPIENTS_MAX} recipients")));
+            return Err(Status::invalid(format!(
+                "a delivery has 1 to {RECIPIENTS_MAX} recipients"
+            )));
         }
         let now = now_millis();
-        let recipients: Vec<_> =
-            deliver.recipients.into_iter().map(|recipient| self.recipient(&shard, &holder, recipient, now)).collect();
-        let body = self.prepare_body(&shard, call_grant.account, deliver.body).await?;
+        let recipients: Vec<_> = deliver
+            .recipients
+            .into_iter()
+            .map(|recipient| self.recipient(&shard, &holder, recipient, now))
+            .collect();
+        let body = self
+            .prepare_body(&shard, call_grant.account, deliver.body)
+            .await?;
         let count = recipients.len();
         let command = Command::Deliver(Deliver {
             transaction,
@@ -41,7 +48,13 @@ impl MailstoreService {
             body,
             recipients,
         });
-        let answer = shard.mutate(Mutation { account: call_grant.account, key: None, command }).await?;
+        let answer = shard
+            .mutate(Mutation {
+                account: call_grant.account,
+                key: None,
+                command,
+            })
+            .await?;
         metrics::counter!("rookery_mailstore_recipients_total").increment(count as u64);
         Ok(answer)
     }
@@ -54,13 +67,18 @@ impl MailstoreService {
         recipient: proto::Recipient,
         now_millis: u64,
     ) -> Result<DeliverRecipient, Status> {
-        let grant = self.tokens.check(&recipient.token, holder, Rights::Deliver, now_millis)?;
+        let grant = self
+            .tokens
+            .check(&recipient.token, holder, Rights::Deliver, now_millis)?;
         if grant.shard != shard.id() {
             let message = format!("account {} is not of shard {}", grant.account, shard.id());
             return Err(Status::new(Reason::Moved, message));
         }
         check_prefix(&recipient.prefix)?;
-        Ok(DeliverRecipient { account: grant.account, prefix: recipient.prefix })
+        Ok(DeliverRecipient {
+            account: grant.account,
+            prefix: recipient.prefix,
+        })
     }
 }
 
@@ -71,14 +89,18 @@ pub(super) fn check_prefix(prefix: &[u8]) -> Result<(), Status> {
         return Err(Status::new(Reason::LimitExceeded, message));
     }
     if !prefix.is_empty() && !prefix.ends_with(b"\r\n") {
-        return Err(Status::invalid("the header lines of a recipient do not end with CRLF"));
+        return Err(Status::invalid(
+            "the header lines of a recipient do not end with CRLF",
+        ));
     }
     Ok(())
 }
 
 /// The 16 bytes that name an SMTP transaction.
 pub(super) fn transaction(bytes: &[u8]) -> Result<[u8; 16], Status> {
-    bytes.try_into().map_err(|_| Status::invalid("the id of a transaction is 16 bytes"))
+    bytes
+        .try_into()
+        .map_err(|_| Status::invalid("the id of a transaction is 16 bytes"))
 }
 
 /// The account that a shard's own command is made for: none.

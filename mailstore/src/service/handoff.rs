@@ -27,11 +27,18 @@ impl MailstoreService {
         grant: Grant,
         hand_off: proto::HandOff,
     ) -> Result<reply::Call, Status> {
-        let delivery = hand_off.delivery.ok_or_else(|| Status::invalid("a hand-off has no delivery"))?;
+        let delivery = hand_off
+            .delivery
+            .ok_or_else(|| Status::invalid("a hand-off has no delivery"))?;
         if hand_off.recipients.is_empty() || hand_off.recipients.len() > RECIPIENTS_MAX {
-            return Err(Status::invalid(format!("a hand-off has 1 to {RECIPIENTS_MAX} recipients")));
+            return Err(Status::invalid(format!(
+                "a hand-off has 1 to {RECIPIENTS_MAX} recipients"
+            )));
         }
-        hand_off.recipients.iter().try_for_each(|recipient| check_prefix(&recipient.prefix))?;
+        hand_off
+            .recipients
+            .iter()
+            .try_for_each(|recipient| check_prefix(&recipient.prefix))?;
         let body = self.prepare_body(&shard, grant.account, delivery.body).await?;
         if body.hash.size > HAND_OFF_BYTES_MAX {
             let message = format!("a message of more than {HAND_OFF_BYTES_MAX} bytes cannot be handed off");
@@ -44,7 +51,13 @@ impl MailstoreService {
             body,
             recipients: hand_off.recipients,
         });
-        shard.mutate(Mutation { account: grant.account, key: None, command }).await
+        shard
+            .mutate(Mutation {
+                account: grant.account,
+                key: None,
+                command,
+            })
+            .await
     }
 
     /// Leases rows that are due, then reads their bodies.
@@ -57,12 +70,18 @@ impl MailstoreService {
         lease.limit = lease.limit.clamp(1, LEASE_ROWS_MAX);
         let leasing = {
             let shard = Arc::clone(&shard);
-            let mutation =
-                Mutation { account: NO_ACCOUNT, key: None, command: Command::LeaseHandOffs(lease) };
-            self.to_completion(move |_| async move { shard.mutate(mutation).await }).await?
+            let mutation = Mutation {
+                account: NO_ACCOUNT,
+                key: None,
+                command: Command::LeaseHandOffs(lease),
+            };
+            self.to_completion(move |_| async move { shard.mutate(mutation).await })
+                .await?
         };
         let reply::Call::HandOffs(leased) = leasing else {
-            return Err(Status::internal("the writer answered a lease with something else"));
+            return Err(Status::internal(
+                "the writer answered a lease with something else",
+            ));
         };
         let snapshot = self.snapshot(&shard, NO_ACCOUNT);
         let bodies = Arc::clone(&self.bodies);
@@ -71,8 +90,14 @@ impl MailstoreService {
             let mut bytes = 0;
             for mut row in leased.rows {
                 let reader = snapshot.reader();
-                let id = row.id.as_ref().try_into().map_err(|_| Status::internal("the id of a hand-off"))?;
-                let record = reader.hand_off(&id).map_err(|error: ReadError| Status::from(error))?;
+                let id = row
+                    .id
+                    .as_ref()
+                    .try_into()
+                    .map_err(|_| Status::internal("the id of a hand-off"))?;
+                let record = reader
+                    .hand_off(&id)
+                    .map_err(|error: ReadError| Status::from(error))?;
                 // Completed by another proxy meanwhile.
                 let Some(record) = record else { continue };
                 let size = usize::try_from(record.body.size).unwrap_or(usize::MAX);

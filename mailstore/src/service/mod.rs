@@ -91,7 +91,11 @@ impl MailstoreService {
         mut incoming: Incoming<MailstoreProtocol>,
         replies: ReplySink<MailstoreProtocol>,
     ) -> Result<(), Status> {
-        let call = incoming.request.call.take().ok_or_else(|| Status::invalid("the request names no call"))?;
+        let call = incoming
+            .request
+            .call
+            .take()
+            .ok_or_else(|| Status::invalid("the request names no call"))?;
         roles::check_role(&incoming.peer, &call)?;
         metrics::counter!("rookery_mailstore_calls_total", "call" => name(&call)).increment(1);
         let answer = match call {
@@ -116,16 +120,19 @@ impl MailstoreService {
             Call::Append(append) => {
                 let (shard, grant) = self.access(&incoming, Rights::Owner)?;
                 let key = mutate::key(&incoming)?;
-                self.to_completion(move |service| service.append(shard, grant, key, append)).await?
+                self.to_completion(move |service| service.append(shard, grant, key, append))
+                    .await?
             }
             Call::Deliver(deliver) => {
                 let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
                 let holder = incoming.peer.certificate;
-                self.to_completion(move |service| service.deliver(shard, grant, holder, deliver)).await?
+                self.to_completion(move |service| service.deliver(shard, grant, holder, deliver))
+                    .await?
             }
             Call::HandOff(hand_off) => {
                 let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
-                self.to_completion(move |service| service.hand_off(shard, grant, hand_off)).await?
+                self.to_completion(move |service| service.hand_off(shard, grant, hand_off))
+                    .await?
             }
             Call::LeaseHandOffs(lease) => self.lease_hand_offs(&incoming, lease).await?,
             Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,

@@ -12,7 +12,12 @@ use crate::schema::{AccountId, InternalDate};
 
 /// The idempotency key of a session's mutation.
 pub(super) fn key(incoming: &Incoming<MailstoreProtocol>) -> Result<Option<MutationKey>, Status> {
-    incoming.request.key.as_ref().map(MutationKey::from_proto).transpose()
+    incoming
+        .request
+        .key
+        .as_ref()
+        .map(MutationKey::from_proto)
+        .transpose()
 }
 
 impl MailstoreService {
@@ -25,7 +30,8 @@ impl MailstoreService {
         F: Future<Output = Result<reply::Call, Status>> + Send + 'static,
     {
         let task = self.tasks.spawn(work(Arc::clone(self)));
-        task.await.map_err(|error| Status::internal(format!("a mutation failed: {error}")))?
+        task.await
+            .map_err(|error| Status::internal(format!("a mutation failed: {error}")))?
     }
 
     /// Commands that go to the writer as they are.
@@ -36,13 +42,24 @@ impl MailstoreService {
     ) -> Result<reply::Call, Status> {
         let generation = incoming.request.shard_generation;
         let (shard, account, key, command) = match call {
-            Call::PutAccount(put) => (self.shard(put.shard, generation)?, put.account, None, Command::PutAccount(put)),
-            Call::PurgeAccount(purge) => {
-                (self.shard(purge.shard, generation)?, purge.account, None, Command::PurgeAccount(purge))
-            }
-            Call::CompleteHandOff(complete) => {
-                (self.shard(complete.shard, generation)?, 0, None, Command::CompleteHandOff(complete))
-            }
+            Call::PutAccount(put) => (
+                self.shard(put.shard, generation)?,
+                put.account,
+                None,
+                Command::PutAccount(put),
+            ),
+            Call::PurgeAccount(purge) => (
+                self.shard(purge.shard, generation)?,
+                purge.account,
+                None,
+                Command::PurgeAccount(purge),
+            ),
+            Call::CompleteHandOff(complete) => (
+                self.shard(complete.shard, generation)?,
+                0,
+                None,
+                Command::CompleteHandOff(complete),
+            ),
             other => {
                 let (shard, grant) = self.access(incoming, Rights::Owner)?;
                 let command = match other {
@@ -58,8 +75,13 @@ impl MailstoreService {
                 (shard, grant.account.0, key(incoming)?, command)
             }
         };
-        let mutation = Mutation { account: AccountId(account), key, command };
-        self.to_completion(move |_| async move { shard.mutate(mutation).await }).await
+        let mutation = Mutation {
+            account: AccountId(account),
+            key,
+            command,
+        };
+        self.to_completion(move |_| async move { shard.mutate(mutation).await })
+            .await
     }
 
     /// Opens a mailbox; claiming its recent messages is a mutation when there are any.
@@ -71,12 +93,20 @@ impl MailstoreService {
         let (shard, snapshot) = self.readable(incoming).await?;
         let account = snapshot.account;
         let opened = self.read_mailbox(snapshot, open.mailbox).await?;
-        let has_recent = opened.mailbox.as_ref().is_some_and(|mailbox| mailbox.recent_from < mailbox.uid_next);
+        let has_recent = opened
+            .mailbox
+            .as_ref()
+            .is_some_and(|mailbox| mailbox.recent_from < mailbox.uid_next);
         if !open.claim_recent || !has_recent {
             return Ok(reply::Call::OpenedMailbox(opened));
         }
-        let mutation = Mutation { account, key: key(incoming)?, command: Command::OpenMailbox(open) };
-        self.to_completion(move |_| async move { shard.mutate(mutation).await }).await
+        let mutation = Mutation {
+            account,
+            key: key(incoming)?,
+            command: Command::OpenMailbox(open),
+        };
+        self.to_completion(move |_| async move { shard.mutate(mutation).await })
+            .await
     }
 
     pub(super) async fn append(
@@ -87,15 +117,19 @@ impl MailstoreService {
         append: proto::Append,
     ) -> Result<reply::Call, Status> {
         if append.messages.len() > crate::plan::APPEND_MESSAGES_MAX {
-            let message = format!("an append has at most {} messages", crate::plan::APPEND_MESSAGES_MAX);
+            let message = format!(
+                "an append has at most {} messages",
+                crate::plan::APPEND_MESSAGES_MAX
+            );
             return Err(Status::new(rookery_proto::Reason::LimitExceeded, message));
         }
         let mut messages = Vec::with_capacity(append.messages.len());
         for message in append.messages {
             let internal_date = match &message.internal_date {
-                Some(date) => {
-                    Some(InternalDate::from_proto(date).ok_or_else(|| Status::invalid("the zone of a date cannot be"))?)
-                }
+                Some(date) => Some(
+                    InternalDate::from_proto(date)
+                        .ok_or_else(|| Status::invalid("the zone of a date cannot be"))?,
+                ),
                 None => None,
             };
             messages.push(AppendMessage {
@@ -104,7 +138,16 @@ impl MailstoreService {
                 internal_date,
             });
         }
-        let command = Command::Append(Append { mailbox: append.mailbox, messages });
-        shard.mutate(Mutation { account: grant.account, key, command }).await
+        let command = Command::Append(Append {
+            mailbox: append.mailbox,
+            messages,
+        });
+        shard
+            .mutate(Mutation {
+                account: grant.account,
+                key,
+                command,
+            })
+            .await
     }
 }

@@ -14,27 +14,46 @@ pub(super) async fn blocking<T: Send + 'static>(
     places: &Arc<Semaphore>,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(|_| Status::unavailable("the node is stopping"))?;
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(|_| Status::unavailable("the node is stopping"))?;
     let done = tokio::task::spawn_blocking(move || {
         let result = work();
         drop(place);
         result
     });
-    done.await.map_err(|error| Status::internal(format!("a read failed: {error}")))?
+    done.await
+        .map_err(|error| Status::internal(format!("a read failed: {error}")))?
 }
 
 impl MailstoreService {
     pub(super) async fn list_mailboxes(&self, snapshot: Snapshot) -> Result<reply::Call, Status> {
-        blocking(&self.reads, move || read::list_mailboxes(&snapshot)).await.map(reply::Call::Mailboxes)
+        blocking(&self.reads, move || read::list_mailboxes(&snapshot))
+            .await
+            .map(reply::Call::Mailboxes)
     }
 
-    pub(super) async fn read_mailbox(&self, snapshot: Snapshot, mailbox: u32) -> Result<proto::OpenedMailbox, Status> {
+    pub(super) async fn read_mailbox(
+        &self,
+        snapshot: Snapshot,
+        mailbox: u32,
+    ) -> Result<proto::OpenedMailbox, Status> {
         let cache = Arc::clone(&self.open_cache);
-        blocking(&self.reads, move || read::open_mailbox(&snapshot, &cache, mailbox)).await
+        blocking(&self.reads, move || {
+            read::open_mailbox(&snapshot, &cache, mailbox)
+        })
+        .await
     }
 
-    pub(super) async fn changes(&self, snapshot: Snapshot, request: proto::Changes) -> Result<reply::Call, Status> {
-        blocking(&self.reads, move || read::changes(&snapshot, &request)).await.map(reply::Call::Changes)
+    pub(super) async fn changes(
+        &self,
+        snapshot: Snapshot,
+        request: proto::Changes,
+    ) -> Result<reply::Call, Status> {
+        blocking(&self.reads, move || read::changes(&snapshot, &request))
+            .await
+            .map(reply::Call::Changes)
     }
 
     pub(super) async fn fetch(
@@ -52,11 +71,19 @@ impl MailstoreService {
             .await?;
             let Some(rows) = rows else { return Ok(()) };
             cursor = rest;
-            replies.send(Reply { call: Some(reply::Call::Rows(rows)) }).await?;
+            replies
+                .send(Reply {
+                    call: Some(reply::Call::Rows(rows)),
+                })
+                .await?;
         }
     }
 
-    pub(super) async fn search(&self, snapshot: Snapshot, request: proto::Search) -> Result<reply::Call, Status> {
+    pub(super) async fn search(
+        &self,
+        snapshot: Snapshot,
+        request: proto::Search,
+    ) -> Result<reply::Call, Status> {
         let mut cursor = blocking(&self.searches, move || SearchCursor::new(snapshot, &request)).await?;
         loop {
             let (rest, found) = blocking(&self.searches, move || {

@@ -13,6 +13,10 @@ pub(super) fn check_role(peer: &Peer, call: &Call) -> Result<(), Status> {
     if allowed {
         return Ok(());
     }
-    let message = format!("{} is a {} and may not make this call", peer.node, peer.role.as_str());
+    let message = format!(
+        "{} is a {} and may not make this call",
+        peer.node,
+        peer.role.as_str()
+    );
     Err(Status::new(Reason::PermissionDenied, message))
 }

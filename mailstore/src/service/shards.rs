@@ -71,7 +71,13 @@ pub struct Shards {
 impl Shards {
     /// None yet.
     pub fn new(node: String, member: Arc<Member>, options: ShardOptions) -> Self {
-        Self { node, member, options, hosted: RwLock::default(), map: RwLock::default() }
+        Self {
+            node,
+            member,
+            options,
+            hosted: RwLock::default(),
+            map: RwLock::default(),
+        }
     }
 
     /// A shard that is served here; NOT_LEADER with who leads it otherwise.
@@ -80,15 +86,23 @@ impl Shards {
             return Ok(Arc::clone(hosted));
         }
         let map = self.map.read();
-        let leader = map.placement(shard).and_then(|placement| placement.replicas.first()).cloned();
+        let leader = map
+            .placement(shard)
+            .and_then(|placement| placement.replicas.first())
+            .cloned();
         let message = match &leader {
             Some(leader) if *leader == self.node => {
-                return Err(Status::unavailable(format!("shard {shard} is being opened here: retry")));
+                return Err(Status::unavailable(format!(
+                    "shard {shard} is being opened here: retry"
+                )));
             }
             Some(leader) => format!("shard {shard} is led by {leader}, not by {}", self.node),
             None => format!("shard {shard} is not on {}", self.node),
         };
-        Err(Status { leader: leader.unwrap_or_default(), ..Status::new(Reason::NotLeader, message) })
+        Err(Status {
+            leader: leader.unwrap_or_default(),
+            ..Status::new(Reason::NotLeader, message)
+        })
     }
 
     /// All that are open here.
@@ -103,12 +117,19 @@ impl Shards {
             let mut map = self.map.write();
             change(&mut map);
             let mine = map.shards_of(&self.node);
-            mine.map(|(shard, placement)| (shard, placement.generation)).collect()
+            mine.map(|(shard, placement)| (shard, placement.generation))
+                .collect()
         };
         let gone: Vec<Arc<HostedShard>> = {
             let mut hosted = self.hosted.write();
-            let gone: Vec<ShardId> = hosted.keys().filter(|shard| !wanted.contains_key(shard)).copied().collect();
-            gone.into_iter().filter_map(|shard| hosted.remove(&shard)).collect()
+            let gone: Vec<ShardId> = hosted
+                .keys()
+                .filter(|shard| !wanted.contains_key(shard))
+                .copied()
+                .collect();
+            gone.into_iter()
+                .filter_map(|shard| hosted.remove(&shard))
+                .collect()
         };
         for hosted in gone {
             tracing::info!(shard = hosted.id().0, "the shard is served elsewhere now");

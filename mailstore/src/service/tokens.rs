@@ -42,7 +42,10 @@ pub struct Tokens {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { keys: RwLock::default(), checked: Mutex::new(LruCache::new(TOKENS_REMEMBERED)) }
+        Self {
+            keys: RwLock::default(),
+            checked: Mutex::new(LruCache::new(TOKENS_REMEMBERED)),
+        }
     }
 }
 
@@ -59,13 +62,22 @@ impl Tokens {
     }
 
     /// What the token allows its holder now. `needed` is the least right that will do.
-    pub fn check(&self, token: &Bytes, holder: &[u8], needed: Rights, now_millis: u64) -> Result<Grant, Status> {
+    pub fn check(
+        &self,
+        token: &Bytes,
+        holder: &[u8],
+        needed: Rights,
+        now_millis: u64,
+    ) -> Result<Grant, Status> {
         let claims = self.claims(token)?;
         check_holder(&claims.holder, holder).map_err(refused)?;
         check_not_expired(claims.expires_at_millis, now_millis).map_err(refused)?;
         let rights = claims.rights();
         if !allows(rights, needed) {
-            return Err(Status::new(Reason::PermissionDenied, "the token does not give the right to do this"));
+            return Err(Status::new(
+                Reason::PermissionDenied,
+                "the token does not give the right to do this",
+            ));
         }
         Ok(Grant {
             account: AccountId(claims.account),
@@ -77,7 +89,10 @@ impl Tokens {
 
     fn claims(&self, token: &Bytes) -> Result<TokenClaims, Status> {
         if token.is_empty() {
-            return Err(Status::new(Reason::PermissionDenied, "the call needs an account token"));
+            return Err(Status::new(
+                Reason::PermissionDenied,
+                "the call needs an account token",
+            ));
         }
         if token.len() > TOKEN_BYTES_MAX {
             return Err(not_a_token());
@@ -87,12 +102,15 @@ impl Tokens {
         }
         let signed = AccountToken::decode(token.clone()).map_err(|_| not_a_token())?;
         let keys = self.keys.read();
-        keys.verify(signed.key_id, &signed.claims, &signed.signature).map_err(refused)?;
+        keys.verify(signed.key_id, &signed.claims, &signed.signature)
+            .map_err(refused)?;
         let mut claims = TokenClaims::decode(signed.claims).map_err(|_| not_a_token())?;
         // What is kept must not hold on to the frame that it came in.
         claims.holder = Bytes::copy_from_slice(&claims.holder);
         // Still under the keys' lock, so that keys which were taken away leave nothing behind.
-        self.checked.lock().put(Bytes::copy_from_slice(token), claims.clone());
+        self.checked
+            .lock()
+            .put(Bytes::copy_from_slice(token), claims.clone());
         Ok(claims)
     }
 }

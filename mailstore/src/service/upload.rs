@@ -30,10 +30,21 @@ impl MailstoreService {
         upload: proto::Upload,
     ) -> Result<reply::Call, Status> {
         let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
-        let id = UploadId::from_slice(&upload.id).ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
-        let mut body = incoming.body.take().ok_or_else(|| Status::invalid("an upload has no body"))?;
+        let id = UploadId::from_slice(&upload.id)
+            .ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
+        let mut body = incoming
+            .body
+            .take()
+            .ok_or_else(|| Status::invalid("an upload has no body"))?;
         let mut writer = ChunkWriter::default();
-        let mut sending = Sending { service: self, shard, grant, id, next: 0, under_way: VecDeque::new() };
+        let mut sending = Sending {
+            service: self,
+            shard,
+            grant,
+            id,
+            next: 0,
+            under_way: VecDeque::new(),
+        };
         while let Some(piece) = body.chunk().await? {
             if writer.size() + piece.len() as u64 > self.body_bytes_max {
                 let message = format!("a message may have {} bytes at most", self.body_bytes_max);
@@ -60,7 +71,11 @@ impl MailstoreService {
         if let Some(last) = finished.last {
             sending.send(last, last_len).await?;
         }
-        let finish = FinishUpload { upload: id, blake3: finished.blake3, hash: finished.hash };
+        let finish = FinishUpload {
+            upload: id,
+            blake3: finished.blake3,
+            hash: finished.hash,
+        };
         sending.finish(finish).await
     }
 }
@@ -79,7 +94,12 @@ impl Sending<'_> {
         while self.under_way.len() >= CHUNKS_UNDER_WAY_MAX {
             self.settle_one().await?;
         }
-        let chunk = UploadChunk { upload: self.id, index: self.next, raw_len, stored };
+        let chunk = UploadChunk {
+            upload: self.id,
+            index: self.next,
+            raw_len,
+            stored,
+        };
         self.next += 1;
         self.start(Command::UploadChunk(chunk));
         Ok(())
@@ -94,13 +114,25 @@ impl Sending<'_> {
     }
 
     fn start(&mut self, command: Command) {
-        let mutation = Mutation { account: self.grant.account, key: None, command };
+        let mutation = Mutation {
+            account: self.grant.account,
+            key: None,
+            command,
+        };
         let shard = Arc::clone(&self.shard);
-        self.under_way.push_back(self.service.tasks.spawn(async move { shard.mutate(mutation).await }));
+        self.under_way.push_back(
+            self.service
+                .tasks
+                .spawn(async move { shard.mutate(mutation).await }),
+        );
     }
 
     async fn settle_one(&mut self) -> Result<reply::Call, Status> {
-        let task = self.under_way.pop_front().ok_or_else(|| Status::internal("no chunk is under way"))?;
-        task.await.map_err(|error| Status::internal(format!("a chunk was not stored: {error}")))?
+        let task = self
+            .under_way
+            .pop_front()
+            .ok_or_else(|| Status::internal("no chunk is under way"))?;
+        task.await
+            .map_err(|error| Status::internal(format!("a chunk was not stored: {error}")))?
     }
 }

@@ -37,14 +37,22 @@ impl Watchers {
             older.cancel();
         }
         by_node.insert(node.to_owned(), (number, replaced.clone()));
-        Place { watchers: Arc::clone(self), node: node.to_owned(), number, replaced }
+        Place {
+            watchers: Arc::clone(self),
+            node: node.to_owned(),
+            number,
+            replaced,
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut by_node = self.watchers.by_node.lock();
-        if by_node.get(&self.node).is_some_and(|(number, _)| *number == self.number) {
+        if by_node
+            .get(&self.node)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
             by_node.remove(&self.node);
         }
     }
@@ -62,18 +70,27 @@ impl MailstoreService {
         // Subscribed before the first word: whatever is committed after it will be told.
         let mut subscription = shard.subscribe();
         drop(shard);
-        let mut event = Some(ShardEvent { mailboxes: Vec::new(), overflow: true });
+        let mut event = Some(ShardEvent {
+            mailboxes: Vec::new(),
+            overflow: true,
+        });
         while let Some(told) = event {
             if told.overflow {
                 metrics::counter!("rookery_mailstore_watch_refreshes_total").increment(1);
             }
-            replies.send(Reply { call: Some(reply::Call::ShardEvent(told)) }).await?;
+            replies
+                .send(Reply {
+                    call: Some(reply::Call::ShardEvent(told)),
+                })
+                .await?;
             event = tokio::select! {
                 biased;
                 () = place.replaced.cancelled() => None,
                 event = subscription.next() => event,
             };
         }
-        Err(Status::unavailable("the change feed has ended here: subscribe again"))
+        Err(Status::unavailable(
+            "the change feed has ended here: subscribe again",
+        ))
     }
 }

@@ -46,8 +46,14 @@ async fn tokens_must_be_right_in_every_way() {
     }
     client.ask(list(), owner(ANN)).await.unwrap();
     // The right to deliver gives nothing else, not even with a mutation.
-    let create = Wire::CreateMailbox(proto::CreateMailbox { name: "x".into(), special_use: 0 });
-    assert_eq!(client.ask(create, deliverer(ANN)).await.unwrap_err().reason, Reason::PermissionDenied);
+    let create = Wire::CreateMailbox(proto::CreateMailbox {
+        name: "x".into(),
+        special_use: 0,
+    });
+    assert_eq!(
+        client.ask(create, deliverer(ANN)).await.unwrap_err().reason,
+        Reason::PermissionDenied
+    );
     fixture.stop().await;
 }
 
@@ -56,15 +62,29 @@ async fn roles_make_their_own_calls_alone() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::start(folder.path()).await;
     fixture.put_accounts().await;
-    let put = Wire::PutAccount(proto::PutAccount { shard: SHARD, account: 50, generation: 1, quota_bytes: 0 });
+    let put = Wire::PutAccount(proto::PutAccount {
+        shard: SHARD,
+        account: 50,
+        generation: 1,
+        quota_bytes: 0,
+    });
     let refused = fixture.proxy().ask(put, Bytes::new()).await.unwrap_err();
     assert_eq!(refused.reason, Reason::PermissionDenied);
     let refused = fixture.directory().ask(list(), owner(ANN)).await.unwrap_err();
     assert_eq!(refused.reason, Reason::PermissionDenied);
-    let other = Client { caller: std::sync::Arc::new(fixture.caller(Role::Mailstore, "mailstore-2")) };
+    let other = Client {
+        caller: std::sync::Arc::new(fixture.caller(Role::Mailstore, "mailstore-2")),
+    };
     let watch = Wire::Watch(proto::Watch { shard: SHARD });
-    assert_eq!(other.ask(watch, Bytes::new()).await.unwrap_err().reason, Reason::PermissionDenied);
-    let empty = fixture.proxy().ask_request(Request::default(), owner(ANN)).await.unwrap_err();
+    assert_eq!(
+        other.ask(watch, Bytes::new()).await.unwrap_err().reason,
+        Reason::PermissionDenied
+    );
+    let empty = fixture
+        .proxy()
+        .ask_request(Request::default(), owner(ANN))
+        .await
+        .unwrap_err();
     assert_eq!(empty.reason, Reason::InvalidArgument);
     fixture.stop().await;
 }
@@ -76,13 +96,22 @@ async fn shards_are_served_where_the_directory_says() {
     fixture.put_accounts().await;
     let client = fixture.proxy();
     client.deliver_to(ANN, b"Subject: x\r\n\r\n").await;
-    let older = Request { shard_generation: GENERATION - 1, ..request(list()) };
-    assert_eq!(client.ask_request(older, owner(ANN)).await.unwrap_err().reason, Reason::WrongGeneration);
+    let older = Request {
+        shard_generation: GENERATION - 1,
+        ..request(list())
+    };
+    assert_eq!(
+        client.ask_request(older, owner(ANN)).await.unwrap_err().reason,
+        Reason::WrongGeneration
+    );
     // Led by another node, and unknown.
     let mut elsewhere = claims(ANN, Rights::Owner);
     elsewhere.shard = 9;
     let refused = client.ask(list(), sign(&elsewhere)).await.unwrap_err();
-    assert_eq!((refused.reason, refused.leader.as_str()), (Reason::NotLeader, "mailstore-2"));
+    assert_eq!(
+        (refused.reason, refused.leader.as_str()),
+        (Reason::NotLeader, "mailstore-2")
+    );
     elsewhere.shard = 100;
     let refused = client.ask(list(), sign(&elsewhere)).await.unwrap_err();
     assert_eq!((refused.reason, refused.leader.as_str()), (Reason::NotLeader, ""));
@@ -97,7 +126,10 @@ async fn shards_are_served_where_the_directory_says() {
         }
     }
     let refused = client.ask(list(), owner(ANN)).await.unwrap_err();
-    assert_eq!((refused.reason, refused.leader.as_str()), (Reason::NotLeader, "mailstore-2"));
+    assert_eq!(
+        (refused.reason, refused.leader.as_str()),
+        (Reason::NotLeader, "mailstore-2")
+    );
     client.ask(list(), owner(CAT)).await.unwrap();
     fixture.place(&[(SHARD, "mailstore-1"), (OTHER_SHARD, "mailstore-1")]);
     loop {
@@ -119,12 +151,32 @@ async fn a_purged_account_is_gone_for_ever() {
     let client = fixture.proxy();
     client.deliver_to(ANN, b"Subject: x\r\n\r\n").await;
     for _ in 0..2 {
-        let purge = Wire::PurgeAccount(proto::PurgeAccount { shard: SHARD, account: ANN, generation: 1 });
+        let purge = Wire::PurgeAccount(proto::PurgeAccount {
+            shard: SHARD,
+            account: ANN,
+            generation: 1,
+        });
         fixture.directory().ask(purge, Bytes::new()).await.unwrap();
     }
-    assert_eq!(client.ask(list(), owner(ANN)).await.unwrap_err().reason, Reason::NoAccount);
-    let put = Wire::PutAccount(proto::PutAccount { shard: SHARD, account: ANN, generation: 5, quota_bytes: 0 });
-    assert_eq!(fixture.directory().ask(put, Bytes::new()).await.unwrap_err().reason, Reason::NoAccount);
+    assert_eq!(
+        client.ask(list(), owner(ANN)).await.unwrap_err().reason,
+        Reason::NoAccount
+    );
+    let put = Wire::PutAccount(proto::PutAccount {
+        shard: SHARD,
+        account: ANN,
+        generation: 5,
+        quota_bytes: 0,
+    });
+    assert_eq!(
+        fixture
+            .directory()
+            .ask(put, Bytes::new())
+            .await
+            .unwrap_err()
+            .reason,
+        Reason::NoAccount
+    );
     let outcomes = client.deliver(delivery(&[ANN], inline(b"\r\n"))).await.unwrap();
     assert_eq!(outcomes[0].error.as_ref().unwrap().reason(), Reason::NoAccount);
     fixture.stop().await;
@@ -139,7 +191,10 @@ async fn a_leader_that_is_behind_the_session_waits_until_the_deadline() {
     let modseq = client.mailboxes(ANN).await.modseq;
     let asking = {
         let client = client.clone();
-        let seen = Request { seen_modseq: modseq + 1, ..request(list()) };
+        let seen = Request {
+            seen_modseq: modseq + 1,
+            ..request(list())
+        };
         tokio::spawn(async move { client.ask_request(seen, owner(ANN)).await })
     };
     client.deliver_to(ANN, b"Subject: x\r\n\r\n").await;

@@ -23,7 +23,9 @@ fn body(name: &str) -> Vec<u8> {
 /// Run in a process of its own by the other test, and killed by it.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_that_delivers_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
     let fixture = Fixture::start(Path::new(&folder)).await;
     fixture.put_accounts().await;
     let callers = (0..CALLERS).map(|caller| {
@@ -35,7 +37,8 @@ async fn child_that_delivers_until_it_is_killed() {
                 let uid = client.deliver_to(account, &body(&name)).await;
                 let mut out = std::io::stdout().lock();
                 // One write, so that a line is there or not.
-                out.write_all(format!("acked {account} {uid} {name}\n").as_bytes()).unwrap();
+                out.write_all(format!("acked {account} {uid} {name}\n").as_bytes())
+                    .unwrap();
                 out.flush().unwrap();
             }
         }
@@ -49,7 +52,11 @@ async fn what_was_acknowledged_survives_kills() {
     let mut acked: HashMap<u64, Vec<(u32, String)>> = HashMap::new();
     for round in 1..=ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["crash::child_that_delivers_until_it_is_killed", "--exact", "--nocapture"])
+            .args([
+                "crash::child_that_delivers_until_it_is_killed",
+                "--exact",
+                "--nocapture",
+            ])
             .env(FOLDER, folder.path())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -58,8 +65,13 @@ async fn what_was_acknowledged_survives_kills() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut count = 0;
         while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some(["acked", account, uid, name]) = line.split(' ').collect::<Vec<_>>().first_chunk::<4>() {
-                acked.entry(account.parse().unwrap()).or_default().push((uid.parse().unwrap(), (*name).to_owned()));
+            if let Some(["acked", account, uid, name]) =
+                line.split(' ').collect::<Vec<_>>().first_chunk::<4>()
+            {
+                acked
+                    .entry(account.parse().unwrap())
+                    .or_default()
+                    .push((uid.parse().unwrap(), (*name).to_owned()));
                 count += 1;
             }
             if count == 150 * round {
@@ -79,14 +91,21 @@ async fn verify(folder: &Path, acked: &HashMap<u64, Vec<(u32, String)>>) {
         let messages: HashMap<u32, Vec<u8>> = client.messages(*account, 1).await.into_iter().collect();
         for (uid, name) in acked {
             let expected = [prefix(*account), body(name)].concat();
-            assert!(messages.get(uid) == Some(&expected), "{account} {uid} {name}: {:?}", messages.get(uid));
+            assert!(
+                messages.get(uid) == Some(&expected),
+                "{account} {uid} {name}: {:?}",
+                messages.get(uid)
+            );
         }
         let distinct: BTreeSet<&Vec<u8>> = messages.values().collect();
         assert_eq!(distinct.len(), messages.len(), "something is stored twice");
         let opened = client.open(*account, 1).await.mailbox.unwrap();
         assert_eq!(opened.messages as usize, messages.len());
         assert!(messages.keys().all(|uid| *uid < opened.uid_next));
-        assert_eq!(opened.size, messages.values().map(|message| message.len() as u64).sum::<u64>());
+        assert_eq!(
+            opened.size,
+            messages.values().map(|message| message.len() as u64).sum::<u64>()
+        );
     }
     fixture.stop().await;
 }

@@ -7,8 +7,16 @@ use rookery_proto::mailstore::v1::{self as proto, reply, request::Call as Wire};
 use crate::support::*;
 
 async fn lease(client: &Client, lease_millis: u32) -> Vec<proto::HandOffRow> {
-    let lease = proto::LeaseHandOffs { shard: SHARD, limit: 10, lease_millis };
-    match client.ask(Wire::LeaseHandOffs(lease), Bytes::new()).await.unwrap() {
+    let lease = proto::LeaseHandOffs {
+        shard: SHARD,
+        limit: 10,
+        lease_millis,
+    };
+    match client
+        .ask(Wire::LeaseHandOffs(lease), Bytes::new())
+        .await
+        .unwrap()
+    {
         reply::Call::HandOffs(leased) => leased.rows,
         other => panic!("{other:?}"),
     }
@@ -32,7 +40,10 @@ async fn a_recipient_of_an_unreachable_shard_is_kept_until_it_is_delivered() {
         }],
     };
     for _ in 0..2 {
-        client.ask(Wire::HandOff(hand_off.clone()), deliverer(ANN)).await.unwrap();
+        client
+            .ask(Wire::HandOff(hand_off.clone()), deliverer(ANN))
+            .await
+            .unwrap();
     }
     // Survives a restart.
     drop(client);
@@ -42,7 +53,10 @@ async fn a_recipient_of_an_unreachable_shard_is_kept_until_it_is_delivered() {
     let rows = lease(&client, 600_000).await;
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
-    assert_eq!((&row.body[..], &row.transaction, row.attempts), (&body[..], &first.transaction, 1));
+    assert_eq!(
+        (&row.body[..], &row.transaction, row.attempts),
+        (&body[..], &first.transaction, 1)
+    );
     assert_eq!(row.recipient, Some(hand_off.recipients[0].clone()));
     // Leased: nobody else gets it.
     assert!(lease(&client, 600_000).await.is_empty());
@@ -52,12 +66,24 @@ async fn a_recipient_of_an_unreachable_shard_is_kept_until_it_is_delivered() {
         later.transaction = row.transaction.clone();
         client.deliver(later).await.unwrap();
     }
-    assert_eq!(client.messages(CAT, 1).await, [(1, [&prefix(CAT)[..], body].concat())]);
+    assert_eq!(
+        client.messages(CAT, 1).await,
+        [(1, [&prefix(CAT)[..], body].concat())]
+    );
     for _ in 0..2 {
-        let complete = proto::CompleteHandOff { shard: SHARD, ids: vec![row.id.clone()] };
-        client.ask(Wire::CompleteHandOff(complete), Bytes::new()).await.unwrap();
+        let complete = proto::CompleteHandOff {
+            shard: SHARD,
+            ids: vec![row.id.clone()],
+        };
+        client
+            .ask(Wire::CompleteHandOff(complete), Bytes::new())
+            .await
+            .unwrap();
     }
-    let refused = client.ask(Wire::HandOff(proto::HandOff::default()), deliverer(ANN)).await.unwrap_err();
+    let refused = client
+        .ask(Wire::HandOff(proto::HandOff::default()), deliverer(ANN))
+        .await
+        .unwrap_err();
     assert_eq!(refused.reason, Reason::InvalidArgument);
     fixture.stop().await;
 }

@@ -18,8 +18,8 @@ use rookery_proto::directory::v1::{self as directory, AccountToken, Node, Rights
 use rookery_proto::local::Local;
 use rookery_proto::mailstore::v1::{self as proto, Reply, Request, reply, request::Call as Wire};
 use rookery_proto::{
-    Body, Call, CallContext, Caller, DirectoryProtocol, Incoming, MailstoreProtocol, Peer, Replies, ReplySink, Role,
-    Service, Status,
+    Body, Call, CallContext, Caller, DirectoryProtocol, Incoming, MailstoreProtocol, Peer, Replies,
+    ReplySink, Role, Service, Status,
 };
 use rookery_replication::group::{Member, MemberOptions};
 use tokio::sync::watch;
@@ -54,7 +54,13 @@ fn pair() -> Ed25519KeyPair {
 pub fn sign(claims: &TokenClaims) -> Bytes {
     let claims: Bytes = claims.encode_to_vec().into();
     let signature = pair().sign(&claims).as_ref().to_vec();
-    AccountToken { claims, key_id: 1, signature: signature.into() }.encode_to_vec().into()
+    AccountToken {
+        claims,
+        key_id: 1,
+        signature: signature.into(),
+    }
+    .encode_to_vec()
+    .into()
 }
 
 pub fn claims(account: u64, rights: Rights) -> TokenClaims {
@@ -94,13 +100,17 @@ impl Service<DirectoryProtocol> for FakeDirectory {
                     let mut events = self.events.subscribe();
                     loop {
                         let event = events.borrow_and_update().clone();
-                        replies.send(answer(directory::reply::Call::WatchEvent(event))).await?;
+                        replies
+                            .send(answer(directory::reply::Call::WatchEvent(event)))
+                            .await?;
                         let _ = tokio::time::timeout(Duration::from_secs(1), events.changed()).await;
                     }
                 }
                 Some(directory::request::Call::RegisterNode(_)) => {
                     let registered = directory::RegisteredNode::default();
-                    replies.send(answer(directory::reply::Call::RegisteredNode(registered))).await
+                    replies
+                        .send(answer(directory::reply::Call::RegisteredNode(registered)))
+                        .await
                 }
                 _ => Err(Status::internal("not asked in these tests")),
             }
@@ -115,8 +125,16 @@ fn event(shards: &[(u32, &str)]) -> WatchEvent {
         generation: GENERATION,
         replicas: vec![(*node).to_owned()],
     });
-    let key = directory::VerifyingKey { id: 1, public_key: pair().public_key().as_ref().to_vec().into() };
-    WatchEvent { snapshot: true, shards: shards.collect(), keys: vec![key], ..WatchEvent::default() }
+    let key = directory::VerifyingKey {
+        id: 1,
+        public_key: pair().public_key().as_ref().to_vec().into(),
+    };
+    WatchEvent {
+        snapshot: true,
+        shards: shards.collect(),
+        keys: vec![key],
+        ..WatchEvent::default()
+    }
 }
 
 /// A mailstore in a folder.
@@ -142,22 +160,44 @@ impl Fixture {
 
     pub async fn start_with(folder: &Path, setup: Setup) -> Self {
         let member = Member::open(folder, MemberOptions::default()).unwrap();
-        let first = event(&[(SHARD, "mailstore-1"), (OTHER_SHARD, "mailstore-1"), (9, "mailstore-2")]);
-        let directory = Arc::new(FakeDirectory { events: watch::Sender::new(first) });
-        let peer = Peer { role: Role::Mailstore, node: "mailstore-1".into(), certificate: Bytes::new() };
+        let first = event(&[
+            (SHARD, "mailstore-1"),
+            (OTHER_SHARD, "mailstore-1"),
+            (9, "mailstore-2"),
+        ]);
+        let directory = Arc::new(FakeDirectory {
+            events: watch::Sender::new(first),
+        });
+        let peer = Peer {
+            role: Role::Mailstore,
+            node: "mailstore-1".into(),
+            certificate: Bytes::new(),
+        };
         let health = Health::new();
         let host = Host {
             cluster_id: "test".into(),
-            node: Node { id: "mailstore-1".into(), ..Node::default() },
+            node: Node {
+                id: "mailstore-1".into(),
+                ..Node::default()
+            },
             member: Arc::clone(&member),
-            directory: Arc::new(Local::new(Arc::clone(&directory) as Arc<dyn Service<DirectoryProtocol>>, peer)),
+            directory: Arc::new(Local::new(
+                Arc::clone(&directory) as Arc<dyn Service<DirectoryProtocol>>,
+                peer,
+            )),
             worker_command: setup.worker_command,
             health: health.clone(),
         };
         let mailstore =
             Mailstore::start_with(&setup.config, host, setup.shard_options, setup.analysis).unwrap();
-        tokio::time::timeout(Duration::from_secs(30), health.ready()).await.unwrap();
-        Self { member, mailstore, directory }
+        tokio::time::timeout(Duration::from_secs(30), health.ready())
+            .await
+            .unwrap();
+        Self {
+            member,
+            mailstore,
+            directory,
+        }
     }
 
     /// Tells another shard map.
@@ -166,16 +206,27 @@ impl Fixture {
     }
 
     pub fn caller(&self, role: Role, node: &str) -> Local<MailstoreProtocol> {
-        Local::new(self.mailstore.service(), Peer { role, node: node.into(), certificate: Bytes::new() })
+        Local::new(
+            self.mailstore.service(),
+            Peer {
+                role,
+                node: node.into(),
+                certificate: Bytes::new(),
+            },
+        )
     }
 
     /// As proxy-1.
     pub fn proxy(&self) -> Client {
-        Client { caller: Arc::new(self.caller(Role::Proxy, "proxy-1")) }
+        Client {
+            caller: Arc::new(self.caller(Role::Proxy, "proxy-1")),
+        }
     }
 
     pub fn directory(&self) -> Client {
-        Client { caller: Arc::new(self.caller(Role::Directory, "directory-1")) }
+        Client {
+            caller: Arc::new(self.caller(Role::Directory, "directory-1")),
+        }
     }
 
     /// Makes the accounts of the tests.
@@ -187,12 +238,22 @@ impl Fixture {
 
     pub async fn put_account(&self, account: u64, quota_bytes: u64) {
         let shard = if account == CAT { OTHER_SHARD } else { SHARD };
-        let put = proto::PutAccount { shard, account, generation: 1, quota_bytes };
-        self.directory().ask(Wire::PutAccount(put), Bytes::new()).await.unwrap();
+        let put = proto::PutAccount {
+            shard,
+            account,
+            generation: 1,
+            quota_bytes,
+        };
+        self.directory()
+            .ask(Wire::PutAccount(put), Bytes::new())
+            .await
+            .unwrap();
     }
 
     pub async fn stop(self) {
-        let Self { member, mailstore, .. } = self;
+        let Self {
+            member, mailstore, ..
+        } = self;
         mailstore.stop().await;
         member.close();
     }
@@ -205,13 +266,21 @@ pub struct Client {
 }
 
 pub fn request(call: Wire) -> Request {
-    Request { shard_generation: GENERATION, call: Some(call), ..Request::default() }
+    Request {
+        shard_generation: GENERATION,
+        call: Some(call),
+        ..Request::default()
+    }
 }
 
 impl Client {
     pub fn start(&self, request: Request, token: Bytes, body: Option<Body>) -> Replies<MailstoreProtocol> {
         let context = CallContext::with_timeout(Duration::from_secs(60)).token(token);
-        self.caller.call(Call { context, request, body })
+        self.caller.call(Call {
+            context,
+            request,
+            body,
+        })
     }
 
     pub async fn ask(&self, call: Wire, token: Bytes) -> Result<reply::Call, Status> {
@@ -224,28 +293,54 @@ impl Client {
     }
 
     /// A mutation with an idempotency key.
-    pub async fn mutate(&self, call: Wire, account: u64, session: [u8; 16], number: u64) -> Result<reply::Call, Status> {
+    pub async fn mutate(
+        &self,
+        call: Wire,
+        account: u64,
+        session: [u8; 16],
+        number: u64,
+    ) -> Result<reply::Call, Status> {
         let key = proto::IdempotencyKey {
             session: session.to_vec().into(),
             number,
             issued_at_millis: now_millis(),
         };
-        self.ask_request(Request { key: Some(key), ..request(call) }, owner(account)).await
+        self.ask_request(
+            Request {
+                key: Some(key),
+                ..request(call)
+            },
+            owner(account),
+        )
+        .await
     }
 
     pub async fn mailboxes(&self, account: u64) -> proto::Mailboxes {
-        match self.ask(Wire::ListMailboxes(proto::ListMailboxes {}), owner(account)).await.unwrap() {
+        match self
+            .ask(Wire::ListMailboxes(proto::ListMailboxes {}), owner(account))
+            .await
+            .unwrap()
+        {
             reply::Call::Mailboxes(mailboxes) => mailboxes,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn mailbox_id(&self, account: u64, name: &str) -> u32 {
-        self.mailboxes(account).await.mailboxes.iter().find(|mailbox| mailbox.name == name).expect("exists").id
+        self.mailboxes(account)
+            .await
+            .mailboxes
+            .iter()
+            .find(|mailbox| mailbox.name == name)
+            .expect("exists")
+            .id
     }
 
     pub async fn open(&self, account: u64, mailbox: u32) -> proto::OpenedMailbox {
-        let open = proto::OpenMailbox { mailbox, claim_recent: false };
+        let open = proto::OpenMailbox {
+            mailbox,
+            claim_recent: false,
+        };
         match self.ask(Wire::OpenMailbox(open), owner(account)).await.unwrap() {
             reply::Call::OpenedMailbox(opened) => opened,
             other => panic!("{other:?}"),
@@ -253,7 +348,11 @@ impl Client {
     }
 
     pub async fn changes(&self, account: u64, mailbox: u32, since: u64) -> proto::MailboxChanges {
-        match self.ask(Wire::Changes(proto::Changes { mailbox, since }), owner(account)).await.unwrap() {
+        match self
+            .ask(Wire::Changes(proto::Changes { mailbox, since }), owner(account))
+            .await
+            .unwrap()
+        {
             reply::Call::Changes(changes) => changes,
             other => panic!("{other:?}"),
         }
@@ -292,7 +391,11 @@ impl Client {
     }
 
     pub async fn deliver(&self, deliver: proto::Deliver) -> Result<Vec<proto::DeliveryOutcome>, Status> {
-        let token = deliver.recipients.first().map(|recipient| recipient.token.clone()).unwrap_or_default();
+        let token = deliver
+            .recipients
+            .first()
+            .map(|recipient| recipient.token.clone())
+            .unwrap_or_default();
         match self.ask(Wire::Deliver(deliver), token).await? {
             reply::Call::Delivered(delivered) => Ok(delivered.outcomes),
             other => panic!("{other:?}"),
@@ -316,7 +419,9 @@ impl Client {
                 }
             }
         };
-        let call = Wire::Upload(proto::Upload { id: id.to_vec().into() });
+        let call = Wire::Upload(proto::Upload {
+            id: id.to_vec().into(),
+        });
         let replies = self.start(request(call), token, Some(body));
         let (reply, ()) = tokio::join!(replies.single(), sending);
         match reply?.call {
@@ -327,7 +432,17 @@ impl Client {
 
     pub async fn search(&self, account: u64, key: proto::search_key::Key) -> Result<Vec<u32>, Status> {
         let key = Some(proto::SearchKey { key: Some(key) });
-        match self.ask(Wire::Search(proto::Search { mailbox: 1, key, recent_from: 0 }), owner(account)).await? {
+        match self
+            .ask(
+                Wire::Search(proto::Search {
+                    mailbox: 1,
+                    key,
+                    recent_from: 0,
+                }),
+                owner(account),
+            )
+            .await?
+        {
             reply::Call::Search(found) => Ok(uids(found.uids.as_ref())),
             other => panic!("{other:?}"),
         }
@@ -357,11 +472,15 @@ pub async fn next_event(replies: &mut Replies<MailstoreProtocol>) -> proto::Shar
 }
 
 pub fn inline(body: &[u8]) -> proto::NewBody {
-    proto::NewBody { source: Some(proto::new_body::Source::Inline(Bytes::copy_from_slice(body))) }
+    proto::NewBody {
+        source: Some(proto::new_body::Source::Inline(Bytes::copy_from_slice(body))),
+    }
 }
 
 pub fn uploaded(id: [u8; 16]) -> proto::NewBody {
-    proto::NewBody { source: Some(proto::new_body::Source::Upload(id.to_vec().into())) }
+    proto::NewBody {
+        source: Some(proto::new_body::Source::Upload(id.to_vec().into())),
+    }
 }
 
 pub fn recipient(account: u64) -> proto::Recipient {
@@ -387,14 +506,19 @@ pub fn delivery(accounts: &[u64], body: proto::NewBody) -> proto::Deliver {
 }
 
 pub fn all() -> Option<proto::UidSet> {
-    Some(proto::UidSet { bounds: vec![1, u32::MAX - 1] })
+    Some(proto::UidSet {
+        bounds: vec![1, u32::MAX - 1],
+    })
 }
 
 pub fn set(bounds: &[u32]) -> Option<proto::UidSet> {
-    Some(proto::UidSet { bounds: bounds.to_vec() })
+    Some(proto::UidSet {
+        bounds: bounds.to_vec(),
+    })
 }
 
 /// Every UID of a set.
 pub fn uids(set: Option<&proto::UidSet>) -> Vec<u32> {
-    set.map(|set| set.bounds.chunks(2).flat_map(|pair| pair[0]..=pair[1]).collect()).unwrap_or_default()
+    set.map(|set| set.bounds.chunks(2).flat_map(|pair| pair[0]..=pair[1]).collect())
+        .unwrap_or_default()
 }

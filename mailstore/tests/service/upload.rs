@@ -33,10 +33,18 @@ async fn a_large_message_is_uploaded_delivered_and_read_in_part() {
     assert_eq!(&told.hash[..], blake3::hash(&body).as_bytes());
     let delivery = delivery(&[ANN, BOB], uploaded(id));
     let outcomes = client.deliver(delivery.clone()).await.unwrap();
-    assert!(outcomes.iter().all(|outcome| outcome.error.is_none()), "{outcomes:?}");
+    assert!(
+        outcomes.iter().all(|outcome| outcome.error.is_none()),
+        "{outcomes:?}"
+    );
     // A retry finds the upload used and the message delivered.
     assert_eq!(client.deliver(delivery).await.unwrap(), outcomes);
-    let partial = |offset, length| proto::Section { partial: true, offset, length, ..proto::Section::default() };
+    let partial = |offset, length| proto::Section {
+        partial: true,
+        offset,
+        length,
+        ..proto::Section::default()
+    };
     let offset = 40_000_000;
     let fetch = proto::Fetch {
         mailbox: 1,
@@ -46,7 +54,11 @@ async fn a_large_message_is_uploaded_delivered_and_read_in_part() {
         ..proto::Fetch::default()
     };
     let rows = client.fetch(BOB, fetch).await.unwrap();
-    let bytes: Vec<u8> = rows.iter().flat_map(|row| &row.sections).flat_map(|s| s.data.to_vec()).collect();
+    let bytes: Vec<u8> = rows
+        .iter()
+        .flat_map(|row| &row.sections)
+        .flat_map(|s| s.data.to_vec())
+        .collect();
     let from = offset as usize - prefix(BOB).len();
     assert!(bytes == body[from..from + 300_000]);
     assert_eq!(rows[0].size, (prefix(BOB).len() + body.len()) as u64);
@@ -58,36 +70,73 @@ async fn a_large_message_is_uploaded_delivered_and_read_in_part() {
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_are_the_accounts_and_have_limits() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { body_size_max: ByteSize(1024 * 1024), ..Config::default() };
-    let fixture = Fixture::start_with(folder.path(), Setup { config, ..Setup::default() }).await;
+    let config = Config {
+        body_size_max: ByteSize(1024 * 1024),
+        ..Config::default()
+    };
+    let fixture = Fixture::start_with(
+        folder.path(),
+        Setup {
+            config,
+            ..Setup::default()
+        },
+    )
+    .await;
     fixture.put_accounts().await;
     let client = fixture.proxy();
     let body = large(600_000);
     let id = unique();
     client.upload(owner(ANN), id, body.clone()).await.unwrap();
     let append = |account, id| {
-        let messages =
-            vec![proto::AppendMessage { body: Some(uploaded(id)), ..proto::AppendMessage::default() }];
-        client.mutate(Wire::Append(proto::Append { mailbox: 1, messages }), account, unique(), 1)
+        let messages = vec![proto::AppendMessage {
+            body: Some(uploaded(id)),
+            ..proto::AppendMessage::default()
+        }];
+        client.mutate(
+            Wire::Append(proto::Append { mailbox: 1, messages }),
+            account,
+            unique(),
+            1,
+        )
     };
-    assert_eq!(append(BOB, id).await.unwrap_err().reason, Reason::FailedPrecondition);
-    assert_eq!(append(ANN, unique()).await.unwrap_err().reason, Reason::FailedPrecondition);
+    assert_eq!(
+        append(BOB, id).await.unwrap_err().reason,
+        Reason::FailedPrecondition
+    );
+    assert_eq!(
+        append(ANN, unique()).await.unwrap_err().reason,
+        Reason::FailedPrecondition
+    );
     append(ANN, id).await.unwrap();
     assert!(client.messages(ANN, 1).await[0].1 == body);
     // Too large, and too large for a call of its own.
-    let refused = client.upload(owner(ANN), unique(), large(1024 * 1024 + 1)).await.unwrap_err();
+    let refused = client
+        .upload(owner(ANN), unique(), large(1024 * 1024 + 1))
+        .await
+        .unwrap_err();
     assert_eq!(refused.reason, Reason::LimitExceeded);
-    let refused = client.deliver(delivery(&[ANN], inline(&large(300_000)))).await.unwrap_err();
+    let refused = client
+        .deliver(delivery(&[ANN], inline(&large(300_000))))
+        .await
+        .unwrap_err();
     assert_eq!(refused.reason, Reason::LimitExceeded);
     // One that breaks off is no upload.
     let (sender, broken) = Body::channel();
     let id = unique();
-    let call = Wire::Upload(proto::Upload { id: id.to_vec().into() });
+    let call = Wire::Upload(proto::Upload {
+        id: id.to_vec().into(),
+    });
     let replies = client.start(request(call), owner(ANN), Some(broken));
     sender.send(Ok(large(50_000))).await.unwrap();
-    sender.send(Err(Status::unavailable("the client has gone"))).await.unwrap();
+    sender
+        .send(Err(Status::unavailable("the client has gone")))
+        .await
+        .unwrap();
     assert_eq!(replies.single().await.unwrap_err().reason, Reason::Unavailable);
-    assert_eq!(append(ANN, id).await.unwrap_err().reason, Reason::FailedPrecondition);
+    assert_eq!(
+        append(ANN, id).await.unwrap_err().reason,
+        Reason::FailedPrecondition
+    );
     // Nor is an empty one.
     client.upload(owner(ANN), id, Bytes::new()).await.unwrap_err();
     fixture.stop().await;

@@ -20,9 +20,16 @@ async fn events_come_after_the_commit_and_lead_to_the_change() {
             tokio::spawn(async move { client.deliver_to(ANN, b"Subject: x\r\n\r\n").await })
         };
         let event = next_event(&mut feed).await;
-        let told = event.mailboxes.iter().find(|told| (told.account, told.mailbox) == (ANN, 1)).unwrap();
+        let told = event
+            .mailboxes
+            .iter()
+            .find(|told| (told.account, told.mailbox) == (ANN, 1))
+            .unwrap();
         let changes = client.changes(ANN, 1, since).await;
-        assert!(changes.modseq >= told.modseq && changes.changed.len() == 1, "{changes:?} {told:?}");
+        assert!(
+            changes.modseq >= told.modseq && changes.changed.len() == 1,
+            "{changes:?} {told:?}"
+        );
         since = changes.modseq;
         delivering.await.unwrap();
     }
@@ -37,7 +44,10 @@ async fn a_newer_subscription_of_a_proxy_ends_the_older() {
     let client = fixture.proxy();
     let mut first = client.watch(SHARD).await;
     let mut second = client.watch(SHARD).await;
-    assert_eq!(first.next().await.unwrap().unwrap_err().reason, Reason::Unavailable);
+    assert_eq!(
+        first.next().await.unwrap().unwrap_err().reason,
+        Reason::Unavailable
+    );
     client.deliver_to(BOB, b"\r\n").await;
     assert_eq!(next_event(&mut second).await.mailboxes[0].account, BOB);
     fixture.stop().await;

@@ -34,7 +34,13 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of_flags(entry: &FlagEntry) -> Self {
-        Self { entry: *entry, row: None, sent_day: None, header: None, text: None }
+        Self {
+            entry: *entry,
+            row: None,
+            sent_day: None,
+            header: None,
+            text: None,
+        }
     }
 
     pub(super) fn add_row(&mut self, row: MessageRow) {
@@ -46,7 +52,12 @@ impl Facts {
         self.text.as_ref().or(self.header.as_ref())
     }
 
-    pub(super) fn add(&mut self, level: Level, snapshot: &Snapshot, message: &mut OpenMessage) -> Result<(), Status> {
+    pub(super) fn add(
+        &mut self,
+        level: Level,
+        snapshot: &Snapshot,
+        message: &mut OpenMessage,
+    ) -> Result<(), Status> {
         match level {
             Level::Flags | Level::Row => {}
             Level::Analysis => self.sent_day = Some(message.analysis(snapshot)?.sent_day),
@@ -64,7 +75,11 @@ fn text(snapshot: &Snapshot, message: &mut OpenMessage, end: u64) -> Result<Sear
     let prefix = message.prefix().clone();
     let parts = message.parts(snapshot)?;
     // Without the body, the parts below the message's own level are not there.
-    let parts = if is_whole { parts } else { &parts[..parts.len().min(1)] };
+    let parts = if is_whole {
+        parts
+    } else {
+        &parts[..parts.len().min(1)]
+    };
     let text = guarded(|| SearchText::new(&prefix, &body, parts))
         .or_else(|| guarded(|| SearchText::new(&prefix, &body, &Analysis::opaque(&body).parts)));
     Ok(text.unwrap_or_default())

@@ -55,7 +55,11 @@ impl From<&proto::search_key::DayRange> for Days {
 
 impl Key {
     /// From the protocol's key, for this mailbox.
-    pub(super) fn compile(key: &proto::SearchKey, mailbox: &MailboxRecord, recent_from: Uid) -> Result<Self, Status> {
+    pub(super) fn compile(
+        key: &proto::SearchKey,
+        mailbox: &MailboxRecord,
+        recent_from: Uid,
+    ) -> Result<Self, Status> {
         let mut keys_left = SEARCH_KEYS_MAX;
         compile(key, mailbox, recent_from, SEARCH_DEPTH_MAX, &mut keys_left)
     }
@@ -63,7 +67,9 @@ impl Key {
     /// The most that must be known of a message to judge it.
     pub(super) fn level(&self) -> Level {
         match self {
-            Key::All | Key::Nothing | Key::Flags(_) | Key::Uids(_) | Key::FromUid(_) | Key::Modseq(_) => Level::Flags,
+            Key::All | Key::Nothing | Key::Flags(_) | Key::Uids(_) | Key::FromUid(_) | Key::Modseq(_) => {
+                Level::Flags
+            }
             Key::Larger(_) | Key::Smaller(_) | Key::InternalDay(_) => Level::Row,
             Key::SentDay(_) => Level::Analysis,
             Key::Header(..) => Level::Header,
@@ -98,7 +104,9 @@ impl Key {
             Key::Smaller(size) => Some(facts.row?.size < *size),
             Key::InternalDay(days) => {
                 let date = facts.row?.internal_date;
-                let local = date.unix_seconds.saturating_add(i64::from(date.zone_minutes) * 60);
+                let local = date
+                    .unix_seconds
+                    .saturating_add(i64::from(date.zone_minutes) * 60);
                 Some(days.contains(local.div_euclid(86_400)))
             }
             Key::SentDay(days) => Some(facts.sent_day?.is_some_and(|day| days.contains(i64::from(day)))),
@@ -134,13 +142,17 @@ fn compile(
     keys_left: &mut usize,
 ) -> Result<Key, Status> {
     let Some(depth_left) = depth_left.checked_sub(1) else {
-        return Err(limit(format!("a search may nest {SEARCH_DEPTH_MAX} levels at most")));
+        return Err(limit(format!(
+            "a search may nest {SEARCH_DEPTH_MAX} levels at most"
+        )));
     };
     *keys_left = keys_left
         .checked_sub(1)
         .ok_or_else(|| limit(format!("a search may have {SEARCH_KEYS_MAX} keys at most")))?;
     let mut below = |key: &proto::SearchKey| compile(key, mailbox, recent_from, depth_left, keys_left);
-    let Some(wire) = &key.key else { return Err(Status::invalid("a search key is empty")) };
+    let Some(wire) = &key.key else {
+        return Err(Status::invalid("a search key is empty"));
+    };
     Ok(match wire {
         Wire::All(_) => Key::All,
         Wire::And(and) => Key::And(sorted(and.keys.iter().map(below).collect::<Result<_, _>>()?)),
@@ -169,7 +181,9 @@ fn sorted(mut keys: Vec<Key>) -> Vec<Key> {
 
 fn needle(text: &str) -> Result<String, Status> {
     if text.len() > NEEDLE_BYTES_MAX {
-        return Err(limit(format!("a search text may have {NEEDLE_BYTES_MAX} bytes at most")));
+        return Err(limit(format!(
+            "a search text may have {NEEDLE_BYTES_MAX} bytes at most"
+        )));
     }
     Ok(text.to_owned())
 }

@@ -42,7 +42,10 @@ impl SearchCursor {
             Some(key) => Key::compile(key, &record, Uid(request.recent_from))?,
             None => Key::All,
         };
-        let candidates = key.candidates().cloned().unwrap_or_else(|| UidRanges::range(Uid(1), Uid(u32::MAX)));
+        let candidates = key
+            .candidates()
+            .cloned()
+            .unwrap_or_else(|| UidRanges::range(Uid(1), Uid(u32::MAX)));
         let entries = EntryCursor::new(mailbox, &candidates);
         Ok(Self {
             snapshot,
@@ -76,15 +79,22 @@ impl SearchCursor {
 
     /// Judges messages of the batch until the time is over; says how many.
     fn judge_batch(&mut self, started: Instant) -> Result<usize, Status> {
-        let judged: Vec<Option<bool>> = self.batch.iter().map(|entry| self.key.judge(&Facts::of_flags(entry))).collect();
+        let judged: Vec<Option<bool>> = self
+            .batch
+            .iter()
+            .map(|entry| self.key.judge(&Facts::of_flags(entry)))
+            .collect();
         let open: Vec<FlagEntry> = std::iter::zip(&self.batch, &judged)
             .filter(|(_, judged)| judged.is_none())
             .map(|(entry, _)| *entry)
             .collect();
         let rows = rows(&self.snapshot, self.mailbox, &open)?;
         let needs_messages = !rows.is_empty() && self.key.level() > Level::Row;
-        let messages =
-            if needs_messages { Messages::read_ahead(&self.snapshot, &rows)? } else { Messages::default() };
+        let messages = if needs_messages {
+            Messages::read_ahead(&self.snapshot, &rows)?
+        } else {
+            Messages::default()
+        };
         let mut open = rows.into_iter();
         for (index, (entry, judged)) in std::iter::zip(&self.batch, judged).enumerate() {
             let matches = match judged {
