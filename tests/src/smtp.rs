@@ -52,6 +52,9 @@ impl SmtpClient {
             if self.reader.read_line(&mut text)? == 0 {
                 bail!("the server closed the connection after {text:?}");
             }
+            if !text.ends_with("\r\n") {
+                bail!("a line of the server does not end in CRLF: {text:?}");
+            }
             if text.as_bytes().get(start + 3) != Some(&b'-') {
                 return Ok(Reply(text));
             }

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, SmtpClient, messages};
@@ -14,6 +14,9 @@ const GROWTH_MAX_KIB: u64 = 60 * 1024;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(Cluster::single);
 
+/// Held while memory is measured, and by whoever would disturb the measurement.
+static MEASURING: Mutex<()> = Mutex::new(());
+
 fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -22,6 +25,7 @@ fn resident_kib(pid: u32) -> u64 {
 
 /// Runs something hostile; the process must not have grown much, and others must be served.
 fn bounded(what: &str, hostile: impl FnOnce()) {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let pid = CLUSTER.manifest().nodes[0].pid;
     let before = resident_kib(pid);
     hostile();

@@ -1,10 +1,11 @@
 //! The folder of a playground: the cluster's CA, and a folder with a configuration for each node.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use rustix::fs::{FlockOperation, flock};
 use rookery_proto::Role;
 use toml::{Table, Value};
 
@@ -33,6 +34,8 @@ pub(super) struct Layout {
     root: PathBuf,
     program: PathBuf,
     cluster: ClusterFiles,
+    /// Keeps other playgrounds out of the folder.
+    _lock: File,
 }
 
 /// The file that holds the process id of whoever uses a folder.
@@ -49,6 +52,18 @@ impl Layout {
         }
         fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
         let root = root.canonicalize()?;
+        // Before anything is touched: the folder may be that of a playground that runs.
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            anyhow!("a playground runs in {}: stop it with `rookery playground stop`", root.display())
+        })?;
+        if let Some(pid) = super::stop::running(&root) {
+            bail!(
+                "a playground runs in {} (process {pid}): stop it with `rookery playground stop --data {}`",
+                root.display(),
+                root.display()
+            );
+        }
         let kind = if arguments.single { "single" } else { "cluster" };
         let kind_file = root.join("kind");
         match fs::read_to_string(&kind_file) {
@@ -61,7 +76,7 @@ impl Layout {
         let cluster = ClusterFiles::open_or_create(&root)?;
         let _ = fs::remove_file(root.join("cluster.json"));
         fs::write(pid_file(&root), std::process::id().to_string())?;
-        Ok(Self { root, program: std::env::current_exe()?, cluster })
+        Ok(Self { root, program: std::env::current_exe()?, cluster, _lock: lock })
     }
 
     /// The folder.

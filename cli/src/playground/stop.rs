@@ -28,6 +28,11 @@ pub(super) async fn stop(data: &Path) -> anyhow::Result<()> {
         .map_err(|_| anyhow!("the playground (process {pid}) did not stop in {} s", STOP_MAX.as_secs()))
 }
 
+/// The process that runs a playground in a folder, if one does.
+pub(super) fn running(data: &Path) -> Option<u32> {
+    read_pid(&layout::pid_file(data)).filter(|pid| is_rookery(*pid))
+}
+
 /// Sends SIGTERM to a process.
 pub(super) fn terminate(pid: u32) {
     signal(pid, Signal::TERM);

@@ -13,10 +13,13 @@ pub trait Connect: Send + Sync + 'static {
     fn connect(&self, node: &Node) -> Arc<dyn Caller<MailstoreProtocol>>;
 }
 
+/// A channel and the address that it leads to.
+type Channel = (String, Arc<dyn Caller<MailstoreProtocol>>);
+
 /// One channel for each mailstore node.
 pub struct Nodes {
     connect: Arc<dyn Connect>,
-    channels: Mutex<HashMap<String, (String, Arc<dyn Caller<MailstoreProtocol>>)>>,
+    channels: Mutex<HashMap<String, Channel>>,
 }
 
 impl Nodes {
