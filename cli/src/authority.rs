@@ -35,21 +35,37 @@ impl ClusterFiles {
         write_private(&folder.join("admin-token"), &token())?;
         // Last: a folder with an id is complete.
         rookery_process::data_folder::write_whole(&folder.join("cluster-id"), &format!("{cluster}\n"))?;
-        Ok(Self { folder: folder.to_path_buf(), cluster, authority })
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            cluster,
+            authority,
+        })
     }
 
     /// Opens the cluster of a folder.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("cluster-id");
-        let cluster = fs::read_to_string(&path)
-            .with_context(|| format!("there is no cluster in {}: make one with `rookery init`", folder.display()))?;
+        let cluster = fs::read_to_string(&path).with_context(|| {
+            format!(
+                "there is no cluster in {}: make one with `rookery init`",
+                folder.display()
+            )
+        })?;
         let authority = Authority::load(&folder.join("ca.pem"), &folder.join("ca.key"))?;
-        Ok(Self { folder: folder.to_path_buf(), cluster: cluster.trim().to_owned(), authority })
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            cluster: cluster.trim().to_owned(),
+            authority,
+        })
     }
 
     /// Opens the cluster of a folder, or makes one.
     pub(crate) fn open_or_create(folder: &Path) -> anyhow::Result<Self> {
-        if folder.join("cluster-id").exists() { Self::open(folder) } else { Self::create(folder) }
+        if folder.join("cluster-id").exists() {
+            Self::open(folder)
+        } else {
+            Self::create(folder)
+        }
     }
 
     /// The cluster's id.
@@ -76,8 +92,9 @@ impl ClusterFiles {
         role: Role,
         hosts: &[String],
     ) -> anyhow::Result<NodeFiles> {
-        let name = NodeName::new(node, role, &self.cluster)
-            .ok_or_else(|| anyhow!("{node} cannot be a node id: lower-case letters, digits and hyphens, at most 63"))?;
+        let name = NodeName::new(node, role, &self.cluster).ok_or_else(|| {
+            anyhow!("{node} cannot be a node id: lower-case letters, digits and hyphens, at most 63")
+        })?;
         let mut names = name.dns_names().to_vec();
         names.extend_from_slice(hosts);
         self.issue(folder, "node", &names)
@@ -89,11 +106,15 @@ impl ClusterFiles {
     }
 
     fn issue(&self, folder: &Path, stem: &str, names: &[String]) -> anyhow::Result<NodeFiles> {
-        let files =
-            NodeFiles { certificate: folder.join(format!("{stem}.pem")), key: folder.join(format!("{stem}.key")) };
+        let files = NodeFiles {
+            certificate: folder.join(format!("{stem}.pem")),
+            key: folder.join(format!("{stem}.key")),
+        };
         if !files.certificate.exists() {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            self.authority.issue(names)?.save(&files.certificate, &files.key)?;
+            self.authority
+                .issue(names)?
+                .save(&files.certificate, &files.key)?;
         }
         Ok(files)
     }

@@ -49,14 +49,24 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let cluster = ClusterFiles::open_or_create(&arguments.cluster_dir)?;
     let mut out = std::io::stdout().lock();
     let word = if new { "made" } else { "used" };
-    writeln!(out, "cluster {} {word} in {}", cluster.cluster(), arguments.cluster_dir.display())?;
-    let Some(folder) = &arguments.node_dir else { return Ok(()) };
+    writeln!(
+        out,
+        "cluster {} {word} in {}",
+        cluster.cluster(),
+        arguments.cluster_dir.display()
+    )?;
+    let Some(folder) = &arguments.node_dir else {
+        return Ok(());
+    };
     if matches!(arguments.role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_none() {
         return Err(WrongUse::new("a mailstore or proxy needs --directory HOST:PORT").into());
     }
     let config = folder.join("rookery.toml");
     if config.exists() {
-        bail!("{} is there already: remove it, or choose another --node-dir", config.display());
+        bail!(
+            "{} is there already: remove it, or choose another --node-dir",
+            config.display()
+        );
     }
     let role = match arguments.role {
         RoleName::Single | RoleName::Directory => Role::Directory,
@@ -85,7 +95,12 @@ fn configuration(
     node: &NodeFiles,
     folder: &Path,
 ) -> anyhow::Result<String> {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |path: &Path| {
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
     let mut text = format!(
         "[node]\nid = {:?}\ncluster = {:?}\ndata = \"data\"\nca = \"ca.pem\"\ncertificate = {:?}\nkey = {:?}\n\
          http = \"127.0.0.1:8080\"\n",
@@ -106,7 +121,8 @@ fn configuration(
     text.push_str("\n[log]\nlevel = \"info\"\nformat = \"text\"\n");
     if single || arguments.role == RoleName::Directory {
         let token = folder.join("admin-token");
-        fs::copy(cluster.admin_token(), &token).with_context(|| format!("cannot write {}", token.display()))?;
+        fs::copy(cluster.admin_token(), &token)
+            .with_context(|| format!("cannot write {}", token.display()))?;
         let shards = if single { 16 } else { 256 };
         text.push_str(&format!(
             "\n[directory]\nshards = {shards}\nexpected_mailstores = {}\nadmin_listen = \"127.0.0.1:7443\"\n\

@@ -66,7 +66,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            if error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<WrongUse>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -80,7 +84,9 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
         Command::Directory(role) => serve::run(&role.config, Part::Directory),
         Command::MimeWorker => serve::mime_worker(),
         Command::Playground(arguments) => small_runtime()?.block_on(playground::run(arguments)),
-        Command::Operate(operation) => small_runtime()?.block_on(operate::run(operation, &line.connection, line.json)),
+        Command::Operate(operation) => {
+            small_runtime()?.block_on(operate::run(operation, &line.connection, line.json))
+        }
     }
 }
 

@@ -67,8 +67,12 @@ impl Proxy {
     /// Binds the listeners and begins to serve. Clients who come before the cluster is known are told to try later.
     pub async fn start(config: Config, host: Host) -> Result<Self, StartError> {
         let certificate = Certificate::load(&config.certificate, &config.key)?;
-        let options = ClusterOptions { patience: config.patience.0, ..ClusterOptions::default() };
-        host.health.unmet("cluster", "the directory has not been heard yet");
+        let options = ClusterOptions {
+            patience: config.patience.0,
+            ..ClusterOptions::default()
+        };
+        host.health
+            .unmet("cluster", "the directory has not been heard yet");
         let proxy = Self {
             cluster: Cluster::start(options, host.directory, host.connect),
             endpoints: Vec::new(),
@@ -87,7 +91,9 @@ impl Proxy {
         starting.listen_imap(&config)?;
         starting.listen_smtp(&config)?;
         let proxy = starting.proxy;
-        proxy.background.spawn(certificate.follow(proxy.accepting.clone()));
+        proxy
+            .background
+            .spawn(certificate.follow(proxy.accepting.clone()));
         let draining = smtp::handoff::run(
             Arc::clone(&proxy.cluster),
             smtp::HandOffOptions::default(),
@@ -130,16 +136,19 @@ impl Starting {
             slowing: Arc::clone(&self.slowing),
             shutdown: self.proxy.sessions.clone(),
         });
-        for (name, address, implicit) in
-            [("imap", config.listen.imap, false), ("imaps", config.listen.imaps, true)]
-        {
+        for (name, address, implicit) in [
+            ("imap", config.listen.imap, false),
+            ("imaps", config.listen.imaps, true),
+        ] {
             let Some(address) = address else { continue };
             let listener = self.bind(name, address, implicit)?;
             let context = Arc::clone(&context);
             let (connections, accepting) = (self.proxy.connections.clone(), self.proxy.accepting.clone());
-            self.proxy.background.spawn(listener.run(connections, accepting, move |accepted| {
-                imap::serve(accepted, Arc::clone(&context))
-            }));
+            self.proxy
+                .background
+                .spawn(listener.run(connections, accepting, move |accepted| {
+                    imap::serve(accepted, Arc::clone(&context))
+                }));
         }
         Ok(())
     }
@@ -168,14 +177,21 @@ impl Starting {
                 shutdown: self.proxy.sessions.clone(),
             });
             let (connections, accepting) = (self.proxy.connections.clone(), self.proxy.accepting.clone());
-            self.proxy.background.spawn(listener.run(connections, accepting, move |accepted| {
-                smtp::serve(accepted, Arc::clone(&context))
-            }));
+            self.proxy
+                .background
+                .spawn(listener.run(connections, accepting, move |accepted| {
+                    smtp::serve(accepted, Arc::clone(&context))
+                }));
         }
         Ok(())
     }
 
-    fn bind(&mut self, name: &'static str, address: SocketAddr, implicit: bool) -> Result<Listener, StartError> {
+    fn bind(
+        &mut self,
+        name: &'static str,
+        address: SocketAddr,
+        implicit: bool,
+    ) -> Result<Listener, StartError> {
         let tls = implicit.then(|| self.tls.clone());
         let listener = Listener::bind(address, tls, Arc::clone(&self.limits))?;
         self.proxy.endpoints.push((name, listener.local()));

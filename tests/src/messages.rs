@@ -17,7 +17,9 @@ pub fn numbered(number: u64, size: usize) -> String {
     while text.len() < size {
         // Mixed, so that no two messages have the same lines.
         let word = (number ^ line).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        text.push_str(&format!("line {line} of {number}: {word:016x} and some words that compress well\r\n"));
+        text.push_str(&format!(
+            "line {line} of {number}: {word:016x} and some words that compress well\r\n"
+        ));
         line += 1;
     }
     text

@@ -20,9 +20,15 @@ const PACKAGES: [(&str, &str); 7] = [
 pub fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let extra = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(extra).map(|folder| folder.join(program)).find(|at| at.is_file());
+    let found = std::env::split_paths(&path)
+        .chain(extra)
+        .map(|folder| folder.join(program))
+        .find(|at| at.is_file());
     found.unwrap_or_else(|| {
-        let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+        let package = PACKAGES
+            .iter()
+            .find(|(name, _)| *name == program)
+            .map_or(program, |(_, package)| package);
         panic!("{program} is missing: apt-get install {package} (or run `make test`, which does)")
     })
 }

@@ -20,7 +20,9 @@ impl SmtpClient {
         let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_read_timeout(Some(READ_MAX))?;
         stream.set_nodelay(true)?;
-        let mut client = Self { reader: BufReader::new(stream) };
+        let mut client = Self {
+            reader: BufReader::new(stream),
+        };
         client.reply()?.expect("220")?;
         Ok(client)
     }

@@ -30,7 +30,12 @@ struct Oracle {
 
 #[test]
 fn acknowledged_mail_survives_kills_once_and_whole() {
-    let options = Options { mailstores: 1, proxies: 1, accounts: 10, ..Options::default() };
+    let options = Options {
+        mailstores: 1,
+        proxies: 1,
+        accounts: 10,
+        ..Options::default()
+    };
     let mut cluster = Cluster::start(&options).unwrap();
     let before: Vec<u64> = (1..=10).map(|user| uid_validity(&cluster, user)).collect();
     let oracle = Arc::new(Oracle::default());
@@ -59,20 +64,33 @@ fn acknowledged_mail_survives_kills_once_and_whole() {
     let unknown = oracle.unknown.lock().unwrap();
     let mut found = BTreeMap::new();
     for user in 1..=10 {
-        assert_eq!(uid_validity(&cluster, user), before[user as usize - 1], "UIDVALIDITY of user{user}");
+        assert_eq!(
+            uid_validity(&cluster, user),
+            before[user as usize - 1],
+            "UIDVALIDITY of user{user}"
+        );
         for number in inbox(&cluster, user) {
             *found.entry((user, number)).or_insert(0u32) += 1;
         }
     }
     for (number, user) in acknowledged.iter() {
-        assert_eq!(found.get(&(*user, *number)), Some(&1), "acknowledged message {number} of user{user}");
+        assert_eq!(
+            found.get(&(*user, *number)),
+            Some(&1),
+            "acknowledged message {number} of user{user}"
+        );
     }
     for ((user, number), count) in &found {
         assert_eq!(*count, 1, "message {number} of user{user} is there {count} times");
         let known = acknowledged.get(number).or_else(|| unknown.get(number));
         assert_eq!(known, Some(user), "message {number} was never sent to user{user}");
     }
-    println!("{} acknowledged, {} unknown, {} found", acknowledged.len(), unknown.len(), found.len());
+    println!(
+        "{} acknowledged, {} unknown, {} found",
+        acknowledged.len(),
+        unknown.len(),
+        found.len()
+    );
 }
 
 fn deliver_until_stopped(sender: u64, address: &str, oracle: &Oracle, stop: &AtomicBool) {
@@ -106,7 +124,12 @@ fn deliver_until_stopped(sender: u64, address: &str, oracle: &Oracle, stop: &Ato
 
 fn uid_validity(cluster: &Cluster, user: u64) -> u64 {
     let mut imap = ImapClient::login(&cluster.proxy(0).imap, &format!("user{user}@example.test")).unwrap();
-    imap.command("EXAMINE INBOX").unwrap().ok().unwrap().code("UIDVALIDITY").unwrap()
+    imap.command("EXAMINE INBOX")
+        .unwrap()
+        .ok()
+        .unwrap()
+        .code("UIDVALIDITY")
+        .unwrap()
 }
 
 /// The numbers of the messages in an INBOX; each must be whole, and UIDs must ascend.
@@ -120,11 +143,27 @@ fn inbox(cluster: &Cluster, user: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
     for response in &fetched.untagged {
         let head = String::from_utf8_lossy(response);
-        let uid: u32 = head.split("UID ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        let uid: u32 = head
+            .split("UID ")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(uid > last_uid, "UIDs ascend: {uid} after {last_uid}");
         last_uid = uid;
         let body = String::from_utf8(literals(response).remove(0)).unwrap();
-        let number: u64 = body.split("Message-ID: <").nth(1).unwrap().split('@').next().unwrap().parse().unwrap();
+        let number: u64 = body
+            .split("Message-ID: <")
+            .nth(1)
+            .unwrap()
+            .split('@')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
         let whole = messages::numbered(number, 2_000 + (number as usize % 7) * 1_000);
         assert!(body.ends_with(&whole), "message {number} is not whole");
         numbers.push(number);

@@ -30,7 +30,10 @@ fn bounded(what: &str, hostile: impl FnOnce()) {
     let before = resident_kib(pid);
     hostile();
     let after = resident_kib(pid);
-    assert!(after < before + GROWTH_MAX_KIB, "{what}: {before} KiB before, {after} KiB after");
+    assert!(
+        after < before + GROWTH_MAX_KIB,
+        "{what}: {before} KiB before, {after} KiB after"
+    );
     let mut other = ImapClient::login(&CLUSTER.proxy(0).imap, "user9@example.test").unwrap();
     other.command("NOOP").unwrap().ok().unwrap();
 }
@@ -66,7 +69,12 @@ fn junk_gets_bad_and_the_session_goes_on() {
 
 #[test]
 fn eight_bit_junk_and_nul_are_answered() {
-    for bytes in [&b"\xff\xfe\x80\x81\r\n"[..], b"a \0NOOP\r\n", b"a LOGIN \xc3\x28 x\r\n", b")(\r\n"] {
+    for bytes in [
+        &b"\xff\xfe\x80\x81\r\n"[..],
+        b"a \0NOOP\r\n",
+        b"a LOGIN \xc3\x28 x\r\n",
+        b")(\r\n",
+    ] {
         let mut client = ImapClient::connect(&CLUSTER.proxy(0).imap).unwrap();
         client.send(bytes).unwrap();
         let answer = String::from_utf8_lossy(&client.response().unwrap()).into_owned();
@@ -76,9 +84,15 @@ fn eight_bit_junk_and_nul_are_answered() {
 
 #[test]
 fn endless_lines_cost_bounded_memory() {
-    bounded("an IMAP line of 100 MB", || flood(&CLUSTER.proxy(0).imap, b"a NOOP ", 100 << 20));
-    bounded("an SMTP line of 100 MB", || flood(&CLUSTER.proxy(0).smtp, b"NOOP ", 100 << 20));
-    bounded("an LMTP line of 100 MB", || flood(&CLUSTER.proxy(0).lmtp, b"LHLO ", 100 << 20));
+    bounded("an IMAP line of 100 MB", || {
+        flood(&CLUSTER.proxy(0).imap, b"a NOOP ", 100 << 20)
+    });
+    bounded("an SMTP line of 100 MB", || {
+        flood(&CLUSTER.proxy(0).smtp, b"NOOP ", 100 << 20)
+    });
+    bounded("an LMTP line of 100 MB", || {
+        flood(&CLUSTER.proxy(0).lmtp, b"LHLO ", 100 << 20)
+    });
 }
 
 /// Sends a line without an end until it is all sent or the server closes.
@@ -102,13 +116,19 @@ fn huge_literals_are_refused_without_memory() {
             let mut client = imap();
             let tag = client.begin(&format!("APPEND INBOX {{{size}}}")).unwrap();
             let answer = String::from_utf8_lossy(&client.response().unwrap()).into_owned();
-            assert!(answer.starts_with(&format!("{tag} NO")) || answer.contains("BAD"), "{size}: {answer}");
+            assert!(
+                answer.starts_with(&format!("{tag} NO")) || answer.contains("BAD"),
+                "{size}: {answer}"
+            );
             let mut client = imap();
             client.begin(&format!("LOGIN {{{size}+}}")).unwrap();
             // BAD or BYE, or closed: whatever follows a literal that is not taken cannot be told from commands.
             if let Ok(answer) = client.response() {
                 let answer = String::from_utf8_lossy(&answer).into_owned();
-                assert!(answer.contains("BAD") || answer.contains("BYE") || answer.contains("NO"), "{answer}");
+                assert!(
+                    answer.contains("BAD") || answer.contains("BYE") || answer.contains("NO"),
+                    "{answer}"
+                );
             }
         }
     });
@@ -139,10 +159,17 @@ fn hostile_mime_is_stored_and_served_as_it_came() {
         bounded(name, || {
             let user = "user7@example.test";
             let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
-            smtp.deliver(&[user.to_owned()], &message).unwrap().expect("250").unwrap();
+            smtp.deliver(&[user.to_owned()], &message)
+                .unwrap()
+                .expect("250")
+                .unwrap();
             let mut client = ImapClient::login(&CLUSTER.proxy(0).imap, user).unwrap();
             client.command("SELECT INBOX").unwrap().ok().unwrap();
-            let fetched = client.command("FETCH * (BODYSTRUCTURE BODY.PEEK[])").unwrap().ok().unwrap();
+            let fetched = client
+                .command("FETCH * (BODYSTRUCTURE BODY.PEEK[])")
+                .unwrap()
+                .ok()
+                .unwrap();
             let body = literals(&fetched.untagged[0]).pop().unwrap();
             assert!(body.ends_with(message.as_bytes()), "{name} comes back as it came");
         });
@@ -152,11 +179,27 @@ fn hostile_mime_is_stored_and_served_as_it_came() {
 #[test]
 fn nothing_is_smuggled_behind_a_false_end_of_data() {
     let user = "user6@example.test";
-    let ends = ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\n", "\r\n.\r", "\r.\r\n", "\n.\r", "\r\n\0.\r\n", "\r\n.\r\r\n"];
+    let ends = [
+        "\n.\n",
+        "\n.\r\n",
+        "\r.\r",
+        "\r\n.\n",
+        "\r\n.\r",
+        "\r.\r\n",
+        "\n.\r",
+        "\r\n\0.\r\n",
+        "\r\n.\r\r\n",
+    ];
     for end in ends {
         let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
-        smtp.command("MAIL FROM:<a@remote.test>").unwrap().expect("250").unwrap();
-        smtp.command(&format!("RCPT TO:<{user}>")).unwrap().expect("250").unwrap();
+        smtp.command("MAIL FROM:<a@remote.test>")
+            .unwrap()
+            .expect("250")
+            .unwrap();
+        smtp.command(&format!("RCPT TO:<{user}>"))
+            .unwrap()
+            .expect("250")
+            .unwrap();
         smtp.command("DATA").unwrap().expect("354").unwrap();
         let smuggled = format!(
             "Subject: outer\r\n\r\nouter{end}MAIL FROM:<evil@remote.test>\r\nRCPT TO:<{user}>\r\nDATA\r\n\
@@ -169,25 +212,40 @@ fn nothing_is_smuggled_behind_a_false_end_of_data() {
     }
     let mut client = ImapClient::login(&CLUSTER.proxy(0).imap, user).unwrap();
     client.command("SELECT INBOX").unwrap().ok().unwrap();
-    let found = client.command("SEARCH HEADER Subject smuggled").unwrap().ok().unwrap();
+    let found = client
+        .command("SEARCH HEADER Subject smuggled")
+        .unwrap()
+        .ok()
+        .unwrap();
     assert_eq!(found.search(), Vec::<u32>::new());
-    let found = client.command("SEARCH HEADER Return-Path evil").unwrap().ok().unwrap();
+    let found = client
+        .command("SEARCH HEADER Return-Path evil")
+        .unwrap()
+        .ok()
+        .unwrap();
     assert_eq!(found.search(), Vec::<u32>::new());
 }
 
 #[test]
 fn what_is_pipelined_behind_starttls_is_dropped() {
     let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
-    smtp.send(b"STARTTLS\r\nNOOP\r\nMAIL FROM:<evil@remote.test>\r\n").unwrap();
+    smtp.send(b"STARTTLS\r\nNOOP\r\nMAIL FROM:<evil@remote.test>\r\n")
+        .unwrap();
     smtp.reply().unwrap().expect("220").unwrap();
     // The server waits for the handshake and answers nothing of what came in clear: the next it says is a TLS alert.
     smtp.send(b"NOOP\r\n").unwrap();
-    assert!(smtp.reply().is_err(), "commands behind STARTTLS must not be answered in clear");
+    assert!(
+        smtp.reply().is_err(),
+        "commands behind STARTTLS must not be answered in clear"
+    );
     let mut client = ImapClient::connect(&CLUSTER.proxy(0).imap).unwrap();
     client.send(b"a STARTTLS\r\nb NOOP\r\n").unwrap();
     assert!(client.response().unwrap().starts_with(b"a OK"));
     client.send(b"c NOOP\r\n").unwrap();
-    assert!(client.response().is_err(), "commands behind STARTTLS must not be answered in clear");
+    assert!(
+        client.response().is_err(),
+        "commands behind STARTTLS must not be answered in clear"
+    );
 }
 
 #[test]
@@ -196,12 +254,18 @@ fn a_large_message_is_taken_and_too_large_a_one_refused() {
         let user = "user5@example.test";
         let message = messages::numbered(5, 20 << 20);
         let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
-        smtp.deliver(&[user.to_owned()], &message).unwrap().expect("250").unwrap();
+        smtp.deliver(&[user.to_owned()], &message)
+            .unwrap()
+            .expect("250")
+            .unwrap();
         let mut client = ImapClient::login(&CLUSTER.proxy(0).imap, user).unwrap();
         client.command("SELECT INBOX").unwrap().ok().unwrap();
         let fetched = client.command("FETCH * BODY.PEEK[]").unwrap().ok().unwrap();
         assert!(literals(&fetched.untagged[0])[0].ends_with(message.as_bytes()));
     });
     let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
-    smtp.command("MAIL FROM:<a@remote.test> SIZE=999999999999").unwrap().expect("552").unwrap();
+    smtp.command("MAIL FROM:<a@remote.test> SIZE=999999999999")
+        .unwrap()
+        .expect("552")
+        .unwrap();
 }

@@ -30,7 +30,10 @@ fn idle_sees_delivery_flags_and_expunge_of_others() {
     let tag = idle(&mut watcher);
 
     let mut smtp = SmtpClient::hello(&cluster.proxy(1).smtp).unwrap();
-    smtp.deliver(&[user.to_owned()], &messages::numbered(1, 100)).unwrap().expect("250").unwrap();
+    smtp.deliver(&[user.to_owned()], &messages::numbered(1, 100))
+        .unwrap()
+        .expect("250")
+        .unwrap();
     until(&mut watcher, "* 1 EXISTS");
 
     let mut other = ImapClient::login(&cluster.proxy(1).imap, user).unwrap();
@@ -44,9 +47,15 @@ fn idle_sees_delivery_flags_and_expunge_of_others() {
     // Lower case is what some clients send.
     watcher.send(b"done\r\n").unwrap();
     watcher.finish(&tag).unwrap().ok().unwrap();
-    assert_eq!(watcher.command("STATUS INBOX (MESSAGES)").unwrap().ok().unwrap().lines(), [
-        "* STATUS INBOX (MESSAGES 0)"
-    ]);
+    assert_eq!(
+        watcher
+            .command("STATUS INBOX (MESSAGES)")
+            .unwrap()
+            .ok()
+            .unwrap()
+            .lines(),
+        ["* STATUS INBOX (MESSAGES 0)"]
+    );
 }
 
 #[test]
@@ -55,7 +64,10 @@ fn pipelined_commands_are_answered_in_order() {
     let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
     for number in 0..50 {
         let message = messages::numbered(number, 20_000);
-        smtp.deliver(&["user1@example.test".to_owned()], &message).unwrap().expect("250").unwrap();
+        smtp.deliver(&["user1@example.test".to_owned()], &message)
+            .unwrap()
+            .expect("250")
+            .unwrap();
     }
     let mut imap = ImapClient::connect(&cluster.proxy(0).imap).unwrap();
     imap.send(
@@ -70,7 +82,11 @@ fn pipelined_commands_are_answered_in_order() {
         let head = String::from_utf8_lossy(&response[..response.len().min(60)]).into_owned();
         if head.starts_with("* ") {
             if head.contains("FETCH (BODY[]") {
-                assert_eq!(tags, ["a", "b"], "FETCH data comes between the answers of SELECT and FETCH");
+                assert_eq!(
+                    tags,
+                    ["a", "b"],
+                    "FETCH data comes between the answers of SELECT and FETCH"
+                );
                 fetched += 1;
             }
             if head.starts_with("* SEARCH") {
@@ -94,11 +110,22 @@ fn a_suspended_account_ends_its_sessions() {
     idle(&mut watcher);
     cluster.operate(&["account", "suspend", user], "").unwrap();
     until(&mut watcher, "* BYE");
-    let refused = ImapClient::login(&cluster.proxy(1).imap, user).err().unwrap().to_string();
+    let refused = ImapClient::login(&cluster.proxy(1).imap, user)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(refused.contains("NO"), "{refused}");
     let mut smtp = SmtpClient::hello(&cluster.proxy(1).smtp).unwrap();
-    smtp.command("MAIL FROM:<sender@remote.test>").unwrap().expect("250").unwrap();
-    smtp.command(&format!("RCPT TO:<{user}>")).unwrap().expect("450").unwrap();
-    cluster.operate(&["account", "suspend", "--resume", user], "").unwrap();
+    smtp.command("MAIL FROM:<sender@remote.test>")
+        .unwrap()
+        .expect("250")
+        .unwrap();
+    smtp.command(&format!("RCPT TO:<{user}>"))
+        .unwrap()
+        .expect("450")
+        .unwrap();
+    cluster
+        .operate(&["account", "suspend", "--resume", user], "")
+        .unwrap();
     ImapClient::login(&cluster.proxy(1).imap, user).unwrap();
 }

@@ -14,10 +14,17 @@ fn a_directory_that_is_down_is_never_an_unknown_user() {
     let mut imap = ImapClient::connect(&cluster.proxy(0).imap).unwrap();
     for user in ["user2@example.test", "nobody@example.test"] {
         let answer = imap.command(&format!("LOGIN {user} playground")).unwrap();
-        assert!(answer.tagged.starts_with("NO [UNAVAILABLE]"), "{user}: {}", answer.tagged);
+        assert!(
+            answer.tagged.starts_with("NO [UNAVAILABLE]"),
+            "{user}: {}",
+            answer.tagged
+        );
     }
     let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
-    smtp.command("MAIL FROM:<sender@remote.test>").unwrap().expect("250").unwrap();
+    smtp.command("MAIL FROM:<sender@remote.test>")
+        .unwrap()
+        .expect("250")
+        .unwrap();
     for user in ["user5@example.test", "nobody@example.test"] {
         let reply = smtp.command(&format!("RCPT TO:<{user}>")).unwrap();
         assert!(reply.code().starts_with('4'), "{user}: {}", reply.0);
@@ -30,23 +37,35 @@ fn a_directory_that_is_down_is_never_an_unknown_user() {
     let mut imap = login_when_back(&cluster, 0, "user2@example.test");
     imap.command("SELECT INBOX").unwrap().ok().unwrap();
     let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
-    smtp.deliver(&["user5@example.test".to_owned()], &messages::numbered(1, 100)).unwrap().expect("250").unwrap();
+    smtp.deliver(&["user5@example.test".to_owned()], &messages::numbered(1, 100))
+        .unwrap()
+        .expect("250")
+        .unwrap();
 }
 
 #[test]
 fn a_mailstore_that_is_down_answers_later_and_comes_back() {
-    let mut cluster = Cluster::start(&rookery_tests::Options { mailstores: 1, ..Default::default() }).unwrap();
+    let mut cluster = Cluster::start(&rookery_tests::Options {
+        mailstores: 1,
+        ..Default::default()
+    })
+    .unwrap();
     let mut imap = ImapClient::login(&cluster.proxy(0).imap, "user1@example.test").unwrap();
     cluster.kill("mailstore-1");
     let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
-    let reply = smtp.deliver(&["user1@example.test".to_owned()], &messages::numbered(1, 100)).unwrap();
+    let reply = smtp
+        .deliver(&["user1@example.test".to_owned()], &messages::numbered(1, 100))
+        .unwrap();
     assert!(reply.code().starts_with('4'), "{}", reply.0);
     let answer = imap.command("SELECT INBOX").unwrap();
     assert!(answer.tagged.starts_with("NO [UNAVAILABLE]"), "{}", answer.tagged);
     // The same connections work once it is back.
     cluster.restart("mailstore-1").unwrap();
     imap.command("SELECT INBOX").unwrap().ok().unwrap();
-    smtp.deliver(&["user1@example.test".to_owned()], &messages::numbered(2, 100)).unwrap().expect("250").unwrap();
+    smtp.deliver(&["user1@example.test".to_owned()], &messages::numbered(2, 100))
+        .unwrap()
+        .expect("250")
+        .unwrap();
     let selected = imap.command("SELECT INBOX").unwrap().ok().unwrap();
     assert_eq!(selected.exists(), Some(1), "what was refused is not there");
 }

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 800;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a parent")
+        .to_path_buf()
 }
 
 fn read(path: &Path) -> String {
@@ -18,7 +21,11 @@ fn read(path: &Path) -> String {
 fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.is_dir() {
             if !name.starts_with('.') && name != "target" {
                 files(&path, ending, found);
@@ -46,9 +53,24 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("directory", &["mail", "proto", "process", "replication"]),
         ("mailstore", &["mail", "proto", "process", "replication"]),
         ("proxy", &["mail", "proto", "process"]),
-        ("cli", &["proxy", "mailstore", "directory", "mail", "proto", "process"]),
+        (
+            "cli",
+            &["proxy", "mailstore", "directory", "mail", "proto", "process"],
+        ),
         ("loadtest", &["mail", "proto"]),
-        ("tests", &["loadtest", "cli", "proxy", "mailstore", "directory", "mail", "proto", "process"]),
+        (
+            "tests",
+            &[
+                "loadtest",
+                "cli",
+                "proxy",
+                "mailstore",
+                "directory",
+                "mail",
+                "proto",
+                "process",
+            ],
+        ),
         ("fuzz", &["mail", "mailstore"]),
     ])
 }
@@ -58,10 +80,20 @@ fn crates_depend_only_along_the_arrows() {
     for (name, allowed) in arrows() {
         let path = root().join(name).join("Cargo.toml");
         let manifest: toml::Table = read(&path).parse().expect("a manifest");
-        let dependencies = manifest.get("dependencies").and_then(|table| table.as_table()).cloned().unwrap_or_default();
+        let dependencies = manifest
+            .get("dependencies")
+            .and_then(|table| table.as_table())
+            .cloned()
+            .unwrap_or_default();
         for dependency in dependencies.keys() {
-            let Some(ours) = dependency.strip_prefix("rookery-") else { continue };
-            assert!(allowed.contains(&ours), "{name} must not depend on {ours}: {}", path.display());
+            let Some(ours) = dependency.strip_prefix("rookery-") else {
+                continue;
+            };
+            assert!(
+                allowed.contains(&ours),
+                "{name} must not depend on {ours}: {}",
+                path.display()
+            );
         }
     }
 }
@@ -73,7 +105,10 @@ fn the_top_level_is_what_the_architecture_says() {
         let entry = entry.expect("an entry");
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() && !name.starts_with('.') && name != "target" && name != "rookery-data" {
-            assert!(known.contains(name.as_str()), "{name}/ is not a folder of the architecture");
+            assert!(
+                known.contains(name.as_str()),
+                "{name}/ is not a folder of the architecture"
+            );
         }
     }
 }
@@ -85,7 +120,10 @@ fn cited_rfcs_are_in_the_table() {
     for path in sources() {
         for (position, _) in read(&path).match_indices("RFC ") {
             let text = read(&path);
-            let digits: String = text[position + 4..].chars().take_while(char::is_ascii_digit).collect();
+            let digits: String = text[position + 4..]
+                .chars()
+                .take_while(char::is_ascii_digit)
+                .collect();
             if digits.len() == 4 || digits.len() == 3 {
                 let row = format!("| {digits} |");
                 if !table.contains(&row) {
@@ -102,9 +140,20 @@ fn files_stay_small_and_say_what_they_own() {
     for path in sources() {
         let text = read(&path);
         let lines = text.lines().count();
-        assert!(lines <= LINES_MAX, "{} has {lines} lines: where is the second idea?", path.display());
-        let opening = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
-        assert!(opening.starts_with("//!"), "{} does not open by saying what it owns", path.display());
+        assert!(
+            lines <= LINES_MAX,
+            "{} has {lines} lines: where is the second idea?",
+            path.display()
+        );
+        let opening = text
+            .lines()
+            .find(|line| !line.starts_with("#!"))
+            .unwrap_or_default();
+        assert!(
+            opening.starts_with("//!"),
+            "{} does not open by saying what it owns",
+            path.display()
+        );
     }
 }
 

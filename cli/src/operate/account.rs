@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use rookery_proto::admin::v1::{
-    self as admin, AccountState, AddAccountsRequest, DeleteAccountRequest, GetAccountRequest, ListAccountsRequest,
-    NewAccount, SetPasswordRequest, SetQuotaRequest, SetSuspendedRequest,
+    self as admin, AccountState, AddAccountsRequest, DeleteAccountRequest, GetAccountRequest,
+    ListAccountsRequest, NewAccount, SetPasswordRequest, SetQuotaRequest, SetSuspendedRequest,
 };
 use serde_json::json;
 
@@ -87,9 +87,13 @@ impl PasswordSource {
     fn read(&self) -> anyhow::Result<String> {
         let mut text = String::new();
         match &self.password_file {
-            Some(path) => read_limited(std::fs::File::open(path).with_context(|| unreadable(path))?, &mut text)
-                .with_context(|| unreadable(path))?,
-            None => read_limited(std::io::stdin(), &mut text).context("cannot read the password from standard input")?,
+            Some(path) => read_limited(
+                std::fs::File::open(path).with_context(|| unreadable(path))?,
+                &mut text,
+            )
+            .with_context(|| unreadable(path))?,
+            None => read_limited(std::io::stdin(), &mut text)
+                .context("cannot read the password from standard input")?,
         }
         let password = text.lines().next().unwrap_or_default().to_owned();
         if password.is_empty() {
@@ -111,10 +115,25 @@ fn read_limited(source: impl Read, text: &mut String) -> std::io::Result<()> {
 impl Command {
     pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
         match self {
-            Command::Add { address, password, quota_bytes } => {
-                let account = NewAccount { address, password: password.read()?, quota_bytes };
-                let request = AddAccountsRequest { accounts: vec![account] };
-                let added = client.add_accounts(request).await.map_err(refused)?.into_inner().accounts;
+            Command::Add {
+                address,
+                password,
+                quota_bytes,
+            } => {
+                let account = NewAccount {
+                    address,
+                    password: password.read()?,
+                    quota_bytes,
+                };
+                let request = AddAccountsRequest {
+                    accounts: vec![account],
+                };
+                let added = client
+                    .add_accounts(request)
+                    .await
+                    .map_err(refused)?
+                    .into_inner()
+                    .accounts;
                 show(&added, json)
             }
             Command::List { domain } => list(client, domain, json).await,
@@ -126,23 +145,38 @@ impl Command {
             }
             Command::Passwd { address, password } => {
                 let password = password.read()?;
-                let request = SetPasswordRequest { address: address.clone(), password };
+                let request = SetPasswordRequest {
+                    address: address.clone(),
+                    password,
+                };
                 client.set_password(request).await.map_err(refused)?;
                 output::done(json, &format!("password of {address} set"))
             }
             Command::Quota { address, bytes } => {
-                let request = SetQuotaRequest { address: address.clone(), quota_bytes: bytes };
+                let request = SetQuotaRequest {
+                    address: address.clone(),
+                    quota_bytes: bytes,
+                };
                 client.set_quota(request).await.map_err(refused)?;
                 output::done(json, &format!("quota of {address} set to {bytes} bytes"))
             }
             Command::Suspend { address, resume } => {
-                let request = SetSuspendedRequest { address: address.clone(), suspended: !resume };
+                let request = SetSuspendedRequest {
+                    address: address.clone(),
+                    suspended: !resume,
+                };
                 client.set_suspended(request).await.map_err(refused)?;
                 let word = if resume { "resumed" } else { "suspended" };
                 output::done(json, &format!("account {address} {word}"))
             }
-            Command::Delete { address, grace_seconds } => {
-                let request = DeleteAccountRequest { address: address.clone(), grace_seconds };
+            Command::Delete {
+                address,
+                grace_seconds,
+            } => {
+                let request = DeleteAccountRequest {
+                    address: address.clone(),
+                    grace_seconds,
+                };
                 client.delete_account(request).await.map_err(refused)?;
                 output::done(json, &format!("account {address} deleted"))
             }
@@ -154,8 +188,17 @@ async fn list(client: &mut AdminClient, domain: String, as_json: bool) -> anyhow
     let mut all = Vec::new();
     let mut after = String::new();
     loop {
-        let request = ListAccountsRequest { domain: domain.clone(), after: after.clone(), limit: PAGE };
-        let page = client.list_accounts(request).await.map_err(refused)?.into_inner().accounts;
+        let request = ListAccountsRequest {
+            domain: domain.clone(),
+            after: after.clone(),
+            limit: PAGE,
+        };
+        let page = client
+            .list_accounts(request)
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .accounts;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.address);
         all.extend(page);

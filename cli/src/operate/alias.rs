@@ -36,13 +36,25 @@ impl Command {
     pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
         match self {
             Command::Add { name, targets } => {
-                let alias = Some(Alias { name: name.clone(), targets });
-                client.add_alias(AddAliasRequest { alias }).await.map_err(refused)?;
+                let alias = Some(Alias {
+                    name: name.clone(),
+                    targets,
+                });
+                client
+                    .add_alias(AddAliasRequest { alias })
+                    .await
+                    .map_err(refused)?;
                 output::done(json, &format!("alias {name} added"))
             }
             Command::Remove { name, targets } => {
-                let alias = Some(Alias { name: name.clone(), targets });
-                client.remove_alias(RemoveAliasRequest { alias }).await.map_err(refused)?;
+                let alias = Some(Alias {
+                    name: name.clone(),
+                    targets,
+                });
+                client
+                    .remove_alias(RemoveAliasRequest { alias })
+                    .await
+                    .map_err(refused)?;
                 output::done(json, &format!("alias {name} removed"))
             }
             Command::List { domain } => list(client, domain, json).await,
@@ -51,12 +63,22 @@ impl Command {
 }
 
 async fn list(client: &mut AdminClient, domain: String, as_json: bool) -> anyhow::Result<()> {
-    let aliases = client.list_aliases(ListAliasesRequest { domain }).await.map_err(refused)?.into_inner().aliases;
+    let aliases = client
+        .list_aliases(ListAliasesRequest { domain })
+        .await
+        .map_err(refused)?
+        .into_inner()
+        .aliases;
     if as_json {
-        let rows: Vec<_> =
-            aliases.iter().map(|alias| json!({"name": alias.name, "targets": alias.targets})).collect();
+        let rows: Vec<_> = aliases
+            .iter()
+            .map(|alias| json!({"name": alias.name, "targets": alias.targets}))
+            .collect();
         return output::json(&json!({ "aliases": rows }));
     }
-    let rows: Vec<_> = aliases.into_iter().map(|alias| vec![alias.name, alias.targets.join(" ")]).collect();
+    let rows: Vec<_> = aliases
+        .into_iter()
+        .map(|alias| vec![alias.name, alias.targets.join(" ")])
+        .collect();
     output::table(&["ALIAS", "TARGETS"], &rows)
 }

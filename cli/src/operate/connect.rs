@@ -54,9 +54,18 @@ impl Connection {
     pub(crate) async fn connect(&self) -> anyhow::Result<AdminClient> {
         let from_file = self.cluster.as_deref().map(read_cluster).transpose()?;
         let (file_admin, file_token, file_ca) = from_file.unwrap_or_default();
-        let missing = |what: &str| anyhow!("no {what} is known: give --{what}, or --cluster with a cluster.json");
-        let admin = self.admin.clone().or(file_admin).ok_or_else(|| missing("admin"))?;
-        let token = self.token_file.clone().or(file_token).ok_or_else(|| missing("token-file"))?;
+        let missing =
+            |what: &str| anyhow!("no {what} is known: give --{what}, or --cluster with a cluster.json");
+        let admin = self
+            .admin
+            .clone()
+            .or(file_admin)
+            .ok_or_else(|| missing("admin"))?;
+        let token = self
+            .token_file
+            .clone()
+            .or(file_token)
+            .ok_or_else(|| missing("token-file"))?;
         let ca = self.ca.clone().or(file_ca).ok_or_else(|| missing("ca"))?;
         connect_with(&admin, &token, &ca).await
     }
@@ -80,16 +89,23 @@ pub(crate) async fn connect_with(admin: &str, token_file: &Path, ca: &Path) -> a
         .connect()
         .await
         .with_context(|| format!("cannot reach the directory at {admin}: is it running?"))?;
-    Ok(admin_client::AdminClient::with_interceptor(channel, Bearer(bearer)))
+    Ok(admin_client::AdminClient::with_interceptor(
+        channel,
+        Bearer(bearer),
+    ))
 }
 
 type ClusterFile = (Option<String>, Option<PathBuf>, Option<PathBuf>);
 
 fn read_cluster(path: &Path) -> anyhow::Result<ClusterFile> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the cluster file {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the cluster file {}", path.display()))?;
     let value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not a cluster file", path.display()))?;
     let get = |key: &str| value.get(key).and_then(|held| held.as_str()).map(str::to_owned);
-    Ok((get("admin"), get("admin_token_file").map(PathBuf::from), get("ca_file").map(PathBuf::from)))
+    Ok((
+        get("admin"),
+        get("admin_token_file").map(PathBuf::from),
+        get("ca_file").map(PathBuf::from),
+    ))
 }

@@ -27,11 +27,17 @@ impl Command {
     pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
         match self {
             Command::Add { name } => {
-                client.add_domain(AddDomainRequest { name: name.clone() }).await.map_err(refused)?;
+                client
+                    .add_domain(AddDomainRequest { name: name.clone() })
+                    .await
+                    .map_err(refused)?;
                 output::done(json, &format!("domain {name} added"))
             }
             Command::Remove { name } => {
-                client.remove_domain(RemoveDomainRequest { name: name.clone() }).await.map_err(refused)?;
+                client
+                    .remove_domain(RemoveDomainRequest { name: name.clone() })
+                    .await
+                    .map_err(refused)?;
                 output::done(json, &format!("domain {name} removed"))
             }
             Command::List => list(client, json).await,
@@ -40,17 +46,30 @@ impl Command {
 }
 
 async fn list(client: &mut AdminClient, as_json: bool) -> anyhow::Result<()> {
-    let domains = client.list_domains(ListDomainsRequest {}).await.map_err(refused)?.into_inner().domains;
+    let domains = client
+        .list_domains(ListDomainsRequest {})
+        .await
+        .map_err(refused)?
+        .into_inner()
+        .domains;
     if as_json {
         let rows: Vec<_> = domains
             .iter()
-            .map(|domain| json!({"name": domain.name, "accounts": domain.accounts, "aliases": domain.aliases}))
+            .map(
+                |domain| json!({"name": domain.name, "accounts": domain.accounts, "aliases": domain.aliases}),
+            )
             .collect();
         return output::json(&json!({ "domains": rows }));
     }
     let rows: Vec<_> = domains
         .into_iter()
-        .map(|domain| vec![domain.name, domain.accounts.to_string(), domain.aliases.to_string()])
+        .map(|domain| {
+            vec![
+                domain.name,
+                domain.accounts.to_string(),
+                domain.aliases.to_string(),
+            ]
+        })
         .collect();
     output::table(&["DOMAIN", "ACCOUNTS", "ALIASES"], &rows)
 }

@@ -16,7 +16,12 @@ pub(crate) enum Command {
 impl Command {
     pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
         let Command::List = self;
-        let nodes = client.list_nodes(ListNodesRequest {}).await.map_err(refused)?.into_inner().nodes;
+        let nodes = client
+            .list_nodes(ListNodesRequest {})
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .nodes;
         show(&nodes, json)
     }
 }

@@ -49,7 +49,10 @@ pub(crate) fn done(as_json: bool, what: &str) -> anyhow::Result<()> {
 /// The directory's refusal, as the operator reads it.
 pub(crate) fn refused(status: Status) -> anyhow::Error {
     match status.code() {
-        tonic::Code::Unauthenticated => anyhow!("the directory does not take the admin token: {}", status.message()),
+        tonic::Code::Unauthenticated => anyhow!(
+            "the directory does not take the admin token: {}",
+            status.message()
+        ),
         _ => anyhow!("{}", status.message()),
     }
 }

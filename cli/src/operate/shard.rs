@@ -21,7 +21,12 @@ pub(crate) enum Command {
 
 impl Command {
     pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
-        let mut shards = client.list_shards(ListShardsRequest {}).await.map_err(refused)?.into_inner().shards;
+        let mut shards = client
+            .list_shards(ListShardsRequest {})
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .shards;
         if let Command::Show { id } = self {
             shards.retain(|shard| shard.id == id);
             if shards.is_empty() {

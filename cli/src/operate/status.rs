@@ -14,7 +14,11 @@ pub(crate) struct Command {}
 
 impl Command {
     pub(super) async fn run(self, client: &mut AdminClient, as_json: bool) -> anyhow::Result<()> {
-        let status = client.get_status(GetStatusRequest {}).await.map_err(refused)?.into_inner();
+        let status = client
+            .get_status(GetStatusRequest {})
+            .await
+            .map_err(refused)?
+            .into_inner();
         if as_json {
             return output::json(&json!({
                 "cluster_id": status.cluster_id, "version": status.version, "domains": status.domains,

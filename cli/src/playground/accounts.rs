@@ -16,9 +16,16 @@ const BATCH: u64 = 500;
 pub(super) async fn create(layout: &Layout, directory: &Node, arguments: &Arguments) -> anyhow::Result<()> {
     let admin = format!("https://{}", directory.endpoint("admin")?);
     let mut client = connect_with(&admin, &layout.admin_token_file(), &layout.ca_file()).await?;
-    let (_, domain) =
-        arguments.account_pattern.rsplit_once('@').ok_or_else(|| anyhow!("the account pattern has no domain"))?;
-    match client.add_domain(AddDomainRequest { name: domain.to_owned() }).await {
+    let (_, domain) = arguments
+        .account_pattern
+        .rsplit_once('@')
+        .ok_or_else(|| anyhow!("the account pattern has no domain"))?;
+    match client
+        .add_domain(AddDomainRequest {
+            name: domain.to_owned(),
+        })
+        .await
+    {
         Err(status) if status.code() != Code::AlreadyExists => {
             return Err(anyhow!("{}", status.message())).context("cannot add the playground's domain");
         }
@@ -33,11 +40,17 @@ pub(super) async fn create(layout: &Layout, directory: &Node, arguments: &Argume
             quota_bytes: 0,
         };
         let accounts: Vec<_> = (first..=last).map(account).collect();
-        match client.add_accounts(AddAccountsRequest { accounts: accounts.clone() }).await {
+        match client
+            .add_accounts(AddAccountsRequest {
+                accounts: accounts.clone(),
+            })
+            .await
+        {
             Ok(_) => {}
             Err(status) if status.code() == Code::AlreadyExists => one_by_one(&mut client, accounts).await?,
             Err(status) => {
-                return Err(anyhow!("{}", status.message())).context("cannot create the playground's accounts");
+                return Err(anyhow!("{}", status.message()))
+                    .context("cannot create the playground's accounts");
             }
         }
         first = last + 1;
@@ -46,9 +59,17 @@ pub(super) async fn create(layout: &Layout, directory: &Node, arguments: &Argume
 }
 
 /// A folder that is used again has some of the accounts already.
-async fn one_by_one(client: &mut crate::operate::AdminClient, accounts: Vec<NewAccount>) -> anyhow::Result<()> {
+async fn one_by_one(
+    client: &mut crate::operate::AdminClient,
+    accounts: Vec<NewAccount>,
+) -> anyhow::Result<()> {
     for account in accounts {
-        match client.add_accounts(AddAccountsRequest { accounts: vec![account] }).await {
+        match client
+            .add_accounts(AddAccountsRequest {
+                accounts: vec![account],
+            })
+            .await
+        {
             Err(status) if status.code() != Code::AlreadyExists => {
                 return Err(anyhow!("{}", status.message())).context("cannot create a playground's account");
             }

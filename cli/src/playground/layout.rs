@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use rustix::fs::{FlockOperation, flock};
 use rookery_proto::Role;
+use rustix::fs::{FlockOperation, flock};
 use toml::{Table, Value};
 
 use super::Arguments;
@@ -20,8 +20,14 @@ const CLUSTER_SHARDS: u32 = 256;
 const SINGLE_SHARDS: u32 = 16;
 
 /// A proxy's listeners and their ports above its base.
-const PORTS: [(&str, u16); 6] =
-    [("imap", 143), ("imaps", 993), ("smtp", 25), ("submission", 587), ("submissions", 465), ("lmtp", 24)];
+const PORTS: [(&str, u16); 6] = [
+    ("imap", 143),
+    ("imaps", 993),
+    ("smtp", 25),
+    ("submission", 587),
+    ("submissions", 465),
+    ("lmtp", 24),
+];
 
 /// A proxy's HTTP port above its base.
 const HTTP_PORT: u16 = 80;
@@ -48,14 +54,24 @@ impl Layout {
     pub(super) fn prepare(root: &Path, arguments: &Arguments) -> anyhow::Result<Self> {
         let exists = root.read_dir().is_ok_and(|mut entries| entries.next().is_some());
         if exists && !root.join("cluster-id").exists() {
-            bail!("{} holds something else than a playground: give another --data", root.display());
+            bail!(
+                "{} holds something else than a playground: give another --data",
+                root.display()
+            );
         }
         fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
         let root = root.canonicalize()?;
         // Before anything is touched: the folder may be that of a playground that runs.
-        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            anyhow!("a playground runs in {}: stop it with `rookery playground stop`", root.display())
+            anyhow!(
+                "a playground runs in {}: stop it with `rookery playground stop`",
+                root.display()
+            )
         })?;
         if let Some(pid) = super::stop::running(&root) {
             bail!(
@@ -68,7 +84,11 @@ impl Layout {
         let kind_file = root.join("kind");
         match fs::read_to_string(&kind_file) {
             Ok(held) if held.trim() != kind => {
-                bail!("{} holds a {} playground: give another --data", root.display(), held.trim())
+                bail!(
+                    "{} holds a {} playground: give another --data",
+                    root.display(),
+                    held.trim()
+                )
             }
             Ok(_) => {}
             Err(_) => fs::write(&kind_file, kind)?,
@@ -76,7 +96,12 @@ impl Layout {
         let cluster = ClusterFiles::open_or_create(&root)?;
         let _ = fs::remove_file(root.join("cluster.json"));
         fs::write(pid_file(&root), std::process::id().to_string())?;
-        Ok(Self { root, program: std::env::current_exe()?, cluster, _lock: lock })
+        Ok(Self {
+            root,
+            program: std::env::current_exe()?,
+            cluster,
+            _lock: lock,
+        })
     }
 
     /// The folder.
@@ -111,13 +136,27 @@ impl Layout {
     pub(super) fn directory(&self, arguments: &Arguments) -> anyhow::Result<Plan> {
         let shards = arguments.shards.unwrap_or(CLUSTER_SHARDS);
         let section = self.directory_section(shards, arguments.mailstores)?;
-        self.plan("directory-1", "directory", Role::Directory, None, 0, vec![("directory", section)])
+        self.plan(
+            "directory-1",
+            "directory",
+            Role::Directory,
+            None,
+            0,
+            vec![("directory", section)],
+        )
     }
 
     /// A mailstore of a cluster.
     pub(super) fn mailstore(&self, number: u32, directory: &str) -> anyhow::Result<Plan> {
         let sections = vec![("mailstore", Table::new())];
-        self.plan(&format!("mailstore-{number}"), "mailstore", Role::Mailstore, Some(directory), 0, sections)
+        self.plan(
+            &format!("mailstore-{number}"),
+            "mailstore",
+            Role::Mailstore,
+            Some(directory),
+            0,
+            sections,
+        )
     }
 
     /// A proxy of a cluster.
@@ -125,7 +164,14 @@ impl Layout {
         let id = format!("proxy-{number}");
         let base = self.base(number, arguments)?;
         let section = self.proxy_section(&id, base)?;
-        self.plan(&id, "proxy", Role::Proxy, Some(directory), http_port(base), vec![("proxy", section)])
+        self.plan(
+            &id,
+            "proxy",
+            Role::Proxy,
+            Some(directory),
+            http_port(base),
+            vec![("proxy", section)],
+        )
     }
 
     /// All roles in one process.
@@ -137,18 +183,32 @@ impl Layout {
             ("mailstore", Table::new()),
             ("proxy", self.proxy_section("single-1", base)?),
         ];
-        self.plan("single-1", "serve", Role::Directory, None, http_port(base), sections)
+        self.plan(
+            "single-1",
+            "serve",
+            Role::Directory,
+            None,
+            http_port(base),
+            sections,
+        )
     }
 
     fn base(&self, number: u32, arguments: &Arguments) -> anyhow::Result<u16> {
         if arguments.port_base == 0 {
             return Ok(0);
         }
-        let steps = u16::try_from(number - 1).ok().and_then(|steps| steps.checked_mul(PROXY_STEP));
+        let steps = u16::try_from(number - 1)
+            .ok()
+            .and_then(|steps| steps.checked_mul(PROXY_STEP));
         steps
             .and_then(|steps| arguments.port_base.checked_add(steps))
             .filter(|base| base.checked_add(PROXY_STEP).is_some())
-            .with_context(|| format!("--port-base {} leaves no ports for proxy {number}", arguments.port_base))
+            .with_context(|| {
+                format!(
+                    "--port-base {} leaves no ports for proxy {number}",
+                    arguments.port_base
+                )
+            })
     }
 
     fn directory_section(&self, shards: u32, mailstores: u32) -> anyhow::Result<Table> {
@@ -161,11 +221,16 @@ impl Layout {
     }
 
     fn proxy_section(&self, id: &str, base: u16) -> anyhow::Result<Table> {
-        let files = self.cluster.issue_server(&self.root.join(id), &["localhost".into(), "127.0.0.1".into()])?;
+        let files = self
+            .cluster
+            .issue_server(&self.root.join(id), &["localhost".into(), "127.0.0.1".into()])?;
         let mut listen = Table::new();
         for (name, port) in PORTS {
             let port = if base == 0 { 0 } else { base + port };
-            listen.insert(name.into(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string().into());
+            listen.insert(
+                name.into(),
+                SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string().into(),
+            );
         }
         let mut section = Table::new();
         section.insert("hostname".into(), "localhost".into());
@@ -187,7 +252,9 @@ impl Layout {
     ) -> anyhow::Result<Plan> {
         let folder = self.root.join(id);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let files = self.cluster.issue_node(&folder, id, role, &["localhost".into(), "127.0.0.1".into()])?;
+        let files = self
+            .cluster
+            .issue_node(&folder, id, role, &["localhost".into(), "127.0.0.1".into()])?;
         let mut node = Table::new();
         node.insert("id".into(), id.into());
         node.insert("cluster".into(), self.cluster.cluster().into());
@@ -195,7 +262,10 @@ impl Layout {
         node.insert("ca".into(), path_value(&self.cluster.ca())?);
         node.insert("certificate".into(), path_value(&files.certificate)?);
         node.insert("key".into(), path_value(&files.key)?);
-        node.insert("http".into(), SocketAddr::from((Ipv4Addr::LOCALHOST, http)).to_string().into());
+        node.insert(
+            "http".into(),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, http)).to_string().into(),
+        );
         if role != Role::Proxy {
             node.insert("listen".into(), "127.0.0.1:0".into());
         }
@@ -208,8 +278,15 @@ impl Layout {
             config.insert(name.into(), Value::Table(section));
         }
         let path = folder.join("rookery.toml");
-        fs::write(&path, toml::to_string(&config)?).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Plan { id: id.to_owned(), role: command, folder, config: path, program: self.program.clone() })
+        fs::write(&path, toml::to_string(&config)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Plan {
+            id: id.to_owned(),
+            role: command,
+            folder,
+            config: path,
+            program: self.program.clone(),
+        })
     }
 }
 
@@ -218,6 +295,8 @@ fn http_port(base: u16) -> u16 {
 }
 
 fn path_value(path: &Path) -> anyhow::Result<Value> {
-    let text = path.to_str().with_context(|| format!("{} is not UTF-8: give another --data", path.display()))?;
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8: give another --data", path.display()))?;
     Ok(text.into())
 }

@@ -11,11 +11,23 @@ use super::layout::Layout;
 use super::node::Node;
 
 /// Names of a proxy's endpoints, in the order in which they are shown.
-const PROXY_ENDPOINTS: [&str; 7] = ["imap", "imaps", "smtp", "submission", "submissions", "lmtp", "http"];
+const PROXY_ENDPOINTS: [&str; 7] = [
+    "imap",
+    "imaps",
+    "smtp",
+    "submission",
+    "submissions",
+    "lmtp",
+    "http",
+];
 
 /// The manifest of running nodes.
 pub(super) fn build(layout: &Layout, arguments: &Arguments, nodes: &[Node]) -> Value {
-    let directory_admin = nodes.iter().find_map(|node| node.endpoints().get("admin")).cloned().unwrap_or_default();
+    let directory_admin = nodes
+        .iter()
+        .find_map(|node| node.endpoints().get("admin"))
+        .cloned()
+        .unwrap_or_default();
     json!({
         "nodes": nodes.iter().flat_map(|node| rows(node, arguments)).collect::<Vec<_>>(),
         "proxies": nodes.iter().filter(|node| node.endpoints().contains_key("imap")).map(proxy).collect::<Vec<_>>(),
@@ -33,10 +45,18 @@ pub(super) fn build(layout: &Layout, arguments: &Arguments, nodes: &[Node]) -> V
 
 /// A node's rows: one, or one for each role when they share a process.
 fn rows(node: &Node, arguments: &Arguments) -> Vec<Value> {
-    let roles: &[&str] = if arguments.single { &["directory", "mailstore", "proxy"] } else { &[node.plan.role] };
+    let roles: &[&str] = if arguments.single {
+        &["directory", "mailstore", "proxy"]
+    } else {
+        &[node.plan.role]
+    };
     let endpoint = |name: &str| node.endpoints().get(name).cloned().unwrap_or_default();
     let row = |role: &&str| {
-        let id = if arguments.single { format!("{role}-1") } else { node.plan.id.clone() };
+        let id = if arguments.single {
+            format!("{role}-1")
+        } else {
+            node.plan.id.clone()
+        };
         json!({
             "role": role, "id": id, "pid": node.pid(),
             "address": endpoint("calls"), "http": endpoint("http"),
@@ -48,7 +68,11 @@ fn rows(node: &Node, arguments: &Arguments) -> Vec<Value> {
 
 fn proxy(node: &Node) -> Value {
     let mut row = Map::new();
-    let id = if node.plan.role == "serve" { "proxy-1" } else { node.plan.id.as_str() };
+    let id = if node.plan.role == "serve" {
+        "proxy-1"
+    } else {
+        node.plan.id.as_str()
+    };
     row.insert("id".to_owned(), json!(id));
     for name in PROXY_ENDPOINTS {
         if let Some(address) = node.endpoints().get(name) {

@@ -105,14 +105,18 @@ fn refuse_unbuilt(arguments: &Arguments) -> Result<(), WrongUse> {
         return refused("--witness");
     }
     if arguments.mailstores == 0 || arguments.proxies == 0 {
-        return Err(WrongUse::new("a playground has at least one mailstore and one proxy"));
+        return Err(WrongUse::new(
+            "a playground has at least one mailstore and one proxy",
+        ));
     }
     if arguments.single && arguments.proxies > 1 && arguments.port_base != 0 {
         // The default of two is for clusters; one process has one proxy.
         tracing::debug!("--single runs one proxy");
     }
     if !arguments.account_pattern.contains("%d") || !arguments.account_pattern.contains('@') {
-        return Err(WrongUse::new("--account-pattern must be an address that holds %d, such as user%d@example.test"));
+        return Err(WrongUse::new(
+            "--account-pattern must be an address that holds %d, such as user%d@example.test",
+        ));
     }
     Ok(())
 }

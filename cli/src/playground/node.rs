@@ -38,7 +38,12 @@ impl Plan {
     /// The command that starts the node again after it was killed.
     pub(super) fn restart(&self) -> Vec<String> {
         let path = |path: &PathBuf| path.display().to_string();
-        vec![path(&self.program), self.role.to_owned(), "--config".to_owned(), path(&self.config)]
+        vec![
+            path(&self.program),
+            self.role.to_owned(),
+            "--config".to_owned(),
+            path(&self.config),
+        ]
     }
 }
 
@@ -68,12 +73,22 @@ impl Node {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", plan.program.display()))?;
-        Ok(Self { plan, child, endpoints: BTreeMap::new() })
+        Ok(Self {
+            plan,
+            child,
+            endpoints: BTreeMap::new(),
+        })
     }
 
     /// Waits for the line with which a role says that it serves: JSON of its endpoints.
     pub(super) async fn ready(&mut self) -> anyhow::Result<()> {
-        let failed = || anyhow!("{} did not start: see {}", self.plan.id, self.plan.folder.join("log").display());
+        let failed = || {
+            anyhow!(
+                "{} did not start: see {}",
+                self.plan.id,
+                self.plan.folder.join("log").display()
+            )
+        };
         let output = self.child.stdout.take().ok_or_else(failed)?;
         let mut line = String::new();
         let read = BufReader::new(output).read_line(&mut line).await?;

@@ -16,16 +16,24 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 /// Stops the playground of a folder and waits until it is gone.
 pub(super) async fn stop(data: &Path) -> anyhow::Result<()> {
     let path = layout::pid_file(data);
-    let pid = read_pid(&path)
-        .with_context(|| format!("no playground runs in {}: there is no {}", data.display(), path.display()))?;
+    let pid = read_pid(&path).with_context(|| {
+        format!(
+            "no playground runs in {}: there is no {}",
+            data.display(),
+            path.display()
+        )
+    })?;
     if !is_rookery(pid) {
         bail!("no playground runs in {}: process {pid} is gone", data.display());
     }
     let gone = exit_of(pid)?;
     terminate(pid);
-    tokio::time::timeout(STOP_MAX, gone)
-        .await
-        .map_err(|_| anyhow!("the playground (process {pid}) did not stop in {} s", STOP_MAX.as_secs()))
+    tokio::time::timeout(STOP_MAX, gone).await.map_err(|_| {
+        anyhow!(
+            "the playground (process {pid}) did not stop in {} s",
+            STOP_MAX.as_secs()
+        )
+    })
 }
 
 /// The process that runs a playground in a folder, if one does.
@@ -40,7 +48,9 @@ pub(super) fn terminate(pid: u32) {
 
 /// Stops the process that was started in place of a node's own, if there is one.
 pub(super) async fn stop_successor(plan: &Plan) {
-    let Some(pid) = read_pid(&layout::pid_file(&plan.folder)) else { return };
+    let Some(pid) = read_pid(&layout::pid_file(&plan.folder)) else {
+        return;
+    };
     if !runs_config(pid, &plan.config) {
         return;
     }

@@ -70,7 +70,12 @@ impl Config {
                 *held = folder.join(&held);
             }
         };
-        for held in [&mut config.node.data, &mut config.node.ca, &mut config.node.certificate, &mut config.node.key] {
+        for held in [
+            &mut config.node.data,
+            &mut config.node.ca,
+            &mut config.node.certificate,
+            &mut config.node.key,
+        ] {
             absolute(held);
         }
         if let Some(proxy) = &mut config.proxy {

@@ -24,7 +24,11 @@ impl Endpoints {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         // A file that cannot be read is as good as none: new ports are chosen.
         let before = serde_json::from_str(&text).unwrap_or_default();
-        Self { path, before, now: BTreeMap::new() }
+        Self {
+            path,
+            before,
+            now: BTreeMap::new(),
+        }
     }
 
     /// The address to bind: as configured, or with port 0 the one of before if it is still free.
@@ -32,7 +36,10 @@ impl Endpoints {
         if configured.port() != 0 {
             return configured;
         }
-        let before = self.before.get(name).and_then(|held| held.parse::<SocketAddr>().ok());
+        let before = self
+            .before
+            .get(name)
+            .and_then(|held| held.parse::<SocketAddr>().ok());
         before
             .filter(|before| before.ip() == configured.ip() && std::net::TcpListener::bind(before).is_ok())
             .unwrap_or(configured)

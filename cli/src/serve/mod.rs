@@ -95,7 +95,11 @@ impl Config {
             self.proxy = None;
         }
         if self.directory.is_none() && self.mailstore.is_none() && self.proxy.is_none() {
-            bail!("the configuration has no section for `rookery {}` to run: add [{}]", part.name(), part.name());
+            bail!(
+                "the configuration has no section for `rookery {}` to run: add [{}]",
+                part.name(),
+                part.name()
+            );
         }
         if self.directory.is_none() && self.node.directory.is_none() {
             bail!("node.directory is not set: say where the directory is, as host:port");
@@ -118,9 +122,19 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
 
     let tls = load_tls(&config)?;
     if tls.cluster() != node.cluster {
-        bail!("the node's certificate is of cluster {}, not of {}: issue one with `rookery init`", tls.cluster(), node.cluster);
+        bail!(
+            "the node's certificate is of cluster {}, not of {}: issue one with `rookery init`",
+            tls.cluster(),
+            node.cluster
+        );
     }
-    let mut wiring = Wiring::new(config, tls, health.clone(), http_address, folder.path().to_path_buf());
+    let mut wiring = Wiring::new(
+        config,
+        tls,
+        health.clone(),
+        http_address,
+        folder.path().to_path_buf(),
+    );
     let started = wiring.start(&mut endpoints).await;
     let result = match started {
         Ok(()) => {

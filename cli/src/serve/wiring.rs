@@ -81,7 +81,8 @@ impl Wiring {
             // Roles that share a process share its store, and so its syncs.
             let store = rookery_mailstore::open_store(&self.data.join(STORE_FOLDER))?;
             if let Some(section) = directory {
-                self.start_directory(section, address.clone(), Arc::clone(&store), endpoints).await?;
+                self.start_directory(section, address.clone(), Arc::clone(&store), endpoints)
+                    .await?;
             }
             if let Some(section) = mailstore {
                 self.start_mailstore(&section, address, store)?;
@@ -129,20 +130,37 @@ impl Wiring {
             bail!("node.listen is not set: say where other nodes call this one, such as 0.0.0.0:7400");
         };
         let wanted = endpoints.wanted("calls", address);
-        let listener = TcpListener::bind(wanted).await.with_context(|| format!("cannot listen on {wanted}"))?;
+        let listener = TcpListener::bind(wanted)
+            .await
+            .with_context(|| format!("cannot listen on {wanted}"))?;
         endpoints.bound("calls", listener.local_addr()?);
         Ok(Some(listener))
     }
 
     fn advertised(&self, bound: SocketAddr) -> String {
-        self.config.node.advertise.clone().unwrap_or_else(|| bound.to_string())
+        self.config
+            .node
+            .advertise
+            .clone()
+            .unwrap_or_else(|| bound.to_string())
     }
 
     fn describe(&self, role: NodeRole, address: String) -> Node {
         let node = &self.config.node;
         // In one process each role is a node of its own to the others.
-        let id = if self.is_single() { format!("{}-1", role_name(role)) } else { node.id.clone() };
-        Node { id, role: role.into(), address, http: self.http.clone(), weight: WEIGHT, alive: true }
+        let id = if self.is_single() {
+            format!("{}-1", role_name(role))
+        } else {
+            node.id.clone()
+        };
+        Node {
+            id,
+            role: role.into(),
+            address,
+            http: self.http.clone(),
+            weight: WEIGHT,
+            alive: true,
+        }
     }
 
     fn is_single(&self) -> bool {
@@ -179,7 +197,10 @@ impl Wiring {
         store: NodeStore,
     ) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot tell this program's path")?;
-        let program = program.into_os_string().into_string().map_err(|path| anyhow!("{path:?} is not UTF-8"))?;
+        let program = program
+            .into_os_string()
+            .into_string()
+            .map_err(|path| anyhow!("{path:?} is not UTF-8"))?;
         let host = rookery_mailstore::node::Host {
             cluster_id: self.config.node.cluster.clone(),
             node: self.describe(NodeRole::Mailstore, address),
@@ -228,7 +249,11 @@ impl Wiring {
 
     /// Answers other nodes' calls.
     fn answer_calls(&mut self, listener: TcpListener) {
-        let mut server = Server::new(self.tls.clone(), ServerOptions::default(), self.stop_calls.clone());
+        let mut server = Server::new(
+            self.tls.clone(),
+            ServerOptions::default(),
+            self.stop_calls.clone(),
+        );
         if let Some(directory) = &self.directory {
             server = server.add(directory.service(), &[Role::Proxy, Role::Mailstore]);
         }
@@ -246,14 +271,34 @@ impl Wiring {
         if let Some(directory) = &self.directory {
             return Ok(Arc::new(Local::new(directory.service(), local_peer(from))));
         }
-        let address = self.config.node.directory.clone().ok_or_else(|| anyhow!("node.directory is not set"))?;
-        let endpoint = Endpoint { address, role: Role::Directory, tls: self.tls.clone() };
-        Ok(Arc::new(connect::<DirectoryProtocol>(endpoint, ConnectOptions::default())?))
+        let address = self
+            .config
+            .node
+            .directory
+            .clone()
+            .ok_or_else(|| anyhow!("node.directory is not set"))?;
+        let endpoint = Endpoint {
+            address,
+            role: Role::Directory,
+            tls: self.tls.clone(),
+        };
+        Ok(Arc::new(connect::<DirectoryProtocol>(
+            endpoint,
+            ConnectOptions::default(),
+        )?))
     }
 
     fn channels(&self, from: Role) -> Channels {
-        let local = self.config.mailstore.is_some().then(|| Arc::clone(&self.local_mailstore));
-        Channels { local, from, tls: self.tls.clone() }
+        let local = self
+            .config
+            .mailstore
+            .is_some()
+            .then(|| Arc::clone(&self.local_mailstore));
+        Channels {
+            local,
+            from,
+            tls: self.tls.clone(),
+        }
     }
 }
 
@@ -270,11 +315,16 @@ impl Channels {
         if let Some(local) = &self.local {
             return match local.get() {
                 Some(service) => Arc::new(Local::new(Arc::clone(service), local_peer(self.from))),
-                None => Arc::new(Unreachable("the mailstore of this process has not started yet".to_owned())),
+                None => Arc::new(Unreachable(
+                    "the mailstore of this process has not started yet".to_owned(),
+                )),
             };
         }
-        let endpoint =
-            Endpoint { address: node.address.clone(), role: Role::Mailstore, tls: self.tls.clone() };
+        let endpoint = Endpoint {
+            address: node.address.clone(),
+            role: Role::Mailstore,
+            tls: self.tls.clone(),
+        };
         match connect::<MailstoreProtocol>(endpoint, ConnectOptions::default()) {
             Ok(remote) => Arc::new(remote),
             Err(error) => Arc::new(Unreachable(format!("{} cannot be called: {error}", node.id))),
@@ -305,7 +355,11 @@ impl Caller<MailstoreProtocol> for Unreachable {
 
 /// Who a role of this process is to the others of it.
 fn local_peer(role: Role) -> Peer {
-    Peer { role, node: format!("{}-1", role.as_str()), certificate: Bytes::new() }
+    Peer {
+        role,
+        node: format!("{}-1", role.as_str()),
+        certificate: Bytes::new(),
+    }
 }
 
 fn role_name(role: NodeRole) -> &'static str {

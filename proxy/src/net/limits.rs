@@ -29,7 +29,11 @@ impl ConnectionLimits {
     /// At most so many connections in all, and from one address (an IPv6 network of /64 counts as one). Loopback
     /// addresses are bounded by the total alone: a load balancer or a local tool may stand behind them.
     pub fn new(total_max: usize, per_address_max: usize) -> Arc<Self> {
-        Arc::new(Self { total_max, per_address_max, counts: Mutex::default() })
+        Arc::new(Self {
+            total_max,
+            per_address_max,
+            counts: Mutex::default(),
+        })
     }
 
     /// A place for a connection, or `None` when a bound is reached.
@@ -45,7 +49,10 @@ impl ConnectionLimits {
         }
         counts.total += 1;
         counts.addresses.insert(address, held + 1);
-        Some(Slot { limits: Arc::clone(self), address })
+        Some(Slot {
+            limits: Arc::clone(self),
+            address,
+        })
     }
 }
 
@@ -88,7 +95,10 @@ mod tests {
         let _second = limits.take(a).unwrap();
         assert!(limits.take(a).is_none(), "two from one address");
         let _other = limits.take("192.0.2.2".parse().unwrap()).unwrap();
-        assert!(limits.take("192.0.2.3".parse().unwrap()).is_none(), "three in all");
+        assert!(
+            limits.take("192.0.2.3".parse().unwrap()).is_none(),
+            "three in all"
+        );
         drop(first);
         assert!(limits.take(a).is_some());
     }

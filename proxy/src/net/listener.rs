@@ -71,7 +71,12 @@ impl Listener {
         socket.listen(BACKLOG)?;
         let tcp = TcpListener::from_std(socket.into())?;
         let local = tcp.local_addr()?;
-        Ok(Self { tcp, local, implicit_tls, limits })
+        Ok(Self {
+            tcp,
+            local,
+            implicit_tls,
+            limits,
+        })
     }
 
     /// The address it listens on, with the port that the system chose.
@@ -111,17 +116,29 @@ impl Listener {
             let local = self.local;
             match self.implicit_tls.clone() {
                 None => {
-                    tasks.spawn(handler(Accepted { wire: Wire::Plain(stream), client, local, slot }));
+                    tasks.spawn(handler(Accepted {
+                        wire: Wire::Plain(stream),
+                        client,
+                        local,
+                        slot,
+                    }));
                 }
                 Some(acceptor) => {
                     let handler = handler.clone();
                     tasks.spawn(async move {
                         // Boxed, so that the handshake's state is gone once the session begins.
-                        let handshake = Box::pin(tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)));
+                        let handshake =
+                            Box::pin(tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)));
                         match handshake.await {
                             Ok(Ok(tls)) => {
                                 let wire = Wire::Tls(Box::new(tls));
-                                handler(Accepted { wire, client, local, slot }).await;
+                                handler(Accepted {
+                                    wire,
+                                    client,
+                                    local,
+                                    slot,
+                                })
+                                .await;
                             }
                             Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
                             Err(_) => tracing::debug!(%client, "TLS handshake took too long"),

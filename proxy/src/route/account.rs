@@ -38,9 +38,15 @@ pub struct CallOptions {
 
 impl CallOptions {
     /// A call that changes something.
-    pub const MUTATION: CallOptions = CallOptions { timeout: None, mutates: true };
+    pub const MUTATION: CallOptions = CallOptions {
+        timeout: None,
+        mutates: true,
+    };
     /// A call that only reads.
-    pub const READ: CallOptions = CallOptions { timeout: None, mutates: false };
+    pub const READ: CallOptions = CallOptions {
+        timeout: None,
+        mutates: false,
+    };
 }
 
 struct Token {
@@ -114,17 +120,32 @@ impl Account {
 
     /// Starts a call that has many replies. Only its start is tried again; the caller begins anew after a failure.
     pub async fn stream(&self, call: request::Call) -> Result<Replies<MailstoreProtocol>, Status> {
-        self.attempt(call, None, self.deadline(CallOptions::READ), None).await
+        self.attempt(call, None, self.deadline(CallOptions::READ), None)
+            .await
     }
 
     /// Stores a large body under an upload id, from chunks that come as the client sends them. Not tried again: the
     /// chunks are gone. Fails when the body does. `Uploaded` says the size and hash.
-    pub async fn upload(&self, id: Bytes, body: Body, timeout: Duration) -> Result<mailstore::Uploaded, Status> {
+    pub async fn upload(
+        &self,
+        id: Bytes,
+        body: Body,
+        timeout: Duration,
+    ) -> Result<mailstore::Uploaded, Status> {
         let deadline = Instant::now() + timeout;
         let call = request::Call::Upload(mailstore::Upload { id });
-        match self.attempt(call, None, deadline, Some(body)).await?.single().await? {
-            Reply { call: Some(reply::Call::Uploaded(uploaded)) } => Ok(uploaded),
-            _ => Err(Status::internal("the mailstore answered an upload with something else")),
+        match self
+            .attempt(call, None, deadline, Some(body))
+            .await?
+            .single()
+            .await?
+        {
+            Reply {
+                call: Some(reply::Call::Uploaded(uploaded)),
+            } => Ok(uploaded),
+            _ => Err(Status::internal(
+                "the mailstore answered an upload with something else",
+            )),
         }
     }
 
@@ -149,10 +170,22 @@ impl Account {
     ) -> Result<Replies<MailstoreProtocol>, Status> {
         let token = self.token(deadline).await?;
         let (placement, caller) = self.cluster.leader(self.shard)?;
-        let request =
-            Request { shard_generation: placement.generation, key, call: Some(call), ..Default::default() };
-        let context = CallContext { deadline, traceparent: String::new(), token };
-        Ok(caller.call(Call { context, request, body }))
+        let request = Request {
+            shard_generation: placement.generation,
+            key,
+            call: Some(call),
+            ..Default::default()
+        };
+        let context = CallContext {
+            deadline,
+            traceparent: String::new(),
+            token,
+        };
+        Ok(caller.call(Call {
+            context,
+            request,
+            body,
+        }))
     }
 
     /// The token, renewed when it is about to end.

@@ -73,7 +73,12 @@ pub struct Subscription {
 impl Feed {
     /// No listeners yet. Subscriptions stop with `cancel`.
     pub fn new(picture: Arc<Picture>, nodes: Arc<Nodes>, cancel: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::default(), picture, nodes, cancel })
+        Arc::new(Self {
+            inner: Mutex::default(),
+            picture,
+            nodes,
+            cancel,
+        })
     }
 
     /// Listens to an account of a shard. Must be called within a tokio runtime.
@@ -88,12 +93,20 @@ impl Feed {
             receiver
         });
         let epoch = receiver.borrow().epoch;
-        Subscription { feed: Arc::clone(self), account, receiver, epoch }
+        Subscription {
+            feed: Arc::clone(self),
+            account,
+            receiver,
+            epoch,
+        }
     }
 
     /// Ends the account's sessions here.
     pub fn act(&self, notice: &Notice) {
-        if let Notice::Account { account, end_sessions: true } = notice
+        if let Notice::Account {
+            account,
+            end_sessions: true,
+        } = notice
             && let Some(entry) = self.inner.lock().accounts.get(account)
         {
             entry.sender.send_modify(|feed| feed.ended = true);
@@ -135,10 +148,16 @@ impl Feed {
             ..Default::default()
         };
         let context = CallContext::with_timeout(FEED_CALL_MAX);
-        let mut replies = self.nodes.channel(&node).call(Call { context, request, body: None });
+        let mut replies = self.nodes.channel(&node).call(Call {
+            context,
+            request,
+            body: None,
+        });
         while let Some(item) = replies.next().await {
             match item? {
-                mailstore::Reply { call: Some(reply::Call::ShardEvent(event)) } => self.take(shard, event),
+                mailstore::Reply {
+                    call: Some(reply::Call::ShardEvent(event)),
+                } => self.take(shard, event),
                 _ => return Err(Status::internal("the change feed answered something else")),
             }
         }
@@ -164,7 +183,9 @@ impl Feed {
 
     fn leave(&self, account: u64) {
         let mut inner = self.inner.lock();
-        let Some(entry) = inner.accounts.get(&account) else { return };
+        let Some(entry) = inner.accounts.get(&account) else {
+            return;
+        };
         // The receiver that leaves is still counted.
         if entry.sender.receiver_count() > 1 {
             return;

@@ -25,7 +25,10 @@ pub struct Nodes {
 impl Nodes {
     /// No channels yet.
     pub fn new(connect: Arc<dyn Connect>) -> Self {
-        Self { connect, channels: Mutex::new(HashMap::new()) }
+        Self {
+            connect,
+            channels: Mutex::new(HashMap::new()),
+        }
     }
 
     /// The channel to a node; a new one when its address changed.

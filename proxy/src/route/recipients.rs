@@ -24,7 +24,10 @@ pub struct Recipients {
 
 impl Default for Recipients {
     fn default() -> Self {
-        Self { entries: Mutex::new(LruCache::new(RECIPIENTS_MAX)), epoch: AtomicU64::new(0) }
+        Self {
+            entries: Mutex::new(LruCache::new(RECIPIENTS_MAX)),
+            epoch: AtomicU64::new(0),
+        }
     }
 }
 
@@ -66,7 +69,9 @@ impl Recipients {
             Notice::Account { account, .. } => {
                 let stale: Vec<String> = entries
                     .iter()
-                    .filter(|(_, (_, resolved))| resolved.destinations.iter().any(|to| to.account == *account))
+                    .filter(|(_, (_, resolved))| {
+                        resolved.destinations.iter().any(|to| to.account == *account)
+                    })
                     .map(|(address, _)| address.clone())
                     .collect();
                 for address in stale {

@@ -132,9 +132,10 @@ impl Picture {
             let _ = self.notices.send(Notice::All);
         }
         for change in event.accounts {
-            let _ = self
-                .notices
-                .send(Notice::Account { account: change.account, end_sessions: change.end_sessions });
+            let _ = self.notices.send(Notice::Account {
+                account: change.account,
+                end_sessions: change.end_sessions,
+            });
         }
         if event.recipients_changed {
             let _ = self.notices.send(Notice::Recipients);
@@ -167,15 +168,22 @@ pub async fn follow(
 }
 
 async fn follow_once(picture: &Picture, caller: &Arc<dyn Caller<DirectoryProtocol>>) -> Result<(), Status> {
-    let request = directory::Request { call: Some(request::Call::Watch(directory::Watch {})) };
-    let mut replies =
-        caller.call(Call { context: CallContext::with_timeout(WATCH_CALL_MAX), request, body: None });
+    let request = directory::Request {
+        call: Some(request::Call::Watch(directory::Watch {})),
+    };
+    let mut replies = caller.call(Call {
+        context: CallContext::with_timeout(WATCH_CALL_MAX),
+        request,
+        body: None,
+    });
     loop {
         let item = tokio::time::timeout(WATCH_SILENCE_MAX, replies.next())
             .await
             .map_err(|_| Status::unavailable("the directory fell silent"))?;
         match item {
-            Some(Ok(directory::Reply { call: Some(reply::Call::WatchEvent(event)) })) => picture.apply(event),
+            Some(Ok(directory::Reply {
+                call: Some(reply::Call::WatchEvent(event)),
+            })) => picture.apply(event),
             Some(Ok(_)) => return Err(Status::internal("the watch answered something else")),
             Some(Err(status)) => return Err(status),
             None => return Ok(()),

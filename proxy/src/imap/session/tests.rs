@@ -245,6 +245,24 @@ fn own_changes_are_told_once() {
 }
 
 #[test]
+fn commands_that_change_nothing_hide_nothing() {
+    let mut shard = Shard::default();
+    (0..3).for_each(|_| shard.deliver());
+    let mut client = open(&shard);
+    // Somebody else's change is the next one; EXPUNGE finds nothing and STORE finds all as it should be.
+    shard.expunge(&[2]);
+    assert_eq!(client.view.expunged(&UidRuns::default(), 0), []);
+    client.view.stored(&[], 0);
+    let told = client
+        .view
+        .apply(&shard.changes(client.view.modseq(), false), Expunges::Told);
+    assert!(
+        matches!(told.first(), Some(Untagged::Expunge(number)) if number.get() == 2),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn held_expunges_keep_their_numbers() {
     let mut shard = Shard::default();
     (0..4).for_each(|_| shard.deliver());

@@ -216,7 +216,7 @@ impl View {
         }
     }
 
-    /// This session expunged messages, and may say so now.
+    /// This session expunged messages, and may say so now. A `modseq` of 0 says that there were none.
     pub fn expunged(&mut self, uids: &UidRuns, modseq: u64) -> Vec<Untagged> {
         self.gone.union(&self.known.intersect(uids.ranges()));
         self.advance_own(modseq);
@@ -229,8 +229,13 @@ impl View {
         self.release_held()
     }
 
-    /// This session changed flags and has told the client of them, or was asked not to.
+    /// This session changed flags and has told the client of them, or was asked not to. A `modseq` of 0 says that it
+    /// changed none.
     pub fn stored(&mut self, messages: &[MessageFlags], modseq: u64) {
+        // Nothing was changed: what the answer showed was done by others, and the log tells of it.
+        if modseq == 0 {
+            return;
+        }
         let next = self.modseq.saturating_add(1);
         self.advance_own(modseq);
         // Everything up to here is known: nothing of it will come again.
