@@ -311,7 +311,7 @@ impl Session {
             .iter()
             .all(|uid| self.view.iter().any(|seen| seen.uid == Some(*uid)));
         if all_there {
-            self.fail("refused, though every message is there");
+            self.fail(&format!("refused, though UIDs {uids:?} are all there"));
         }
     }
 
@@ -530,13 +530,11 @@ fn numbers_name_the_same_messages_for_client_and_server() {
             })
         })
         .collect();
-    let sessions: Vec<Session> = threads
+    // All end before the first failure is told, so that it is not drowned in others that follow from it.
+    let ended: Vec<_> = threads.into_iter().map(std::thread::JoinHandle::join).collect();
+    let sessions: Vec<Session> = ended
         .into_iter()
-        .map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         .collect();
 
     // Nobody changes anything now: one NOOP, and every view is the server's.

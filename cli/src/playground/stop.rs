@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use tokio::io::unix::AsyncFd;
 
 use super::layout;
 use super::node::Plan;
@@ -26,14 +26,10 @@ pub(super) async fn stop(data: &Path) -> anyhow::Result<()> {
     if !is_rookery(pid) {
         bail!("no playground runs in {}: process {pid} is gone", data.display());
     }
-    let gone = exit_of(pid)?;
-    terminate(pid);
-    tokio::time::timeout(STOP_MAX, gone).await.map_err(|_| {
-        anyhow!(
-            "the playground (process {pid}) did not stop in {} s",
-            STOP_MAX.as_secs()
-        )
-    })
+    if !ends(pid, Signal::TERM).await? {
+        bail!("the playground (process {pid}) did not stop in {} s", STOP_MAX.as_secs());
+    }
+    Ok(())
 }
 
 /// The process that runs a playground in a folder, if one does.
@@ -54,9 +50,8 @@ pub(super) async fn stop_successor(plan: &Plan) {
     if !runs_config(pid, &plan.config) {
         return;
     }
-    let Ok(gone) = exit_of(pid) else { return };
-    terminate(pid);
-    if tokio::time::timeout(STOP_MAX, gone).await.is_err() {
+    // An error means that it has gone already.
+    if matches!(ends(pid, Signal::TERM).await, Ok(false)) {
         signal(pid, Signal::KILL);
     }
 }
@@ -89,12 +84,16 @@ fn runs_config(pid: u32, config: &Path) -> bool {
     command_line(pid).is_some_and(|line| line.contains(&config.display().to_string()))
 }
 
-/// Resolves when the process has ended, whoever its parent is.
-fn exit_of(pid: u32) -> anyhow::Result<impl Future<Output = ()>> {
-    let pid = to_pid(pid).ok_or_else(|| anyhow!("{pid} is not a process id"))?;
-    let fd = AsyncFd::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?)?;
-    Ok(async move {
-        // Readable when the process has ended; an error means that it cannot be watched any longer.
-        let _ = fd.readable().await;
-    })
+/// Whether a process, whoever its parent is, ends within [`STOP_MAX`] once it has been told to.
+async fn ends(pid: u32, signalled: Signal) -> anyhow::Result<bool> {
+    let raw = to_pid(pid).ok_or_else(|| anyhow!("{pid} is not a process id"))?;
+    // Opened before the signal, so that it names this process and no later one of the same number.
+    let fd = pidfd_open(raw, PidfdFlags::empty())?;
+    signal(pid, signalled);
+    let limit = Timespec::try_from(STOP_MAX)?;
+    let waiting = tokio::task::spawn_blocking(move || {
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        poll(&mut fds, Some(&limit))
+    });
+    Ok(waiting.await?? > 0)
 }

@@ -47,7 +47,7 @@ impl PreparedBody {
 }
 
 /// Adds references to bodies within one plan.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct BodyAdder {
     stored: HashSet<BodyHash>,
 }

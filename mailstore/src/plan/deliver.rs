@@ -63,6 +63,8 @@ fn deliver_one(
     if let Some(outcome) = kept_outcome(view, context, account, &key)? {
         return Ok(outcome);
     }
+    // A recipient that is refused half-way leaves no trace, of its body either.
+    let mut attempt = bodies.clone();
     let mut edit = AccountEdit::begin(view, context, account)?;
     edit.check_quota(command.body.hash.size + recipient.prefix.len() as u64)?;
     let mailbox = MailboxId::INBOX;
@@ -70,7 +72,7 @@ fn deliver_one(
     let uid = add_message(
         &mut edit,
         context,
-        bodies,
+        &mut attempt,
         mailbox,
         &command.body,
         &recipient.prefix,
@@ -78,6 +80,7 @@ fn deliver_one(
         now,
     )?;
     let edited = edit.finish()?;
+    *bodies = attempt;
     plan.batch.append(edited.batch);
     plan.events.extend(edited.events);
     let outcome = DeliveryOutcome {

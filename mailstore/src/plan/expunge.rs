@@ -38,7 +38,8 @@ pub(super) fn expunge(
         })
     };
     if doomed.is_empty() {
-        return Ok(Plan::unchanged(expunged(edit.counters.modseq.0)));
+        // No change has this number: a session that took it for its own would pass over another's.
+        return Ok(Plan::unchanged(expunged(0)));
     }
     let rows = edit.take(id, &doomed)?;
     edit.drop_references(rows.into_iter().map(|(_, row)| row.number));

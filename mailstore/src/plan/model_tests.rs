@@ -546,7 +546,9 @@ impl World {
         let reader = Reader::new(&view, SHARD, ACCOUNT);
         let mut modseqs = BTreeMap::new();
         let all = UidRanges::range(Uid(1), Uid(u32::MAX - 1));
-        let visit = |entry: &FlagEntry| drop(modseqs.insert(entry.uid.0, entry.modseq.0));
+        let visit = |entry: &FlagEntry| {
+            modseqs.insert(entry.uid.0, entry.modseq.0);
+        };
         reader.flags_of(MailboxId(mailbox), &all, visit).expect("reads");
         modseqs
     }

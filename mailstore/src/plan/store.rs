@@ -19,7 +19,7 @@ pub(super) fn store(
     let mut edit = AccountEdit::begin(view, context, account)?;
     let uids = uid_set(command.uids.as_ref())?;
     let id = MailboxId(command.mailbox);
-    let (reader, modseq, unchanged_modseq) = (edit.reader, edit.modseq(), edit.counters.modseq);
+    let (reader, modseq) = (edit.reader, edit.modseq());
     let mode = command.mode();
     let flags = command.flags.clone().unwrap_or_default();
     let mailbox = edit.mailbox(id)?;
@@ -78,7 +78,8 @@ pub(super) fn store(
     };
     if !changed_any {
         // New keywords alone are not kept.
-        return Ok(Plan::unchanged(stored(unchanged_modseq.0)));
+        // No change has this number: a session that took it for its own would pass over another's.
+        return Ok(Plan::unchanged(stored(0)));
     }
     let reply = stored(modseq.0);
     let edited = edit.finish()?;

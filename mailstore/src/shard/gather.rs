@@ -27,6 +27,8 @@ pub(super) struct Gathered {
     pub(super) events: Vec<MailboxEvent>,
     /// Whether a plan left garbage, or collecting left some.
     pub(super) garbage: bool,
+    /// Whether the overlay shows what is not in the batch: all of it must be given up.
+    pub(super) void: bool,
 }
 
 /// Plans all commands for the entry `number`; with `collect` works off some garbage as well.
@@ -81,9 +83,10 @@ impl Gathered {
             );
             Err(Status::internal("the command could not be planned"))
         })?;
-        overlay
-            .push(number, &batch, base)
-            .map_err(|error| Status::internal(error.to_string()))?;
+        if let Err(error) = overlay.push(number, &batch, base) {
+            self.void = true;
+            return Err(Status::internal(error.to_string()));
+        }
         self.batch.append(batch);
         self.events.extend(events);
         self.garbage |= garbage;

@@ -94,6 +94,10 @@ impl Writer {
         let Some(gathered) = self.plan(commands).await else {
             return;
         };
+        if gathered.void {
+            fail(gathered, ProposeError::Replan);
+            return self.start_anew().await;
+        }
         self.garbage = gathered.garbage;
         self.propose(gathered);
     }

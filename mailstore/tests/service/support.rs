@@ -1,5 +1,7 @@
 //! A mailstore over the local transport, and a directory that only knows what a test tells it.
 
+#![allow(unreachable_pub)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
