@@ -185,10 +185,10 @@ impl<'a> Releaser<'a> {
         Ok(())
     }
 
-    /// Writes the counters.
+    /// Writes the counters; one that falls to 0 is removed.
     pub(super) fn finish(self, batch: &mut Batch) {
         for (key, count) in self.counts {
-            if count.dropped <= count.stored {
+            if count.dropped < count.stored {
                 batch.add(key, -count.dropped);
             } else if count.stored != 0 {
                 batch.delete(Column::Counters, key);

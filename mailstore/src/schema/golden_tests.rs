@@ -91,7 +91,7 @@ fn values_of_version_1() {
         internal_date: date,
         saved_seconds: 1_700_000_001,
     };
-    golden(&row, "0105ac0280e49fd50cb30102");
+    golden(&row, "0105ac0280c49fd50cb30102");
     let record = MessageRecord {
         body: hash(),
         prefix: Bytes::from_static(b"P\r\n"),
