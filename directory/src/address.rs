@@ -31,7 +31,9 @@ pub enum AddressError {
     #[error("the part before the @ may have letters, digits, !#$%&'*+-/=?^_`{{|}}~ and single dots inside")]
     Plain,
     /// Not a domain name.
-    #[error("not a domain: a domain has labels of 1 to 63 letters, digits and hyphens, in all at most 253 bytes")]
+    #[error(
+        "not a domain: a domain has labels of 1 to 63 letters, digits and hyphens, in all at most 253 bytes"
+    )]
     Domain,
 }
 

@@ -122,7 +122,7 @@ fn flag_blocks(member: &Member, group: GroupId, messages: u32, size: u32) {
 
 fn entry(uid: u32) -> FlagEntry {
     // Most are read, some answered or flagged, as in a mailbox that has been used.
-    let flags = FlagBits(u64::from(!uid.is_multiple_of(7)) | u64::from(uid.is_multiple_of(10)) * 2);
+    let flags = FlagBits(u64::from(!uid.is_multiple_of(7)) | (u64::from(uid.is_multiple_of(10)) * 2));
     FlagEntry {
         uid: Uid(uid),
         flags,

@@ -6,19 +6,19 @@ pub mod plan;
 pub mod schema;
 
 #[cfg(feature = "store")]
-pub mod shard;
-#[cfg(feature = "store")]
 pub mod analysis;
 #[cfg(feature = "store")]
 pub mod body;
-#[cfg(feature = "store")]
-pub mod read;
 #[cfg(feature = "store")]
 pub mod config;
 #[cfg(feature = "store")]
 pub mod node;
 #[cfg(feature = "store")]
+pub mod read;
+#[cfg(feature = "store")]
 pub mod service;
+#[cfg(feature = "store")]
+pub mod shard;
 #[cfg(feature = "store")]
 mod store;
 

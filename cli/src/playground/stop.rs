@@ -27,7 +27,10 @@ pub(super) async fn stop(data: &Path) -> anyhow::Result<()> {
         bail!("no playground runs in {}: process {pid} is gone", data.display());
     }
     if !ends(pid, Signal::TERM).await? {
-        bail!("the playground (process {pid}) did not stop in {} s", STOP_MAX.as_secs());
+        bail!(
+            "the playground (process {pid}) did not stop in {} s",
+            STOP_MAX.as_secs()
+        );
     }
     Ok(())
 }

@@ -48,5 +48,7 @@ fn messages_of(cluster: &Cluster, user: &str, mailbox: &str) -> Vec<String> {
         .untagged
         .iter()
         .map(|response| literals(response).remove(0));
-    bodies.map(|body| String::from_utf8_lossy(&body).into_owned()).collect()
+    bodies
+        .map(|body| String::from_utf8_lossy(&body).into_owned())
+        .collect()
 }
