@@ -3,7 +3,7 @@
 //! A counter holds the references beyond the first; none stored means 0. So a message that is delivered once and never
 //! copied has no counter at all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use rookery_proto::{Reason, Status};
@@ -132,7 +132,7 @@ fn use_upload(
 pub(super) struct Releaser<'a> {
     reader: Reader<'a>,
     /// By counter key: what is stored, and how many references were dropped.
-    counts: HashMap<Bytes, Count>,
+    counts: BTreeMap<Bytes, Count>,
 }
 
 struct Count {
@@ -144,15 +144,15 @@ impl<'a> Releaser<'a> {
     pub(super) fn new(reader: Reader<'a>) -> Self {
         Self {
             reader,
-            counts: HashMap::new(),
+            counts: BTreeMap::new(),
         }
     }
 
     /// Drops one reference to what the key counts; true when it was the last.
     pub(super) fn release(&mut self, key: Bytes) -> Result<bool, ReadError> {
         let count = match self.counts.entry(key) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
                 let stored = self.reader.counter(new.key())?;
                 new.insert(Count { stored, dropped: 0 })
             }
