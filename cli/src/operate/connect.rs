@@ -21,7 +21,7 @@ const CALL_MAX: Duration = Duration::from_secs(60);
 /// Where the admin API is and how to be let in.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
-    /// Admin API, such as https://directory.example:8443
+    /// The admin API, as https and the host and port that the directory says
     #[arg(long, global = true, env = "ROOKERY_ADMIN", value_name = "URL")]
     admin: Option<String>,
     /// File that holds the admin token

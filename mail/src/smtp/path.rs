@@ -2,7 +2,7 @@
 //!
 //! Owns the angle brackets, the null sender, the bare `<postmaster>` and the source routes, which
 //! are read and ignored (RFC 5321 §4.1.1.3, appendix C). What is between them is an
-//! [`Address`](crate::address::Address).
+//! [`Address`].
 
 use std::fmt;
 

@@ -30,7 +30,7 @@
 //! - [`Content`] describes the whole message so far. Of DATA the connection reads on to the real end
 //!   also when the message is refused in the end, but passes nothing more on once
 //!   [`SessionConfig::message_octets_max`] is exceeded, and gives up (with
-//!   [`texts::endless_content`](super::reply::texts::endless_content)) beyond
+//!   [`texts::endless_content`]) beyond
 //!   [`SessionConfig::discarded_octets_max`].
 //! - If storing fails while content still arrives, the connection reads on and says so in the outcomes
 //!   of [`Session::delivered`].
