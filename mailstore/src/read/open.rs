@@ -22,10 +22,13 @@ const REMEMBERED_RANGES_MAX: usize = 10_000;
 
 type ViewKey = (ShardId, AccountId, MailboxId, ModSeq);
 
-/// Which UIDs there are, and the first unread one.
+/// Which UIDs there are, and what is counted on the way.
 struct MailboxView {
     uids: UidRanges,
     first_unseen: u32,
+    /// Messages from this UID on were counted as recent, and how many they are.
+    recent_from: Uid,
+    recent: u32,
 }
 
 /// Views of large mailboxes that were opened lately. Each is of one modseq, so none is ever out of date.
@@ -52,10 +55,12 @@ pub fn open_mailbox(
     let record = reader.existing_mailbox(id)?;
     let key = (snapshot.shard, snapshot.account, id, record.highest_modseq);
     let remembered = cache.views.lock().get(&key).cloned();
+    // Claiming recent messages is no change that takes a modseq.
+    let remembered = remembered.filter(|view| view.recent_from == record.recent_from);
     let view = match remembered {
         Some(view) => view,
         None => {
-            let view = Arc::new(read_view(snapshot, id)?);
+            let view = Arc::new(read_view(snapshot, id, record.recent_from)?);
             if record.messages >= REMEMBERED_MESSAGES_MIN && view.uids.range_count() <= REMEMBERED_RANGES_MAX
             {
                 cache.views.lock().put(key, Arc::clone(&view));
@@ -63,13 +68,8 @@ pub fn open_mailbox(
             view
         }
     };
-    let recent = if record.recent_from < record.uid_next {
-        reader.count_from(id, record.recent_from)?
-    } else {
-        0
-    };
     Ok(proto::OpenedMailbox {
-        mailbox: Some(record.to_proto(id, recent)),
+        mailbox: Some(record.to_proto(id, view.recent)),
         uids: Some(view.uids.to_proto()),
         keywords: record.keywords,
         first_unseen: view.first_unseen,
@@ -77,19 +77,24 @@ pub fn open_mailbox(
     })
 }
 
-fn read_view(snapshot: &Snapshot, mailbox: MailboxId) -> Result<MailboxView, Status> {
-    let mut uids = UidRanges::new();
-    let mut first_unseen = 0;
+fn read_view(snapshot: &Snapshot, mailbox: MailboxId, recent_from: Uid) -> Result<MailboxView, Status> {
+    let mut view = MailboxView {
+        uids: UidRanges::new(),
+        first_unseen: 0,
+        recent_from,
+        recent: 0,
+    };
     snapshot
         .reader()
         .flag_blocks(mailbox, Uid(0), Uid(u32::MAX), |_, block| {
             for entry in &block.entries {
-                uids.push(entry.uid);
-                if first_unseen == 0 && !entry.flags.contains(FlagBits::SEEN) {
-                    first_unseen = entry.uid.0;
+                view.uids.push(entry.uid);
+                view.recent += u32::from(entry.uid >= recent_from);
+                if view.first_unseen == 0 && !entry.flags.contains(FlagBits::SEEN) {
+                    view.first_unseen = entry.uid.0;
                 }
             }
             true
         })?;
-    Ok(MailboxView { uids, first_unseen })
+    Ok(view)
 }
