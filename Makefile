@@ -31,7 +31,8 @@ check: ## Fast, read-only: format, lints, docs, licences, tidy
 test: check ## Everything: format, lints, unit, protocol, whole-cluster and real-client tests
 	@.ci/install test
 	cargo build --workspace
-	cargo test --workspace --no-fail-fast
+	cargo test --workspace --quiet --doc
+	cargo test --workspace --no-fail-fast --lib --bins --tests
 
 bench: build ## Measure beside Dovecot and print both
 	@.ci/install bench
