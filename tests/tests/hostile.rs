@@ -4,18 +4,12 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, SmtpClient, messages};
 
 /// Memory that a process may gain by one hostile input, in KiB.
 const GROWTH_MAX_KIB: u64 = 60 * 1024;
-
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(Cluster::single);
-
-/// Held while memory is measured, and by whoever would disturb the measurement.
-static MEASURING: Mutex<()> = Mutex::new(());
 
 fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -24,9 +18,8 @@ fn resident_kib(pid: u32) -> u64 {
 }
 
 /// Runs something hostile; the process must not have grown much, and others must be served.
-fn bounded(what: &str, hostile: impl FnOnce()) {
-    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
-    let pid = CLUSTER.manifest().nodes[0].pid;
+fn bounded(cluster: &Cluster, what: &str, hostile: impl FnOnce()) {
+    let pid = cluster.manifest().nodes[0].pid;
     let before = resident_kib(pid);
     hostile();
     let after = resident_kib(pid);
@@ -34,17 +27,18 @@ fn bounded(what: &str, hostile: impl FnOnce()) {
         after < before + GROWTH_MAX_KIB,
         "{what}: {before} KiB before, {after} KiB after"
     );
-    let mut other = ImapClient::login(&CLUSTER.proxy(0).imap, "user9@example.test").unwrap();
+    let mut other = ImapClient::login(&cluster.proxy(0).imap, "user9@example.test").unwrap();
     other.command("NOOP").unwrap().ok().unwrap();
 }
 
-fn imap() -> ImapClient {
-    ImapClient::login(&CLUSTER.proxy(0).imap, "user8@example.test").unwrap()
+fn imap(cluster: &Cluster) -> ImapClient {
+    ImapClient::login(&cluster.proxy(0).imap, "user8@example.test").unwrap()
 }
 
 #[test]
 fn junk_gets_bad_and_the_session_goes_on() {
-    let mut client = imap();
+    let cluster = Cluster::single();
+    let mut client = imap(&cluster);
     for line in [
         "FETCH 1 BODY[HEADER.FIELDS]",
         "FETCH 1 BODY[1.MIME.2]",
@@ -69,13 +63,14 @@ fn junk_gets_bad_and_the_session_goes_on() {
 
 #[test]
 fn eight_bit_junk_and_nul_are_answered() {
+    let cluster = Cluster::single();
     for bytes in [
         &b"\xff\xfe\x80\x81\r\n"[..],
         b"a \0NOOP\r\n",
         b"a LOGIN \xc3\x28 x\r\n",
         b")(\r\n",
     ] {
-        let mut client = ImapClient::connect(&CLUSTER.proxy(0).imap).unwrap();
+        let mut client = ImapClient::connect(&cluster.proxy(0).imap).unwrap();
         client.send(bytes).unwrap();
         let answer = String::from_utf8_lossy(&client.response().unwrap()).into_owned();
         assert!(answer.contains("BAD"), "{bytes:?}: {answer}");
@@ -84,14 +79,15 @@ fn eight_bit_junk_and_nul_are_answered() {
 
 #[test]
 fn endless_lines_cost_bounded_memory() {
-    bounded("an IMAP line of 100 MB", || {
-        flood(&CLUSTER.proxy(0).imap, b"a NOOP ", 100 << 20)
+    let cluster = Cluster::single();
+    bounded(&cluster, "an IMAP line of 100 MB", || {
+        flood(&cluster.proxy(0).imap, b"a NOOP ", 100 << 20)
     });
-    bounded("an SMTP line of 100 MB", || {
-        flood(&CLUSTER.proxy(0).smtp, b"NOOP ", 100 << 20)
+    bounded(&cluster, "an SMTP line of 100 MB", || {
+        flood(&cluster.proxy(0).smtp, b"NOOP ", 100 << 20)
     });
-    bounded("an LMTP line of 100 MB", || {
-        flood(&CLUSTER.proxy(0).lmtp, b"LHLO ", 100 << 20)
+    bounded(&cluster, "an LMTP line of 100 MB", || {
+        flood(&cluster.proxy(0).lmtp, b"LHLO ", 100 << 20)
     });
 }
 
@@ -111,16 +107,17 @@ fn flood(address: &str, start: &[u8], size: usize) {
 
 #[test]
 fn huge_literals_are_refused_without_memory() {
-    bounded("literals of 2^32 and 2^63", || {
+    let cluster = Cluster::single();
+    bounded(&cluster, "literals of 2^32 and 2^63", || {
         for size in ["4294967296", "9223372036854775808", "99999999999999999999999"] {
-            let mut client = imap();
+            let mut client = imap(&cluster);
             let tag = client.begin(&format!("APPEND INBOX {{{size}}}")).unwrap();
             let answer = String::from_utf8_lossy(&client.response().unwrap()).into_owned();
             assert!(
                 answer.starts_with(&format!("{tag} NO")) || answer.contains("BAD"),
                 "{size}: {answer}"
             );
-            let mut client = imap();
+            let mut client = imap(&cluster);
             client.begin(&format!("LOGIN {{{size}+}}")).unwrap();
             // BAD or BYE, or closed: whatever follows a literal that is not taken cannot be told from commands.
             if let Ok(answer) = client.response() {
@@ -136,8 +133,9 @@ fn huge_literals_are_refused_without_memory() {
 
 #[test]
 fn deep_nesting_is_refused() {
-    bounded("10,000 parentheses", || {
-        let mut client = imap();
+    let cluster = Cluster::single();
+    bounded(&cluster, "10,000 parentheses", || {
+        let mut client = imap(&cluster);
         client.command("SELECT INBOX").unwrap().ok().unwrap();
         let line = format!("SEARCH {}ALL{}", "(".repeat(10_000), ")".repeat(10_000));
         assert!(client.command(&line).unwrap().tagged.starts_with("BAD"));
@@ -148,6 +146,7 @@ fn deep_nesting_is_refused() {
 
 #[test]
 fn hostile_mime_is_stored_and_served_as_it_came() {
+    let cluster = Cluster::single();
     let nested: String = (0..10_000)
         .map(|level| format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"))
         .collect();
@@ -156,14 +155,14 @@ fn hostile_mime_is_stored_and_served_as_it_came() {
         "--b\r\n\r\nx\r\n".repeat(100_000)
     );
     for (name, message) in [("nested", nested), ("many", many)] {
-        bounded(name, || {
+        bounded(&cluster, name, || {
             let user = "user7@example.test";
-            let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
+            let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
             smtp.deliver(&[user.to_owned()], &message)
                 .unwrap()
                 .expect("250")
                 .unwrap();
-            let mut client = ImapClient::login(&CLUSTER.proxy(0).imap, user).unwrap();
+            let mut client = ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
             client.command("SELECT INBOX").unwrap().ok().unwrap();
             let fetched = client
                 .command("FETCH * (BODYSTRUCTURE BODY.PEEK[])")
@@ -178,6 +177,7 @@ fn hostile_mime_is_stored_and_served_as_it_came() {
 
 #[test]
 fn nothing_is_smuggled_behind_a_false_end_of_data() {
+    let cluster = Cluster::single();
     let user = "user6@example.test";
     let ends = [
         "\n.\n",
@@ -191,7 +191,7 @@ fn nothing_is_smuggled_behind_a_false_end_of_data() {
         "\r\n.\r\r\n",
     ];
     for end in ends {
-        let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
+        let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
         smtp.command("MAIL FROM:<a@remote.test>")
             .unwrap()
             .expect("250")
@@ -210,7 +210,7 @@ fn nothing_is_smuggled_behind_a_false_end_of_data() {
         smtp.reply().unwrap();
         smtp.command("NOOP").unwrap().expect("250").unwrap();
     }
-    let mut client = ImapClient::login(&CLUSTER.proxy(0).imap, user).unwrap();
+    let mut client = ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
     client.command("SELECT INBOX").unwrap().ok().unwrap();
     let found = client
         .command("SEARCH HEADER Subject smuggled")
@@ -228,7 +228,8 @@ fn nothing_is_smuggled_behind_a_false_end_of_data() {
 
 #[test]
 fn what_is_pipelined_behind_starttls_is_dropped() {
-    let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
+    let cluster = Cluster::single();
+    let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
     smtp.send(b"STARTTLS\r\nNOOP\r\nMAIL FROM:<evil@remote.test>\r\n")
         .unwrap();
     smtp.reply().unwrap().expect("220").unwrap();
@@ -238,7 +239,7 @@ fn what_is_pipelined_behind_starttls_is_dropped() {
         smtp.reply().is_err(),
         "commands behind STARTTLS must not be answered in clear"
     );
-    let mut client = ImapClient::connect(&CLUSTER.proxy(0).imap).unwrap();
+    let mut client = ImapClient::connect(&cluster.proxy(0).imap).unwrap();
     client.send(b"a STARTTLS\r\nb NOOP\r\n").unwrap();
     assert!(client.response().unwrap().starts_with(b"a OK"));
     client.send(b"c NOOP\r\n").unwrap();
@@ -250,20 +251,21 @@ fn what_is_pipelined_behind_starttls_is_dropped() {
 
 #[test]
 fn a_large_message_is_taken_and_too_large_a_one_refused() {
-    bounded("a message of 20 MB", || {
+    let cluster = Cluster::single();
+    bounded(&cluster, "a message of 20 MB", || {
         let user = "user5@example.test";
         let message = messages::numbered(5, 20 << 20);
-        let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
+        let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
         smtp.deliver(&[user.to_owned()], &message)
             .unwrap()
             .expect("250")
             .unwrap();
-        let mut client = ImapClient::login(&CLUSTER.proxy(0).imap, user).unwrap();
+        let mut client = ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
         client.command("SELECT INBOX").unwrap().ok().unwrap();
         let fetched = client.command("FETCH * BODY.PEEK[]").unwrap().ok().unwrap();
         assert!(literals(&fetched.untagged[0])[0].ends_with(message.as_bytes()));
     });
-    let mut smtp = SmtpClient::hello(&CLUSTER.proxy(0).smtp).unwrap();
+    let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
     smtp.command("MAIL FROM:<a@remote.test> SIZE=999999999999")
         .unwrap()
         .expect("552")
