@@ -97,7 +97,7 @@ mail_uid = mail
 mail_gid = mail
 first_valid_uid = 1
 mail_max_userip_connections = 0
-default_client_limit = 20000
+default_client_limit = 10000
 default_vsz_limit = 4G
 passdb {{
   driver = passwd-file
@@ -123,7 +123,7 @@ service imap-login {{
   }}
 }}
 service imap {{
-  process_limit = 20000
+  process_limit = 10000
 }}
 service lmtp {{
   process_min_avail = 2
@@ -134,13 +134,13 @@ service lmtp {{
   }}
 }}
 service anvil {{
-  client_limit = 21000
+  client_limit = 11000
 }}
 service auth {{
-  client_limit = 21000
+  client_limit = 11000
 }}
 service stats {{
-  client_limit = 21000
+  client_limit = 11000
 }}
 service managesieve-login {{
   inet_listener sieve {{

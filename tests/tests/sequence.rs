@@ -17,7 +17,7 @@ use rookery_tests::{Cluster, ImapClient, Options, messages};
 const SESSIONS: u64 = 3;
 
 /// Commands of each session, unless told otherwise.
-const STEPS: u32 = 250;
+const STEPS: u32 = 1_500;
 
 /// No further commands begin after this.
 const DURATION_MAX: Duration = Duration::from_secs(20);
