@@ -52,6 +52,8 @@ impl CallOptions {
 struct Token {
     bytes: Bytes,
     expires_at_millis: u64,
+    /// [`Cluster::grants_epoch`] from before it was granted.
+    epoch: u64,
 }
 
 /// An account as a session holds it: who it is, and the right to act for it.
@@ -70,6 +72,7 @@ impl Account {
         cluster: Arc<Cluster>,
         authenticated: rookery_proto::directory::v1::Authenticated,
         session: [u8; 16],
+        epoch: u64,
     ) -> Self {
         Self {
             cluster,
@@ -79,6 +82,7 @@ impl Account {
             token: Mutex::new(Token {
                 bytes: authenticated.token,
                 expires_at_millis: authenticated.token_expires_at_millis,
+                epoch,
             }),
             session,
             number: AtomicU64::new(0),
@@ -188,14 +192,15 @@ impl Account {
         }))
     }
 
-    /// The token, renewed when it is about to end.
+    /// The token, renewed when it is about to end, or when the directory may have said meanwhile that it is void.
     async fn token(&self, deadline: Instant) -> Result<Bytes, Status> {
-        let (bytes, expires_at_millis) = {
+        let epoch = self.cluster.grants_epoch();
+        let (bytes, expires_at_millis, granted) = {
             let token = self.token.lock();
-            (token.bytes.clone(), token.expires_at_millis)
+            (token.bytes.clone(), token.expires_at_millis, token.epoch)
         };
         let margin = u64::try_from(TOKEN_MARGIN.as_millis()).unwrap_or(u64::MAX);
-        if now_millis().saturating_add(margin) < expires_at_millis {
+        if granted == epoch && now_millis().saturating_add(margin) < expires_at_millis {
             return Ok(bytes);
         }
         match self.cluster.renew(bytes.clone(), deadline).await {
@@ -203,10 +208,19 @@ impl Account {
                 let mut token = self.token.lock();
                 token.bytes = renewed.token;
                 token.expires_at_millis = renewed.token_expires_at_millis;
+                token.epoch = epoch;
                 Ok(token.bytes.clone())
             }
-            // The old one still holds for a while: the directory may be back by then.
-            Err(status) if status.is_retryable() && now_millis() < expires_at_millis => Ok(bytes),
+            Err(status) if is_refusal(&status) => {
+                self.cluster.feed().end(self.id);
+                Err(status)
+            }
+            // The old one still holds for a while. A directory that is away begins its watch anew when it is back, and
+            // with it another epoch: until then the session need not wait at each call.
+            Err(_) if now_millis() < expires_at_millis => {
+                self.token.lock().epoch = epoch;
+                Ok(bytes)
+            }
             Err(status) => Err(status),
         }
     }
@@ -223,6 +237,18 @@ impl Account {
         self.cluster.changed_or(pause).await;
         Ok(())
     }
+}
+
+/// Whether the directory has said that the session may go on no longer, and not just nothing.
+fn is_refusal(status: &Status) -> bool {
+    matches!(
+        status.reason,
+        Reason::Suspended
+            | Reason::PermissionDenied
+            | Reason::NoAccount
+            | Reason::NotFound
+            | Reason::BadCredentials
+    )
 }
 
 /// Now, in unix milliseconds.

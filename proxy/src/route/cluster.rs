@@ -1,6 +1,7 @@
 //! What a proxy's sessions hold of the cluster: the directory, the shard map, channels, caches, the change feed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub struct Cluster {
     nodes: Arc<Nodes>,
     feed: Arc<Feed>,
     recipients: Recipients,
+    /// Grows when notices may have been missed: what the directory once granted is to be asked for again.
+    grants_epoch: AtomicU64,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
@@ -70,6 +73,7 @@ impl Cluster {
             nodes,
             feed,
             recipients: Recipients::default(),
+            grants_epoch: AtomicU64::new(0),
             cancel,
             tasks: TaskTracker::new(),
         });
@@ -132,10 +136,17 @@ impl Cluster {
             client: client.to_owned(),
         });
         let deadline = Instant::now() + self.options.lookup_timeout;
+        // Before the directory is asked: what it says afterwards is newer than the answer.
+        let epoch = self.grants_epoch();
         match self.ask(call, deadline).await? {
             reply::Call::Authenticated(authenticated) => {
                 let session = rand::rng().random();
-                Ok(Arc::new(Account::new(Arc::clone(self), authenticated, session)))
+                Ok(Arc::new(Account::new(
+                    Arc::clone(self),
+                    authenticated,
+                    session,
+                    epoch,
+                )))
             }
             _ => Err(Status::internal(
                 "the directory answered a login with something else",
@@ -286,13 +297,35 @@ impl Cluster {
                 notice = notices.recv() => notice,
             };
             match notice {
-                Ok(notice) => {
-                    self.recipients.void(&notice);
-                    self.feed.act(&notice);
+                Ok(Notice::Account {
+                    account,
+                    end_sessions,
+                }) => {
+                    self.recipients.void(&Notice::Account {
+                        account,
+                        end_sessions,
+                    });
+                    if end_sessions {
+                        self.feed.end(account);
+                    }
                 }
-                Err(RecvError::Lagged(_)) => self.recipients.void(&Notice::All),
+                Ok(Notice::Recipients) => self.recipients.void(&Notice::Recipients),
+                Ok(Notice::All) | Err(RecvError::Lagged(_)) => self.doubt(),
                 Err(RecvError::Closed) => return,
             }
         }
+    }
+
+    /// Notices may have been missed: nothing that is remembered counts, and each session proves itself anew with its next
+    /// call, which comes at once, since all are woken.
+    fn doubt(&self) {
+        self.recipients.void(&Notice::All);
+        self.grants_epoch.fetch_add(1, Ordering::AcqRel);
+        self.feed.refresh();
+    }
+
+    /// Grows when what the directory once granted is to be asked for again.
+    pub(super) fn grants_epoch(&self) -> u64 {
+        self.grants_epoch.load(Ordering::Acquire)
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::nodes::Nodes;
-use super::watch::{Notice, Picture};
+use super::watch::Picture;
 
 /// How long one subscription lives before it is begun anew.
 const FEED_CALL_MAX: Duration = Duration::from_secs(3600);
@@ -34,12 +34,15 @@ struct AccountFeed {
 }
 
 struct AccountEntry {
+    /// Tells an entry from one that took its place.
+    id: u64,
     shard: u32,
     sender: watch::Sender<AccountFeed>,
 }
 
 #[derive(Default)]
 struct Inner {
+    entries_made: u64,
     accounts: HashMap<u64, AccountEntry>,
     /// Shards that are being followed, with the number of accounts that listen.
     shards: HashMap<u32, (usize, DropGuard)>,
@@ -66,6 +69,7 @@ pub enum Wake {
 pub struct Subscription {
     feed: Arc<Feed>,
     account: u64,
+    entry: u64,
     receiver: watch::Receiver<AccountFeed>,
     epoch: u64,
 }
@@ -84,32 +88,47 @@ impl Feed {
     /// Listens to an account of a shard. Must be called within a tokio runtime.
     pub fn subscribe(self: &Arc<Self>, account: u64, shard: u32) -> Subscription {
         let mut inner = self.inner.lock();
-        let known = inner.accounts.get(&account).map(|entry| entry.sender.subscribe());
-        let receiver = known.unwrap_or_else(|| {
+        // What ended the sessions of before is not for one that logged in after it.
+        let known = inner
+            .accounts
+            .get(&account)
+            .filter(|entry| !entry.sender.borrow().ended);
+        let known = known.map(|entry| (entry.id, entry.sender.subscribe()));
+        let (entry, receiver) = known.unwrap_or_else(|| {
             let sender = watch::Sender::new(AccountFeed::default());
             let receiver = sender.subscribe();
-            inner.accounts.insert(account, AccountEntry { shard, sender });
-            self.listen(&mut inner, shard);
-            receiver
+            inner.entries_made += 1;
+            let id = inner.entries_made;
+            if inner
+                .accounts
+                .insert(account, AccountEntry { id, shard, sender })
+                .is_none()
+            {
+                self.listen(&mut inner, shard);
+            }
+            (id, receiver)
         });
         let epoch = receiver.borrow().epoch;
         Subscription {
             feed: Arc::clone(self),
             account,
+            entry,
             receiver,
             epoch,
         }
     }
 
     /// Ends the account's sessions here.
-    pub fn act(&self, notice: &Notice) {
-        if let Notice::Account {
-            account,
-            end_sessions: true,
-        } = notice
-            && let Some(entry) = self.inner.lock().accounts.get(account)
-        {
+    pub fn end(&self, account: u64) {
+        if let Some(entry) = self.inner.lock().accounts.get(&account) {
             entry.sender.send_modify(|feed| feed.ended = true);
+        }
+    }
+
+    /// Wakes everybody: something may have been missed.
+    pub fn refresh(&self) {
+        for entry in self.inner.lock().accounts.values() {
+            entry.sender.send_modify(|feed| feed.epoch += 1);
         }
     }
 
@@ -181,9 +200,9 @@ impl Feed {
         }
     }
 
-    fn leave(&self, account: u64) {
+    fn leave(&self, account: u64, id: u64) {
         let mut inner = self.inner.lock();
-        let Some(entry) = inner.accounts.get(&account) else {
+        let Some(entry) = inner.accounts.get(&account).filter(|entry| entry.id == id) else {
             return;
         };
         // The receiver that leaves is still counted.
@@ -246,6 +265,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.feed.leave(self.account);
+        self.feed.leave(self.account, self.entry);
     }
 }

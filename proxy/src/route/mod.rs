@@ -11,6 +11,8 @@ pub mod recipients;
 pub mod watch;
 
 mod cluster;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, CallOptions};
 pub use cluster::{Cluster, ClusterOptions};

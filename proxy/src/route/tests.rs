@@ -1,0 +1,233 @@
+//! Sessions end when the directory says so, also when it said so while nobody heard it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use rookery_proto::directory::v1::{
+    self as directory, AccountChange, Authenticated, Node, Shard, WatchEvent, request as asked,
+};
+use rookery_proto::local::Local;
+use rookery_proto::mailstore::v1::{self as mailstore, ListMailboxes, Mailboxes, ShardEvent, reply, request};
+use rookery_proto::{
+    Caller, DirectoryProtocol, Incoming, MailstoreProtocol, Peer, Reason, ReplySink, Role, Service, Status,
+};
+use tokio::sync::watch;
+
+use super::account::{Account, CallOptions};
+use super::feed::Wake;
+use super::{Cluster, ClusterOptions, Connect};
+
+const SHARD: u32 = 3;
+const ACCOUNT: u64 = 7;
+
+/// A directory with one account. Its watch speaks when `said` changes, and breaks when that is `None`.
+struct Directory {
+    said: watch::Sender<Option<WatchEvent>>,
+    suspended: AtomicBool,
+    renewals: AtomicU64,
+}
+
+impl Directory {
+    fn grant(&self) -> Authenticated {
+        Authenticated {
+            account: ACCOUNT,
+            shard: SHARD,
+            token: Bytes::from_static(b"token"),
+            token_expires_at_millis: u64::MAX,
+            ..Authenticated::default()
+        }
+    }
+
+    async fn answer(
+        &self,
+        call: Incoming<DirectoryProtocol>,
+        replies: &ReplySink<DirectoryProtocol>,
+    ) -> Result<(), Status> {
+        let say = |call| replies.send(directory::Reply { call: Some(call) });
+        match call.request.call {
+            Some(asked::Call::Watch(_)) => {
+                let mut said = self.said.subscribe();
+                say(directory::reply::Call::WatchEvent(snapshot())).await?;
+                while said.changed().await.is_ok() {
+                    let Some(event) = said.borrow_and_update().clone() else {
+                        return Err(Status::unavailable("the watch broke"));
+                    };
+                    say(directory::reply::Call::WatchEvent(event)).await?;
+                }
+                Ok(())
+            }
+            Some(asked::Call::Authenticate(_)) => {
+                say(directory::reply::Call::Authenticated(self.grant())).await
+            }
+            Some(asked::Call::RenewToken(_)) => {
+                self.renewals.fetch_add(1, Ordering::SeqCst);
+                if self.suspended.load(Ordering::SeqCst) {
+                    return Err(Status::new(Reason::Suspended, "suspended"));
+                }
+                say(directory::reply::Call::Renewed(self.grant())).await
+            }
+            _ => Err(Status::internal("not asked in these tests")),
+        }
+    }
+}
+
+impl Service<DirectoryProtocol> for Directory {
+    fn serve(
+        self: Arc<Self>,
+        call: Incoming<DirectoryProtocol>,
+        replies: ReplySink<DirectoryProtocol>,
+    ) -> BoxFuture<'static, Result<(), Status>> {
+        Box::pin(async move { self.answer(call, &replies).await })
+    }
+}
+
+/// A mailstore without mailboxes.
+struct Mailstore;
+
+impl Service<MailstoreProtocol> for Mailstore {
+    fn serve(
+        self: Arc<Self>,
+        call: Incoming<MailstoreProtocol>,
+        replies: ReplySink<MailstoreProtocol>,
+    ) -> BoxFuture<'static, Result<(), Status>> {
+        Box::pin(async move {
+            let say = |call| replies.send(mailstore::Reply { call: Some(call) });
+            match call.request.call {
+                Some(request::Call::Watch(_)) => {
+                    let event = ShardEvent {
+                        mailboxes: Vec::new(),
+                        overflow: true,
+                    };
+                    say(reply::Call::ShardEvent(event)).await?;
+                    std::future::pending().await
+                }
+                _ => say(reply::Call::Mailboxes(Mailboxes::default())).await,
+            }
+        })
+    }
+}
+
+struct ToMailstore;
+
+impl Connect for ToMailstore {
+    fn connect(&self, _node: &Node) -> Arc<dyn Caller<MailstoreProtocol>> {
+        Arc::new(Local::new(Arc::new(Mailstore), peer()))
+    }
+}
+
+fn peer() -> Peer {
+    Peer {
+        role: Role::Proxy,
+        node: "proxy-1".into(),
+        certificate: Bytes::new(),
+    }
+}
+
+fn snapshot() -> WatchEvent {
+    WatchEvent {
+        snapshot: true,
+        nodes: vec![Node {
+            id: "mailstore-1".into(),
+            ..Node::default()
+        }],
+        shards: vec![Shard {
+            id: SHARD,
+            replicas: vec!["mailstore-1".into()],
+            ..Shard::default()
+        }],
+        ..WatchEvent::default()
+    }
+}
+
+/// A proxy's cluster that has heard the directory, and one session in it.
+async fn session() -> (Arc<Directory>, Arc<Cluster>, Arc<Account>) {
+    let directory = Arc::new(Directory {
+        said: watch::Sender::new(Some(WatchEvent::default())),
+        suspended: AtomicBool::new(false),
+        renewals: AtomicU64::new(0),
+    });
+    let caller = Arc::new(Local::new(Arc::clone(&directory) as _, peer()));
+    let cluster = Cluster::start(ClusterOptions::default(), caller, Arc::new(ToMailstore));
+    until(&cluster, 1).await;
+    let account = cluster
+        .authenticate("user@example.test", "secret", "client")
+        .await;
+    (directory, cluster, account.expect("logs in"))
+}
+
+/// Waits until so many snapshots have been heeded.
+async fn until(cluster: &Cluster, snapshots: u64) {
+    while cluster.grants_epoch() < snapshots {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn list(account: &Account) -> Result<reply::Call, Status> {
+    let call = request::Call::ListMailboxes(ListMailboxes {});
+    account.call(call, CallOptions::READ).await
+}
+
+fn break_watch(directory: &Directory) {
+    directory.said.send_replace(None);
+}
+
+#[tokio::test]
+async fn a_suspension_that_nobody_heard_ends_sessions_when_the_watch_is_back() {
+    let (directory, cluster, account) = session().await;
+    let mut subscription = account.subscribe();
+    list(&account).await.expect("may read");
+    assert_eq!(directory.renewals.load(Ordering::SeqCst), 0);
+
+    directory.suspended.store(true, Ordering::SeqCst);
+    break_watch(&directory);
+    until(&cluster, 2).await;
+    // An idle session is woken, asks, and learns it.
+    let woken = tokio::time::timeout(Duration::from_secs(20), subscription.changed(1, u64::MAX));
+    assert_eq!(woken.await.expect("is woken"), Wake::Changed);
+    assert_eq!(
+        list(&account).await.expect_err("is refused").reason,
+        Reason::Suspended
+    );
+    assert!(subscription.is_ended());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_that_may_go_on_ask_once_and_go_on() {
+    let (directory, cluster, account) = session().await;
+    let subscription = account.subscribe();
+    break_watch(&directory);
+    until(&cluster, 2).await;
+    for _ in 0..3 {
+        list(&account).await.expect("may read");
+    }
+    assert_eq!(directory.renewals.load(Ordering::SeqCst), 1);
+    assert!(!subscription.is_ended());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_sessions_is_not_the_end_of_later_ones() {
+    let (directory, cluster, account) = session().await;
+    let mut before = account.subscribe();
+    let change = AccountChange {
+        account: ACCOUNT,
+        end_sessions: true,
+    };
+    let event = || WatchEvent {
+        accounts: vec![change],
+        ..WatchEvent::default()
+    };
+    directory.said.send_replace(Some(event()));
+    before.ended().await;
+    let mut after = account.subscribe();
+    assert!(!after.is_ended(), "who logs in afterwards is another session");
+    // The older one's leave takes nothing from the newer one.
+    drop(before);
+    directory.said.send_replace(Some(event()));
+    after.ended().await;
+    cluster.stop().await;
+}
