@@ -1,31 +1,9 @@
-//! Any bytes as a message: the analysis neither panics nor leads outside the message, what it gives fits on
-//! a 7-bit line, and its stored form reads back. The same bytes as a stored form are refused or read.
-//! `mail/tests/corpus_mime.rs` replays the corpus with the same checks.
+//! The analysis of messages. `mail/tests/corpus_mime.rs` replays the corpus with the same check.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rookery_mail::mime::section::{Section, SectionItem, locate};
-use rookery_mail::mime::{Analysis, Outcome, SearchText, analyze_guarded};
 
-fuzz_target!(|message: &[u8]| {
-    let (analysis, outcome) = analyze_guarded(message);
-    assert_ne!(outcome, Outcome::Panicked);
-    for value in [&analysis.envelope, &analysis.body, &analysis.bodystructure] {
-        assert!(value.is_ascii() && !value.iter().any(|byte| b"\r\n\0".contains(byte)));
-    }
-    for part in &analysis.parts {
-        assert!(part.header.end <= part.body.start && part.body.end <= message.len() as u64);
-    }
-    for path in [vec![], vec![1], vec![1, 1], vec![2, 1]] {
-        let _ = locate(
-            &analysis.parts,
-            &Section {
-                path,
-                item: SectionItem::Text,
-            },
-        );
-    }
-    let _ = SearchText::new(&[], message, &analysis.parts);
-    assert_eq!(Analysis::decode(analysis.encode()), Ok(analysis));
-    let _ = Analysis::decode(message.to_vec().into());
-});
+#[path = "../checks/mime_analyze.rs"]
+mod mime_analyze;
+
+fuzz_target!(|message: &[u8]| mime_analyze::check(message));
