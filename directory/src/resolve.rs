@@ -80,8 +80,14 @@ pub fn resolve(rows: Rows<'_>, recipient: &str) -> Result<BTreeMap<AccountId, Fo
         path: Vec::new(),
         seen: HashSet::new(),
         found: BTreeMap::new(),
+        looped: false,
     };
     walk.visit(address)?;
+    // A way that leads back takes nothing from the others: a catch-all is on its own path as soon as one of its targets
+    // in the same domain is deleted.
+    if walk.found.is_empty() && walk.looped {
+        return Err(walk.loops());
+    }
     let mut found = walk.found;
     if found.is_empty() {
         return Err(ResolveError::Unknown(recipient.to_owned()));
@@ -111,11 +117,12 @@ pub fn check_alias(
         path: vec![name.clone()],
         seen: HashSet::new(),
         found: BTreeMap::new(),
+        looped: false,
     };
     for target in targets {
         walk.visit(target.clone())?;
     }
-    Ok(())
+    if walk.looped { Err(walk.loops()) } else { Ok(()) }
 }
 
 /// The account whose own address this is: who may log in by it.
@@ -136,6 +143,8 @@ struct Walk<'a> {
     path: Vec<String>,
     seen: HashSet<String>,
     found: BTreeMap<AccountId, Found>,
+    /// An alias led back to itself.
+    looped: bool,
 }
 
 impl Walk<'_> {
@@ -166,7 +175,11 @@ impl Walk<'_> {
                 Ok(())
             }
             Step::Alias { name, targets } => {
-                if self.path.contains(&name) || self.path.len() == ALIAS_DEPTH_MAX {
+                if self.path.contains(&name) {
+                    self.looped = true;
+                    return Ok(());
+                }
+                if self.path.len() == ALIAS_DEPTH_MAX {
                     return Err(self.loops());
                 }
                 // Two ways to one alias are fine, but are gone only once.
