@@ -26,7 +26,7 @@ check: ## Fast, read-only: format, lints, docs, licences, tidy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
-	cargo test -q --workspace --test tidy
+	cargo test -q --workspace --test tidy --test licences
 
 test: check ## Everything: format, lints, unit, protocol, whole-cluster and real-client tests
 	@.ci/install test

@@ -83,7 +83,7 @@ impl ClusterFiles {
         self.folder.join("admin-token")
     }
 
-    /// Issues a node's certificate into a folder, unless it is there. `hosts` are the names and addresses under which
+    /// Issues a node's certificate into a folder, in place of what is there. `hosts` are the names and addresses under which
     /// operators reach it.
     pub(crate) fn issue_node(
         &self,
@@ -97,26 +97,35 @@ impl ClusterFiles {
         })?;
         let mut names = name.dns_names().to_vec();
         names.extend_from_slice(hosts);
-        self.issue(folder, "node", &names)
+        let files = NodeFiles::new(folder, "node");
+        self.issue(folder, &files, &names)?;
+        Ok(files)
     }
 
-    /// Issues a certificate for a listener that mail clients see, unless it is there.
+    /// Issues a certificate for a listener that mail clients see, unless there is one: it may be another authority's.
     pub(crate) fn issue_server(&self, folder: &Path, hosts: &[String]) -> anyhow::Result<NodeFiles> {
-        self.issue(folder, "tls", hosts)
-    }
-
-    fn issue(&self, folder: &Path, stem: &str, names: &[String]) -> anyhow::Result<NodeFiles> {
-        let files = NodeFiles {
-            certificate: folder.join(format!("{stem}.pem")),
-            key: folder.join(format!("{stem}.key")),
-        };
-        if !files.certificate.exists() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            self.authority
-                .issue(names)?
-                .save(&files.certificate, &files.key)?;
+        let files = NodeFiles::new(folder, "tls");
+        if !(files.certificate.exists() && files.key.exists()) {
+            self.issue(folder, &files, hosts)?;
         }
         Ok(files)
+    }
+
+    fn issue(&self, folder: &Path, files: &NodeFiles, names: &[String]) -> anyhow::Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        self.authority
+            .issue(names)?
+            .save(&files.certificate, &files.key)?;
+        Ok(())
+    }
+}
+
+impl NodeFiles {
+    fn new(folder: &Path, stem: &str) -> Self {
+        Self {
+            certificate: folder.join(format!("{stem}.pem")),
+            key: folder.join(format!("{stem}.key")),
+        }
     }
 }
 

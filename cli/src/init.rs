@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use rookery_proto::Role;
+use serde_json::json;
 
 use crate::authority::{ClusterFiles, NodeFiles};
+use crate::operate::output;
 use crate::usage::WrongUse;
 
 /// Arguments of `rookery init`.
@@ -44,9 +46,26 @@ enum RoleName {
 }
 
 /// Makes what is missing and says where it is.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
     let new = !arguments.cluster_dir.join("cluster-id").exists();
     let cluster = ClusterFiles::open_or_create(&arguments.cluster_dir)?;
+    let node = arguments
+        .node_dir
+        .as_deref()
+        .map(|folder| make_node(&arguments, &cluster, folder))
+        .transpose()?;
+    if as_json {
+        return output::json(&json!({
+            "cluster": cluster.cluster(),
+            "cluster_dir": arguments.cluster_dir,
+            "new": new,
+            "node": node.map(|(config, command)| json!({
+                "id": arguments.id,
+                "config": config,
+                "start": ["rookery", command, "--config", config],
+            })),
+        }));
+    }
     let mut out = std::io::stdout().lock();
     let word = if new { "made" } else { "used" };
     writeln!(
@@ -55,9 +74,19 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         cluster.cluster(),
         arguments.cluster_dir.display()
     )?;
-    let Some(folder) = &arguments.node_dir else {
-        return Ok(());
-    };
+    if let Some((config, command)) = node {
+        writeln!(out, "node {} made: {}", arguments.id, config.display())?;
+        writeln!(out, "start it: rookery {command} --config {}", config.display())?;
+    }
+    Ok(())
+}
+
+/// The node's files; answers its configuration and the command that runs it.
+fn make_node(
+    arguments: &Arguments,
+    cluster: &ClusterFiles,
+    folder: &Path,
+) -> anyhow::Result<(PathBuf, &'static str)> {
     if matches!(arguments.role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_none() {
         return Err(WrongUse::new("a mailstore or proxy needs --directory HOST:PORT").into());
     }
@@ -76,7 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let node = cluster.issue_node(folder, &arguments.id, role, &arguments.hosts)?;
     let ca = folder.join("ca.pem");
     fs::copy(cluster.ca(), &ca).with_context(|| format!("cannot write {}", ca.display()))?;
-    let text = configuration(&arguments, &cluster, &node, folder)?;
+    let text = configuration(arguments, cluster, &node, folder)?;
     fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
     let command = match arguments.role {
         RoleName::Single => "serve",
@@ -84,9 +113,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         RoleName::Mailstore => "mailstore",
         RoleName::Proxy => "proxy",
     };
-    writeln!(out, "node {} made in {}", arguments.id, folder.display())?;
-    writeln!(out, "start it: rookery {command} --config {}", config.display())?;
-    Ok(())
+    Ok((config, command))
 }
 
 fn configuration(

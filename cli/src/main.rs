@@ -77,13 +77,13 @@ fn main() -> ExitCode {
 
 fn run(line: CommandLine) -> anyhow::Result<()> {
     match line.command {
-        Command::Init(arguments) => init::run(arguments),
+        Command::Init(arguments) => init::run(arguments, line.json),
         Command::Serve(role) => serve::run(&role.config, Part::All),
         Command::Proxy(role) => serve::run(&role.config, Part::Proxy),
         Command::Mailstore(role) => serve::run(&role.config, Part::Mailstore),
         Command::Directory(role) => serve::run(&role.config, Part::Directory),
         Command::MimeWorker => serve::mime_worker(),
-        Command::Playground(arguments) => small_runtime()?.block_on(playground::run(arguments)),
+        Command::Playground(arguments) => small_runtime()?.block_on(playground::run(arguments, line.json)),
         Command::Operate(operation) => {
             small_runtime()?.block_on(operate::run(operation, &line.connection, line.json))
         }

@@ -21,4 +21,6 @@ pub(crate) struct Core {
     pub(crate) provisioner: Arc<Provisioner>,
     /// Ends what runs without an end of its own.
     pub(crate) cancel: CancellationToken,
+    /// Ends watches, before the calls that others have under way.
+    pub(crate) watches_end: CancellationToken,
 }

@@ -108,6 +108,7 @@ impl Directory {
             core.cancel.clone(),
         ));
         tasks.spawn(keep_house(Arc::clone(&core), host.node.id.clone(), ages));
+        tasks.spawn(Arc::clone(&host.admin_certificate).follow(core.cancel.clone()));
         tasks.close();
         tracing::info!(%admin_address, cluster = core.cluster.id, "the directory serves");
         let service = Arc::new(DirectoryService::new(Arc::clone(&core)));
@@ -140,9 +141,16 @@ impl Directory {
         self.core.picture.is_placed()
     }
 
-    /// Ends watches, takes no more calls of operators, and lets what has begun end. Who calls [`Directory::service`] is to
+    /// Ends watches, and those that come later at once: they never end by themselves, and who stops the listener of the
+    /// calls would wait for them.
+    pub fn end_watches(&self) {
+        self.core.watches_end.cancel();
+    }
+
+    /// Takes no more calls of operators, and lets what has begun end. Who calls [`Directory::service`] is to
     /// be stopped before.
     pub async fn shutdown(self) {
+        self.end_watches();
         self.core.cancel.cancel();
         if tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait())
             .await
@@ -177,6 +185,7 @@ fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
         tokens: Tokens::new(millis(config.token_lifetime.0)),
         provisioner,
         cancel: CancellationToken::new(),
+        watches_end: CancellationToken::new(),
     })
 }
 

@@ -115,10 +115,16 @@ impl Authority {
 }
 
 impl Issued {
-    /// Writes certificate and key.
+    /// Writes the key and then the certificate: where there is no certificate, there is no pair.
     pub fn save(&self, certificate: &Path, key: &Path) -> Result<(), CertificateError> {
-        write(certificate, self.certificate.as_bytes(), 0o644)?;
-        write(key, self.key.as_bytes(), 0o600)
+        if let Err(source) = fs::remove_file(certificate)
+            && source.kind() != std::io::ErrorKind::NotFound
+        {
+            let path = certificate.to_path_buf();
+            return Err(CertificateError::File { path, source });
+        }
+        write(key, self.key.as_bytes(), 0o600)?;
+        write(certificate, self.certificate.as_bytes(), 0o644)
     }
 }
 

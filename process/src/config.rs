@@ -3,6 +3,7 @@
 //! Each role owns the struct of its section (with `deny_unknown_fields`); this module reads the file, lays the
 //! environment over it and gives units to durations and sizes.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,11 +44,30 @@ pub enum ConfigError {
     /// An environment variable does not fit.
     #[error("environment variable {0} does not name a key of a section: use ROOKERY__SECTION__KEY")]
     Environment(String),
+    /// An environment variable of ours is not text.
+    #[error("environment variable {0} is not UTF-8")]
+    NotText(String),
 }
 
 /// Reads a configuration with the process's environment laid over it.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    load_with(path, std::env::vars())
+    load_with(path, text_variables(std::env::vars_os())?.into_iter())
+}
+
+/// The variables that are meant for the configuration. Others may hold any bytes.
+fn text_variables(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    variables
+        .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+        .map(|(name, value)| {
+            let shown = name.to_string_lossy().into_owned();
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => Ok((name, value)),
+                _ => Err(ConfigError::NotText(shown)),
+            }
+        })
+        .collect()
 }
 
 /// Reads a configuration with variables laid over it. `ROOKERY__PROXY__HOSTNAME=mx1` sets `hostname` in `[proxy]`; the
@@ -66,20 +86,24 @@ pub fn load_with<T: DeserializeOwned>(
             path: path.to_path_buf(),
             message: error.to_string(),
         })?;
+    let mut overridden = false;
     for (name, value) in variables {
         if let Some(keys) = name.strip_prefix(PREFIX) {
             lay_over(&mut table, keys, &value).ok_or_else(|| ConfigError::Environment(name.clone()))?;
+            overridden = true;
         }
     }
-    // Through text again, so that errors name the place.
-    let merged = toml::to_string(&table).map_err(|error| ConfigError::Content {
+    let content = |message: String| ConfigError::Content {
         path: path.to_path_buf(),
-        message: error.to_string(),
-    })?;
-    toml::from_str(&merged).map_err(|error: toml::de::Error| ConfigError::Content {
-        path: path.to_path_buf(),
-        message: error.to_string().trim().to_owned(),
-    })
+        message,
+    };
+    // From text, so that errors name the place: the file's own lines, unless variables were laid over them.
+    let text = if overridden {
+        toml::to_string(&table).map_err(|error| content(error.to_string()))?
+    } else {
+        text
+    };
+    toml::from_str(&text).map_err(|error: toml::de::Error| content(error.to_string().trim().to_owned()))
 }
 
 fn lay_over(table: &mut Table, keys: &str, value: &str) -> Option<()> {
@@ -234,6 +258,24 @@ mod tests {
             error.contains("idel") && error.contains("rookery.toml"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_error_names_the_line_of_the_file() {
+        let text = "# a comment\n\n[proxy]\nidle = \"5m\"\nsize = 1\nname = \"a\"\nidel = 3\n";
+        let error = sample(text, &[]).unwrap_err().to_string();
+        assert!(error.contains("line 7"), "{error}");
+    }
+
+    #[test]
+    fn variables_that_are_not_text_matter_only_when_they_are_ours() {
+        use std::os::unix::ffi::OsStringExt;
+        let junk = || OsString::from_vec(vec![0xff]);
+        let other = text_variables([(junk(), junk()), ("HOME".into(), junk())].into_iter());
+        assert!(other.unwrap().is_empty());
+        let ours = text_variables([("ROOKERY__PROXY__NAME".into(), junk())].into_iter());
+        let error = ours.unwrap_err().to_string();
+        assert!(error.contains("ROOKERY__PROXY__NAME"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use rookery_proto::admin::v1::{
     self as admin, AccountState, AddAccountsRequest, DeleteAccountRequest, GetAccountRequest,
@@ -13,12 +13,13 @@ use serde_json::json;
 
 use super::AdminClient;
 use super::output::{self, refused};
+use crate::usage::WrongUse;
 
 /// Accounts asked for at a time.
 const PAGE: u32 = 1000;
 
 /// The longest password, in bytes.
-const PASSWORD_BYTES_MAX: u64 = 1024;
+const PASSWORD_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -97,7 +98,14 @@ impl PasswordSource {
         }
         let password = text.lines().next().unwrap_or_default().to_owned();
         if password.is_empty() {
-            bail!("the password is empty: give it on the first line of --password-file or of standard input");
+            return Err(WrongUse::new(
+                "the password is empty: give it on the first line of --password-file or of standard input",
+            )
+            .into());
+        }
+        if password.len() > PASSWORD_BYTES_MAX {
+            let message = format!("the password has more than {PASSWORD_BYTES_MAX} bytes: give a shorter one");
+            return Err(WrongUse::new(message).into());
         }
         Ok(password)
     }
@@ -107,8 +115,9 @@ fn unreadable(path: &Path) -> String {
     format!("cannot read the password file {}", path.display())
 }
 
+/// What comes first; enough of it that a password which is too long is seen to be.
 fn read_limited(source: impl Read, text: &mut String) -> std::io::Result<()> {
-    source.take(PASSWORD_BYTES_MAX).read_to_string(text)?;
+    source.take(PASSWORD_BYTES_MAX as u64 + 1).read_to_string(text)?;
     Ok(())
 }
 

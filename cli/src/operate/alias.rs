@@ -63,12 +63,24 @@ impl Command {
 }
 
 async fn list(client: &mut AdminClient, domain: String, as_json: bool) -> anyhow::Result<()> {
-    let aliases = client
-        .list_aliases(ListAliasesRequest { domain })
-        .await
-        .map_err(refused)?
-        .into_inner()
-        .aliases;
+    let mut aliases: Vec<Alias> = Vec::new();
+    loop {
+        let request = ListAliasesRequest {
+            domain: domain.clone(),
+            after: aliases.last().map(|last| last.name.clone()).unwrap_or_default(),
+            limit: 0,
+        };
+        let page = client
+            .list_aliases(request)
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .aliases;
+        if page.is_empty() {
+            break;
+        }
+        aliases.extend(page);
+    }
     if as_json {
         let rows: Vec<_> = aliases
             .iter()

@@ -12,6 +12,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
+use crate::usage::WrongUse;
+
 /// How long to wait for the connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -55,7 +57,7 @@ impl Connection {
         let from_file = self.cluster.as_deref().map(read_cluster).transpose()?;
         let (file_admin, file_token, file_ca) = from_file.unwrap_or_default();
         let missing =
-            |what: &str| anyhow!("no {what} is known: give --{what}, or --cluster with a cluster.json");
+            |what: &str| WrongUse::new(format!("no {what} is known: give --{what}, or --cluster with a cluster.json"));
         let admin = self
             .admin
             .clone()

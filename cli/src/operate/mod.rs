@@ -7,7 +7,7 @@ mod alias;
 mod connect;
 mod domain;
 mod node;
-mod output;
+pub(crate) mod output;
 mod shard;
 mod status;
 

@@ -53,6 +53,7 @@ pub(crate) fn refused(status: Status) -> anyhow::Error {
             "the directory does not take the admin token: {}",
             status.message()
         ),
+        tonic::Code::InvalidArgument => WrongUse::new(status.message()).into(),
         _ => anyhow!("{}", status.message()),
     }
 }

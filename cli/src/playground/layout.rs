@@ -49,6 +49,23 @@ pub(super) fn pid_file(folder: &Path) -> PathBuf {
     folder.join("pid")
 }
 
+/// Takes a playground's folder for this process; nothing if another has it. A process id in a file would not tell: it
+/// outlives its process, and the system gives it to others.
+pub(super) fn lock(folder: &Path) -> anyhow::Result<Option<File>> {
+    let path = folder.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
 impl Layout {
     /// Makes the folder, or uses it again. A folder with something else in it is refused.
     pub(super) fn prepare(root: &Path, arguments: &Arguments) -> anyhow::Result<Self> {
@@ -62,24 +79,12 @@ impl Layout {
         fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
         let root = root.canonicalize()?;
         // Before anything is touched: the folder may be that of a playground that runs.
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(root.join("lock"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let lock = lock(&root)?.ok_or_else(|| {
             anyhow!(
-                "a playground runs in {}: stop it with `rookery playground stop`",
+                "a playground runs in {0}: stop it with `rookery playground stop --data {0}`",
                 root.display()
             )
         })?;
-        if let Some(pid) = super::stop::running(&root) {
-            bail!(
-                "a playground runs in {} (process {pid}): stop it with `rookery playground stop --data {}`",
-                root.display(),
-                root.display()
-            );
-        }
         let kind = if arguments.single { "single" } else { "cluster" };
         let kind_file = root.join("kind");
         match fs::read_to_string(&kind_file) {

@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::operate::output;
 use crate::usage::WrongUse;
 use layout::Layout;
 use node::Node;
@@ -83,13 +84,16 @@ enum Command {
 }
 
 /// Runs the playground until it is told to stop.
-pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Grow { .. }) => {
             Err(WrongUse::new("`playground grow` is not built yet: start with more --mailstores").into())
         }
-        Some(Command::Stop { ref data }) => stop::stop(data).await,
-        None => start(arguments).await,
+        Some(Command::Stop { ref data }) => {
+            stop::stop(data).await?;
+            output::done(as_json, &format!("the playground in {} has stopped", data.display()))
+        }
+        None => start(arguments, as_json).await,
     }
 }
 
@@ -121,7 +125,7 @@ fn refuse_unbuilt(arguments: &Arguments) -> Result<(), WrongUse> {
     Ok(())
 }
 
-async fn start(arguments: Arguments) -> anyhow::Result<()> {
+async fn start(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
     refuse_unbuilt(&arguments)?;
     let Some(data) = arguments.data.clone() else {
         return Err(WrongUse::new("give the playground's folder with --data DIR").into());
@@ -131,7 +135,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let layout = Layout::prepare(&data, &arguments)?;
     let mut nodes: Vec<Node> = Vec::new();
     let started = tokio::select! {
-        started = bring_up(&layout, &arguments, &mut nodes) => started,
+        started = bring_up(&layout, &arguments, as_json, &mut nodes) => started,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted before the playground was ready")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated before the playground was ready")),
     };
@@ -149,7 +153,12 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     started
 }
 
-async fn bring_up(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -> anyhow::Result<()> {
+async fn bring_up(
+    layout: &Layout,
+    arguments: &Arguments,
+    as_json: bool,
+    nodes: &mut Vec<Node>,
+) -> anyhow::Result<()> {
     let ready = tokio::time::timeout(READY_MAX, launch(layout, arguments, nodes)).await;
     match ready {
         Ok(result) => result?,
@@ -163,7 +172,11 @@ async fn bring_up(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>)
     accounts::create(layout, directory, arguments).await?;
     let manifest = manifest::build(layout, arguments, nodes);
     manifest::write(&layout.manifest(), &manifest)?;
-    manifest::print(&manifest)
+    if as_json {
+        output::json(&manifest)
+    } else {
+        manifest::print(&manifest)
+    }
 }
 
 async fn launch(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -> anyhow::Result<()> {

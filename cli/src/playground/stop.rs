@@ -16,16 +16,12 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 /// Stops the playground of a folder and waits until it is gone.
 pub(super) async fn stop(data: &Path) -> anyhow::Result<()> {
     let path = layout::pid_file(data);
-    let pid = read_pid(&path).with_context(|| {
-        format!(
-            "no playground runs in {}: there is no {}",
-            data.display(),
-            path.display()
-        )
-    })?;
-    if !is_rookery(pid) {
-        bail!("no playground runs in {}: process {pid} is gone", data.display());
+    // Whoever runs it holds its lock; the process id alone may be another's by now.
+    if !data.is_dir() || layout::lock(data)?.is_some() {
+        bail!("no playground runs in {}", data.display());
     }
+    let pid = read_pid(&path)
+        .with_context(|| format!("the playground in {} is only starting: try again", data.display()))?;
     if !ends(pid, Signal::TERM).await? {
         bail!(
             "the playground (process {pid}) did not stop in {} s",
@@ -33,11 +29,6 @@ pub(super) async fn stop(data: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// The process that runs a playground in a folder, if one does.
-pub(super) fn running(data: &Path) -> Option<u32> {
-    read_pid(&layout::pid_file(data)).filter(|pid| is_rookery(*pid))
 }
 
 /// Sends SIGTERM to a process.
@@ -77,10 +68,6 @@ fn read_pid(path: &Path) -> Option<u32> {
 fn command_line(pid: u32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
-}
-
-fn is_rookery(pid: u32) -> bool {
-    command_line(pid).is_some_and(|line| line.contains("playground"))
 }
 
 fn runs_config(pid: u32, config: &Path) -> bool {

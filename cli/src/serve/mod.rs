@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use rookery_process::data_folder::DataFolder;
 use rookery_process::health::Health;
 use rookery_process::http::HttpServer;
-use rookery_process::shutdown::{signalled, stage};
+use rookery_process::shutdown::{Signals, stage};
 use rookery_process::{logs, telemetry};
 use rookery_proto::Role;
 use rookery_proto::remote::NodeTls;
@@ -25,11 +25,16 @@ use config::Config;
 use endpoints::Endpoints;
 use wiring::Wiring;
 
+use crate::usage::WrongUse;
+
 /// How long calls of other nodes that are under way have to end.
 const CALLS_GRACE: Duration = Duration::from_secs(10);
 
 /// How long the HTTP endpoint has to end.
 const HTTP_GRACE: Duration = Duration::from_secs(2);
+
+/// Readiness: the roles have started and none is being stopped.
+const CONDITION_PROCESS: &str = "process";
 
 /// Which roles a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,16 +100,35 @@ impl Config {
             self.proxy = None;
         }
         if self.directory.is_none() && self.mailstore.is_none() && self.proxy.is_none() {
-            bail!(
-                "the configuration has no section for `rookery {}` to run: add [{}]",
-                part.name(),
-                part.name()
-            );
+            let name = part.name();
+            let section = if part == Part::All {
+                "[directory], [mailstore] or [proxy]".to_owned()
+            } else {
+                format!("[{name}]")
+            };
+            return Err(WrongUse::new(format!(
+                "the configuration has no section for `rookery {name}` to run: add {section}"
+            ))
+            .into());
         }
         if self.directory.is_none() && self.node.directory.is_none() {
-            bail!("node.directory is not set: say where the directory is, as host:port");
+            return Err(WrongUse::new(
+                "node.directory is not set: say where the directory is, as host:port",
+            )
+            .into());
         }
         Ok(())
+    }
+
+    /// The role that the node's certificate names: that of a node with several is the first of them.
+    fn role(&self) -> Role {
+        if self.directory.is_some() {
+            Role::Directory
+        } else if self.mailstore.is_some() {
+            Role::Mailstore
+        } else {
+            Role::Proxy
+        }
     }
 }
 
@@ -112,7 +136,9 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
     let node = &config.node;
     let folder = DataFolder::open(&node.data, &node.cluster, &node.id, part.name())?;
     let mut endpoints = Endpoints::load(folder.path());
+    let mut signals = Signals::listen()?;
     let health = Health::new();
+    health.unmet(CONDITION_PROCESS, "starting");
 
     let http = HttpServer::bind(endpoints.wanted("http", node.http)).await?;
     endpoints.bound("http", http.local());
@@ -121,13 +147,6 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
     let http_task = tokio::spawn(http.run(health.clone(), cancel_http.clone()));
 
     let tls = load_tls(&config)?;
-    if tls.cluster() != node.cluster {
-        bail!(
-            "the node's certificate is of cluster {}, not of {}: issue one with `rookery init`",
-            tls.cluster(),
-            node.cluster
-        );
-    }
     let mut wiring = Wiring::new(
         config,
         tls,
@@ -135,19 +154,15 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
         http_address,
         folder.path().to_path_buf(),
     );
-    let started = wiring.start(&mut endpoints).await;
-    let result = match started {
+    // A signal while the roles start is heeded as soon as they have: what has started is stopped in order.
+    let result = match wiring.start(&mut endpoints).await {
         Ok(()) => {
-            tokio::select! {
-                announced = announce(&health, &endpoints) => match announced {
-                    Ok(()) => signalled().await.map(drop).map_err(anyhow::Error::from),
-                    Err(error) => Err(error),
-                },
-                signal = signalled() => signal.map(drop).map_err(anyhow::Error::from),
-            }
+            health.met(CONDITION_PROCESS);
+            run_until_told(&mut signals, &health, &endpoints).await
         }
         Err(error) => Err(error),
     };
+    health.unmet(CONDITION_PROCESS, "stopping");
     wiring.stop().await;
     cancel_http.cancel();
     let http_ends = async {
@@ -159,16 +174,45 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
     result
 }
 
-async fn announce(health: &Health, endpoints: &Endpoints) -> anyhow::Result<()> {
-    health.ready().await;
-    endpoints.announce()
+/// Says where the node listens once it is ready, and waits for a signal.
+async fn run_until_told(
+    signals: &mut Signals,
+    health: &Health,
+    endpoints: &Endpoints,
+) -> anyhow::Result<()> {
+    let signal = tokio::select! {
+        biased;
+        signal = signals.next() => signal,
+        () = health.ready() => {
+            endpoints.announce()?;
+            signals.next().await
+        }
+    };
+    tracing::info!(signal, "told to stop");
+    Ok(())
 }
 
+/// The node's certificate: of this cluster, node and role, or nobody would take its calls.
 fn load_tls(config: &Config) -> anyhow::Result<NodeTls> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let node = &config.node;
-    NodeTls::from_pem(&read(&node.ca)?, &read(&node.certificate)?, &read(&node.key)?)
-        .with_context(|| format!("cannot use the node's certificate {}", node.certificate.display()))
+    let tls = NodeTls::from_pem(&read(&node.ca)?, &read(&node.certificate)?, &read(&node.key)?)
+        .with_context(|| format!("cannot use the node's certificate {}", node.certificate.display()))?;
+    let (peer, role) = (tls.peer(), config.role());
+    if tls.cluster() != node.cluster || peer.node != node.id || peer.role != role {
+        bail!(
+            "{} is of the {} {} of cluster {}, not of the {} {} of cluster {}: remove rookery.toml and issue one with \
+             `rookery init`",
+            node.certificate.display(),
+            peer.role.as_str(),
+            peer.node,
+            tls.cluster(),
+            role.as_str(),
+            node.id,
+            node.cluster
+        );
+    }
+    Ok(tls)
 }
 
 /// A value that is known later: a role that starts after the one that calls it.

@@ -102,6 +102,12 @@ impl Wiring {
         if let Some(proxy) = self.proxy.take() {
             proxy.stop().await;
         }
+        if let Some(mailstore) = &self.mailstore {
+            mailstore.end_watches();
+        }
+        if let Some(directory) = &self.directory {
+            directory.end_watches();
+        }
         self.stop_calls.cancel();
         if let Some(calls) = self.calls.take() {
             let ended = async {

@@ -12,7 +12,14 @@ use crate::address::DomainName;
 use crate::core::Core;
 use crate::plan::PlanError;
 use crate::plan::alias;
+use crate::schema::read::{ReadError, Rows};
 use crate::schema::{key, row};
+
+/// Aliases of one answer.
+const LIST_MAX: usize = 1_000;
+
+/// Bytes of targets after which an answer takes no further alias.
+const LIST_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) async fn add(core: &Core, request: AddAliasRequest) -> Result<AddAliasResponse, Status> {
     let Alias { name, targets } = named(request.alias)?;
@@ -37,20 +44,38 @@ pub(super) async fn list(core: &Core, request: ListAliasesRequest) -> Result<Lis
         "" => None,
         name => Some(DomainName::parse(name).map_err(PlanError::from)?),
     };
-    let aliases = core.state.read(move |rows| {
-        let mut aliases = Vec::new();
-        rows.scan(&key::aliases_of(domain.as_ref()), |key, row: row::Alias| {
-            aliases.extend(key::read_named(key).map(|(domain, local)| Alias {
-                name: format!("{local}@{domain}"),
-                targets: row.targets,
-            }));
-            ControlFlow::Continue(())
-        })
-        .map(|()| aliases)
-    });
+    let limit = match request.limit as usize {
+        0 => LIST_MAX,
+        limit => limit.min(LIST_MAX),
+    };
+    let mut range = key::aliases_of(domain.as_ref());
+    if !request.after.is_empty() {
+        range.from = range.from.max(alias::key_of(&request.after)?);
+        range.from.push(0);
+    }
+    let aliases = core.state.read(move |rows| read_page(rows, &range, limit));
     Ok(ListAliasesResponse {
         aliases: aliases.await??,
     })
+}
+
+/// At least one alias of the range if there is one, and no more than an answer may hold.
+fn read_page(rows: Rows<'_>, range: &key::Range, limit: usize) -> Result<Vec<Alias>, ReadError> {
+    let mut aliases = Vec::new();
+    let mut bytes = 0;
+    rows.scan(range, |key, row: row::Alias| {
+        bytes += row.targets.iter().map(String::len).sum::<usize>();
+        aliases.extend(key::read_named(key).map(|(domain, local)| Alias {
+            name: format!("{local}@{domain}"),
+            targets: row.targets,
+        }));
+        if aliases.len() < limit && bytes < LIST_BYTES_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    Ok(aliases)
 }
 
 fn named(alias: Option<Alias>) -> Result<Alias, Status> {

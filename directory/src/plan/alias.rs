@@ -38,6 +38,12 @@ impl Name {
     }
 }
 
+/// Where the alias of this name lies, whether there is one or not.
+pub fn key_of(name: &str) -> Result<Vec<u8>, PlanError> {
+    let name = Name::parse(name)?;
+    Ok(key::alias(&name.domain, &name.local))
+}
+
 /// Adds targets to an alias, which is made if it is not there. Targets must be addresses of domains served here which
 /// lead somewhere now; an alias names addresses, so that it leads nowhere while none of its targets has an account.
 pub fn add(rows: Rows<'_>, name: &str, targets: &[String]) -> Result<Planned<()>, PlanError> {

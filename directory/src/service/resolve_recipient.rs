@@ -19,7 +19,7 @@ pub(super) async fn run(
     request: ResolveRecipient,
 ) -> Result<ResolvedRecipient, Status> {
     if request.address.len() > ADDRESS_BYTES_MAX {
-        return Err(Status::new(Reason::LimitExceeded, "the address is too long"));
+        return Err(Status::invalid("the address is too long"));
     }
     let found = core
         .state

@@ -29,7 +29,7 @@ pub(super) async fn run(core: &Core, replies: &ReplySink<DirectoryProtocol>) -> 
     send(replies, snapshot).await?;
     loop {
         let next = tokio::select! {
-            () = core.cancel.cancelled() => return Err(stopping()),
+            () = core.watches_end.cancelled() => return Err(stopping()),
             next = tokio::time::timeout(HEARTBEAT, events.recv()) => next,
         };
         match next {

@@ -149,6 +149,11 @@ impl Mailstore {
         Arc::clone(&self.service) as _
     }
 
+    /// Ends the watches of others, which do not end by themselves.
+    pub fn end_watches(&self) {
+        self.service.end_watches();
+    }
+
     /// Ends what runs, lets mutations under way end, and closes the shards. Who calls [`Mailstore::service`] is to be
     /// stopped before; the store may be closed afterwards.
     pub async fn stop(self) {

@@ -24,6 +24,7 @@ use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{Reply, request::Call};
 use rookery_proto::{Incoming, MailstoreProtocol, ReplySink, Service, Status};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analysis::Analyser;
@@ -62,6 +63,8 @@ pub struct MailstoreService {
     body_bytes_max: u64,
     /// Mutations under way, which outlive their callers.
     tasks: TaskTracker,
+    /// Ends watches, before the calls that others have under way.
+    watches_end: CancellationToken,
 }
 
 impl MailstoreService {
@@ -77,7 +80,14 @@ impl MailstoreService {
             searches: Arc::new(Semaphore::new(parts.searches_max)),
             body_bytes_max: parts.body_bytes_max,
             tasks: TaskTracker::new(),
+            watches_end: CancellationToken::new(),
         })
+    }
+
+    /// Ends watches, and those that come later at once: they never end by themselves, and who stops the listener of the
+    /// calls would wait for them.
+    pub fn end_watches(&self) {
+        self.watches_end.cancel();
     }
 
     /// Waits for mutations under way. No new ones must come.

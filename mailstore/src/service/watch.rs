@@ -86,6 +86,7 @@ impl MailstoreService {
             event = tokio::select! {
                 biased;
                 () = place.replaced.cancelled() => None,
+                () = self.watches_end.cancelled() => None,
                 event = subscription.next() => event,
             };
         }
