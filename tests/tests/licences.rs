@@ -20,7 +20,13 @@ fn platform() -> String {
 
 fn metadata(root: &Path) -> serde_json::Value {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+        ])
         .arg(platform())
         .current_dir(root)
         .output()
@@ -49,7 +55,11 @@ fn dependencies_have_allowed_licences_and_come_from_the_registry() {
     let allowed = allowed(root);
     let metadata = metadata(root);
     let packages = metadata["packages"].as_array().expect("packages");
-    assert!(packages.len() > 100, "only {} packages were found", packages.len());
+    assert!(
+        packages.len() > 100,
+        "only {} packages were found",
+        packages.len()
+    );
     let mut refused = BTreeSet::new();
     for package in packages {
         let name = package["name"].as_str().expect("a name");

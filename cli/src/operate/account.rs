@@ -104,7 +104,8 @@ impl PasswordSource {
             .into());
         }
         if password.len() > PASSWORD_BYTES_MAX {
-            let message = format!("the password has more than {PASSWORD_BYTES_MAX} bytes: give a shorter one");
+            let message =
+                format!("the password has more than {PASSWORD_BYTES_MAX} bytes: give a shorter one");
             return Err(WrongUse::new(message).into());
         }
         Ok(password)

@@ -56,8 +56,11 @@ impl Connection {
     pub(crate) async fn connect(&self) -> anyhow::Result<AdminClient> {
         let from_file = self.cluster.as_deref().map(read_cluster).transpose()?;
         let (file_admin, file_token, file_ca) = from_file.unwrap_or_default();
-        let missing =
-            |what: &str| WrongUse::new(format!("no {what} is known: give --{what}, or --cluster with a cluster.json"));
+        let missing = |what: &str| {
+            WrongUse::new(format!(
+                "no {what} is known: give --{what}, or --cluster with a cluster.json"
+            ))
+        };
         let admin = self
             .admin
             .clone()

@@ -5,6 +5,8 @@ use std::io::Write;
 use anyhow::anyhow;
 use tonic::Status;
 
+use crate::usage::WrongUse;
+
 /// Prints rows under a heading, columns aligned.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();

@@ -91,7 +91,10 @@ pub(crate) async fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<(
         }
         Some(Command::Stop { ref data }) => {
             stop::stop(data).await?;
-            output::done(as_json, &format!("the playground in {} has stopped", data.display()))
+            output::done(
+                as_json,
+                &format!("the playground in {} has stopped", data.display()),
+            )
         }
         None => start(arguments, as_json).await,
     }

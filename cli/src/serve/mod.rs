@@ -112,10 +112,9 @@ impl Config {
             .into());
         }
         if self.directory.is_none() && self.node.directory.is_none() {
-            return Err(WrongUse::new(
-                "node.directory is not set: say where the directory is, as host:port",
-            )
-            .into());
+            return Err(
+                WrongUse::new("node.directory is not set: say where the directory is, as host:port").into(),
+            );
         }
         Ok(())
     }
@@ -175,11 +174,7 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
 }
 
 /// Says where the node listens once it is ready, and waits for a signal.
-async fn run_until_told(
-    signals: &mut Signals,
-    health: &Health,
-    endpoints: &Endpoints,
-) -> anyhow::Result<()> {
+async fn run_until_told(signals: &mut Signals, health: &Health, endpoints: &Endpoints) -> anyhow::Result<()> {
     let signal = tokio::select! {
         biased;
         signal = signals.next() => signal,

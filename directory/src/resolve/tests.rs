@@ -165,8 +165,16 @@ fn loops_and_depths_are_found() {
 #[test]
 fn a_way_back_takes_nothing_from_other_ways() {
     let mut world = world();
-    alias(&mut world, "@first.test", &["bob@first.test", "carol@second.test"]);
-    alias(&mut world, "team@first.test", &["bob@first.test", "alice@first.test"]);
+    alias(
+        &mut world,
+        "@first.test",
+        &["bob@first.test", "carol@second.test"],
+    );
+    alias(
+        &mut world,
+        "team@first.test",
+        &["bob@first.test", "alice@first.test"],
+    );
     world.delete("bob@first.test");
     // bob's address now falls to the catch-all that led to it.
     check(
