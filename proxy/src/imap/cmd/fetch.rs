@@ -178,7 +178,8 @@ fn broken(writer: &RowWriter, what: &str) -> Failure {
     }
 }
 
-/// The client has read these messages. RFC 3501 §6.4.5; their responses have said so.
+/// The client has read these messages. RFC 3501 §6.4.5; their responses have said so, but not what others changed
+/// since their rows were read.
 async fn set_seen(client: &mut Client, mailbox: u32, unseen: &[u32]) -> Result<(), Failure> {
     let uids = UidRuns::from_ranges(unseen.iter().map(|uid| *uid..=*uid));
     let call = Store {
@@ -196,7 +197,7 @@ async fn set_seen(client: &mut Client, mailbox: u32, unseen: &[u32]) -> Result<(
         .call(request::Call::Store(call), CallOptions::MUTATION)
         .await?
     {
-        reply::Call::Stored(stored) => client.selected()?.view.stored(&stored.messages, stored.modseq),
+        reply::Call::Stored(stored) => client.selected()?.view.stored_untold(stored.modseq),
         _ => return Err(unexpected()),
     }
     Ok(())

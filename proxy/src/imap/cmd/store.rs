@@ -66,6 +66,10 @@ pub(in crate::imap) async fn run(
             client.wire.drain().await?;
         }
     }
-    client.selected()?.view.stored(&stored.messages, stored.modseq);
+    let view = &mut client.selected()?.view;
+    match silent {
+        false => view.stored(&stored.messages, stored.modseq),
+        true => view.stored_untold(stored.modseq),
+    }
     Ok(Answer::ok("STORE completed"))
 }

@@ -245,6 +245,28 @@ fn own_changes_are_told_once() {
 }
 
 #[test]
+fn a_silent_store_hides_nothing_that_others_did() {
+    let mut shard = Shard::default();
+    (0..3).for_each(|_| shard.deliver());
+    let mut client = open(&shard);
+    // Somebody else flags the message; then it becomes \Seen here, and no response shows its flags.
+    shard.store(&[2], 4);
+    shard.store(&[2], 5);
+    client.view.stored_untold(shard.modseq);
+    let told = client
+        .view
+        .apply(&shard.changes(client.view.modseq(), false), Expunges::Held);
+    assert!(
+        matches!(told.as_slice(), [Untagged::Fetch { flags, .. }] if flags.contains(&Flag::Flagged)),
+        "{told:?}"
+    );
+    // A silent change with nobody else's before it is known already.
+    shard.store(&[1], 1);
+    client.view.stored_untold(shard.modseq);
+    assert_eq!(client.view.modseq(), shard.modseq);
+}
+
+#[test]
 fn commands_that_change_nothing_hide_nothing() {
     let mut shard = Shard::default();
     (0..3).for_each(|_| shard.deliver());

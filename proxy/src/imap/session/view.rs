@@ -229,8 +229,14 @@ impl View {
         self.release_held()
     }
 
-    /// This session changed flags and has told the client of them, or was asked not to. A `modseq` of 0 says that it
-    /// changed none.
+    /// This session changed flags without saying which they are now: STORE .SILENT, \Seen by FETCH. If others changed
+    /// the same messages meanwhile, the log is all that tells of it, so nothing of it may be passed over.
+    /// RFC 3501 §6.4.6. A `modseq` of 0 says that it changed none.
+    pub fn stored_untold(&mut self, modseq: u64) {
+        self.advance_own(modseq);
+    }
+
+    /// This session changed flags and has told the client what they are now. A `modseq` of 0 says that it changed none.
     pub fn stored(&mut self, messages: &[MessageFlags], modseq: u64) {
         // Nothing was changed: what the answer showed was done by others, and the log tells of it.
         if modseq == 0 {
