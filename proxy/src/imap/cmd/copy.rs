@@ -33,7 +33,7 @@ pub(super) async fn copy(
 ) -> Result<Option<Copied>, Failure> {
     let account = client.account()?;
     let selected = client.selected()?;
-    let uids = selected.view.resolve(set, numbering)?;
+    let uids = selected.view.spans(set, numbering)?;
     let from = selected.mailbox;
     let Some(to) = mailboxes::id_of(&account, name).await? else {
         return Err(no_target().into());

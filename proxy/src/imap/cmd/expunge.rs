@@ -16,7 +16,7 @@ pub(in crate::imap) async fn run(client: &mut Client, only: Option<&SequenceSet>
     }
     let mailbox = selected.mailbox;
     let uids = only
-        .map(|set| selected.view.resolve(set, Numbering::Uid))
+        .map(|set| selected.view.spans(set, Numbering::Uid))
         .transpose()?;
     if uids.as_ref().is_some_and(UidRuns::is_empty) {
         return Ok(Answer::ok("EXPUNGE completed"));

@@ -21,6 +21,9 @@ use crate::route::CallOptions;
 /// Pause before the rest is asked for again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Messages that become \Seen by one call, each perhaps a range of its own: far less than a call may weigh.
+const SEEN_AT_ONCE: usize = 20_000;
+
 pub(in crate::imap) async fn run(
     client: &mut Client,
     numbering: Numbering,
@@ -29,13 +32,14 @@ pub(in crate::imap) async fn run(
 ) -> Result<Answer, Failure> {
     let selected = client.selected()?;
     let mailbox = selected.mailbox;
-    let uids = selected.view.resolve(set, numbering)?;
+    let uids = selected.view.spans(set, numbering)?;
     let plan = FetchPlan::new(items, numbering, selected.read_only)?;
     if uids.is_empty() {
         return Ok(Answer::ok("FETCH completed"));
     }
     let mut writer = RowWriter::default();
     if plan.is_known_to_session() {
+        let uids = selected.view.resolve(set, numbering)?;
         answer_from_view(client, &uids).await?;
         return Ok(Answer::ok("FETCH completed"));
     }
@@ -181,24 +185,26 @@ fn broken(writer: &RowWriter, what: &str) -> Failure {
 /// The client has read these messages. RFC 3501 §6.4.5; their responses have said so, but not what others changed
 /// since their rows were read.
 async fn set_seen(client: &mut Client, mailbox: u32, unseen: &[u32]) -> Result<(), Failure> {
-    let uids = UidRuns::from_ranges(unseen.iter().map(|uid| *uid..=*uid));
-    let call = Store {
-        mailbox,
-        uids: Some(uids.to_wire()),
-        mode: Mode::Add.into(),
-        flags: Some(Flags {
-            system: SEEN,
-            keywords: Vec::new(),
-        }),
-        unchanged_since: 0,
-    };
-    match client
-        .account()?
-        .call(request::Call::Store(call), CallOptions::MUTATION)
-        .await?
-    {
-        reply::Call::Stored(stored) => client.selected()?.view.stored_untold(stored.modseq),
-        _ => return Err(unexpected()),
+    for some in unseen.chunks(SEEN_AT_ONCE) {
+        let uids = UidRuns::from_ranges(some.iter().map(|uid| *uid..=*uid));
+        let call = Store {
+            mailbox,
+            uids: Some(uids.to_wire()),
+            mode: Mode::Add.into(),
+            flags: Some(Flags {
+                system: SEEN,
+                keywords: Vec::new(),
+            }),
+            unchanged_since: 0,
+        };
+        match client
+            .account()?
+            .call(request::Call::Store(call), CallOptions::MUTATION)
+            .await?
+        {
+            reply::Call::Stored(stored) => client.selected()?.view.stored_untold(stored.modseq),
+            _ => return Err(unexpected()),
+        }
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! SEARCH. RFC 3501 §6.4.4, RETURN by RFC 4731. Message numbers are resolved here; the shard sees UIDs alone.
 
 use rookery_mail::imap::encode::{self, EsearchAnswer, ResponseCode};
-use rookery_mail::imap::types::{Date, Numbering, SearchCommand, SearchKey, SearchReturn, Tag, coalesce};
+use rookery_mail::imap::types::{
+    Date, Numbering, SearchCommand, SearchKey, SearchReturn, SequenceSet, Tag, coalesce,
+};
 use rookery_proto::mailstore::v1::search_key::{All, And, DayRange, Header, Key, Or};
-use rookery_proto::mailstore::v1::{self as mailstore, Search, reply, request};
+use rookery_proto::mailstore::v1::{self as mailstore, Search, UidSet, reply, request};
 
 use super::unexpected;
 use crate::imap::answer::{Answer, Failure};
@@ -15,6 +17,9 @@ use crate::route::CallOptions;
 /// The deepest nesting that goes over the wire, chains of OR and AND being one level.
 const DEPTH_MAX: usize = 40;
 
+/// Ranges that all the sets of one command may have together: what a call may weigh has room for several times as many.
+const RANGES_MAX: usize = 20_000;
+
 /// Numbers written between two looks at how much has gathered.
 const NUMBERS_AT_ONCE: usize = 2_000;
 
@@ -25,7 +30,7 @@ pub(in crate::imap) async fn run(
     command: &SearchCommand,
 ) -> Result<Answer, Failure> {
     let selected = client.selected()?;
-    let key = translate(&selected.view, &command.key, 0)?;
+    let key = Translation::of(&selected.view).translate(&command.key, 0)?;
     let call = Search {
         mailbox: selected.mailbox,
         key: Some(key),
@@ -86,6 +91,7 @@ fn esearch(out: &mut Vec<u8>, tag: &Tag, numbering: Numbering, wanted: SearchRet
 enum Untranslatable {
     Number,
     Depth,
+    Ranges,
 }
 
 impl From<NoSuchNumber> for Untranslatable {
@@ -101,93 +107,118 @@ impl From<Untranslatable> for Failure {
             Untranslatable::Depth => Answer::no("search keys nested too deeply")
                 .code(ResponseCode::Limit)
                 .into(),
+            Untranslatable::Ranges => Answer::no("too many ranges of messages at once")
+                .code(ResponseCode::Limit)
+                .into(),
         }
     }
 }
 
-fn translate(view: &View, key: &SearchKey, depth: usize) -> Result<mailstore::SearchKey, Untranslatable> {
-    if depth > DEPTH_MAX {
-        return Err(Untranslatable::Depth);
+/// From a client's keys to the shard's.
+struct Translation<'a> {
+    view: &'a View,
+    /// Ranges that are named so far.
+    ranges: usize,
+}
+
+impl<'a> Translation<'a> {
+    fn of(view: &'a View) -> Self {
+        Self { view, ranges: 0 }
     }
-    let header = |name: &str, value: &str| {
-        Key::Header(Header {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        })
-    };
-    let key = match key {
-        SearchKey::All => Key::All(All {}),
-        SearchKey::Answered => Key::SystemFlags(2),
-        SearchKey::Deleted => Key::SystemFlags(8),
-        SearchKey::Draft => Key::SystemFlags(16),
-        SearchKey::Flagged => Key::SystemFlags(4),
-        SearchKey::Seen => Key::SystemFlags(1),
-        SearchKey::Unanswered => not(Key::SystemFlags(2)),
-        SearchKey::Undeleted => not(Key::SystemFlags(8)),
-        SearchKey::Undraft => not(Key::SystemFlags(16)),
-        SearchKey::Unflagged => not(Key::SystemFlags(4)),
-        SearchKey::Unseen => not(Key::SystemFlags(1)),
-        SearchKey::Recent => Key::Recent(All {}),
-        SearchKey::Old => not(Key::Recent(All {})),
-        // RFC 3501 §6.4.4: NEW is RECENT UNSEEN.
-        SearchKey::New => Key::And(And {
-            keys: vec![of(Key::Recent(All {})), of(not(Key::SystemFlags(1)))],
-        }),
-        SearchKey::Keyword(keyword) => Key::Keyword(keyword.clone()),
-        SearchKey::Unkeyword(keyword) => not(Key::Keyword(keyword.clone())),
-        SearchKey::Bcc(text) => header("Bcc", text),
-        SearchKey::Cc(text) => header("Cc", text),
-        SearchKey::From(text) => header("From", text),
-        SearchKey::Subject(text) => header("Subject", text),
-        SearchKey::To(text) => header("To", text),
-        SearchKey::Header(name, text) => header(name, text),
-        SearchKey::Body(text) => Key::Body(text.clone()),
-        SearchKey::Text(text) => Key::Text(text.clone()),
-        SearchKey::Larger(size) => Key::Larger(u64::from(*size)),
-        SearchKey::Smaller(size) => Key::Smaller(u64::from(*size)),
-        SearchKey::Before(date) => Key::InternalDay(days(None, Some(day(*date) - 1))),
-        SearchKey::On(date) => Key::InternalDay(days(Some(day(*date)), Some(day(*date)))),
-        SearchKey::Since(date) => Key::InternalDay(days(Some(day(*date)), None)),
-        SearchKey::SentBefore(date) => Key::SentDay(days(None, Some(day(*date) - 1))),
-        SearchKey::SentOn(date) => Key::SentDay(days(Some(day(*date)), Some(day(*date)))),
-        SearchKey::SentSince(date) => Key::SentDay(days(Some(day(*date)), None)),
-        SearchKey::Uid(set) => Key::Uids(view.resolve(set, Numbering::Uid)?.to_wire()),
-        SearchKey::Sequence(set) => Key::Uids(view.resolve(set, Numbering::Sequence)?.to_wire()),
-        SearchKey::Not(key) => Key::Not(Box::new(translate(view, key, depth + 1)?)),
-        SearchKey::And(_) | SearchKey::Or(..) => {
-            let mut keys = Vec::new();
-            let is_or = matches!(key, SearchKey::Or(..));
-            flatten(view, key, is_or, depth, &mut keys)?;
-            if is_or {
-                Key::Or(Or { keys })
-            } else {
-                Key::And(And { keys })
+
+    fn translate(&mut self, key: &SearchKey, depth: usize) -> Result<mailstore::SearchKey, Untranslatable> {
+        if depth > DEPTH_MAX {
+            return Err(Untranslatable::Depth);
+        }
+        let header = |name: &str, value: &str| {
+            Key::Header(Header {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
+        };
+        let key = match key {
+            SearchKey::All => Key::All(All {}),
+            SearchKey::Answered => Key::SystemFlags(2),
+            SearchKey::Deleted => Key::SystemFlags(8),
+            SearchKey::Draft => Key::SystemFlags(16),
+            SearchKey::Flagged => Key::SystemFlags(4),
+            SearchKey::Seen => Key::SystemFlags(1),
+            SearchKey::Unanswered => not(Key::SystemFlags(2)),
+            SearchKey::Undeleted => not(Key::SystemFlags(8)),
+            SearchKey::Undraft => not(Key::SystemFlags(16)),
+            SearchKey::Unflagged => not(Key::SystemFlags(4)),
+            SearchKey::Unseen => not(Key::SystemFlags(1)),
+            SearchKey::Recent => Key::Recent(All {}),
+            SearchKey::Old => not(Key::Recent(All {})),
+            // RFC 3501 §6.4.4: NEW is RECENT UNSEEN.
+            SearchKey::New => Key::And(And {
+                keys: vec![of(Key::Recent(All {})), of(not(Key::SystemFlags(1)))],
+            }),
+            SearchKey::Keyword(keyword) => Key::Keyword(keyword.clone()),
+            SearchKey::Unkeyword(keyword) => not(Key::Keyword(keyword.clone())),
+            SearchKey::Bcc(text) => header("Bcc", text),
+            SearchKey::Cc(text) => header("Cc", text),
+            SearchKey::From(text) => header("From", text),
+            SearchKey::Subject(text) => header("Subject", text),
+            SearchKey::To(text) => header("To", text),
+            SearchKey::Header(name, text) => header(name, text),
+            SearchKey::Body(text) => Key::Body(text.clone()),
+            SearchKey::Text(text) => Key::Text(text.clone()),
+            SearchKey::Larger(size) => Key::Larger(u64::from(*size)),
+            SearchKey::Smaller(size) => Key::Smaller(u64::from(*size)),
+            SearchKey::Before(date) => Key::InternalDay(days(None, Some(day(*date) - 1))),
+            SearchKey::On(date) => Key::InternalDay(days(Some(day(*date)), Some(day(*date)))),
+            SearchKey::Since(date) => Key::InternalDay(days(Some(day(*date)), None)),
+            SearchKey::SentBefore(date) => Key::SentDay(days(None, Some(day(*date) - 1))),
+            SearchKey::SentOn(date) => Key::SentDay(days(Some(day(*date)), Some(day(*date)))),
+            SearchKey::SentSince(date) => Key::SentDay(days(Some(day(*date)), None)),
+            SearchKey::Uid(set) => Key::Uids(self.uids(set, Numbering::Uid)?),
+            SearchKey::Sequence(set) => Key::Uids(self.uids(set, Numbering::Sequence)?),
+            SearchKey::Not(key) => Key::Not(Box::new(self.translate(key, depth + 1)?)),
+            SearchKey::And(_) | SearchKey::Or(..) => {
+                let mut keys = Vec::new();
+                let is_or = matches!(key, SearchKey::Or(..));
+                self.flatten(key, is_or, depth, &mut keys)?;
+                if is_or {
+                    Key::Or(Or { keys })
+                } else {
+                    Key::And(And { keys })
+                }
+            }
+        };
+        Ok(of(key))
+    }
+
+    /// Chains of OR, and lists within lists, become one level: clients chain hundreds of them.
+    fn flatten(
+        &mut self,
+        key: &SearchKey,
+        is_or: bool,
+        depth: usize,
+        keys: &mut Vec<mailstore::SearchKey>,
+    ) -> Result<(), Untranslatable> {
+        match key {
+            SearchKey::Or(left, right) if is_or => {
+                self.flatten(left, is_or, depth, keys)?;
+                self.flatten(right, is_or, depth, keys)
+            }
+            SearchKey::And(all) if !is_or => all
+                .iter()
+                .try_for_each(|key| self.flatten(key, is_or, depth, keys)),
+            _ => {
+                keys.push(self.translate(key, depth + 1)?);
+                Ok(())
             }
         }
-    };
-    Ok(of(key))
-}
+    }
 
-/// Chains of OR, and lists within lists, become one level: clients chain hundreds of them.
-fn flatten(
-    view: &View,
-    key: &SearchKey,
-    is_or: bool,
-    depth: usize,
-    keys: &mut Vec<mailstore::SearchKey>,
-) -> Result<(), Untranslatable> {
-    match key {
-        SearchKey::Or(left, right) if is_or => {
-            flatten(view, left, is_or, depth, keys)?;
-            flatten(view, right, is_or, depth, keys)
+    fn uids(&mut self, set: &SequenceSet, numbering: Numbering) -> Result<UidSet, Untranslatable> {
+        let uids = self.view.spans(set, numbering)?;
+        self.ranges += uids.ranges().count();
+        if self.ranges > RANGES_MAX {
+            return Err(Untranslatable::Ranges);
         }
-        SearchKey::And(all) if !is_or => all
-            .iter()
-            .try_for_each(|key| flatten(view, key, is_or, depth, keys)),
-        _ => {
-            keys.push(translate(view, key, depth + 1)?);
-            Ok(())
-        }
+        Ok(uids.to_wire())
     }
 }
 
@@ -213,7 +244,7 @@ mod tests {
     use rookery_mail::imap::frame::RawCommand;
     use rookery_mail::imap::parse::parse_command;
     use rookery_mail::imap::types::CommandBody;
-    use rookery_proto::mailstore::v1::{OpenedMailbox, UidSet};
+    use rookery_proto::mailstore::v1::OpenedMailbox;
 
     use super::*;
 
@@ -237,15 +268,21 @@ mod tests {
         })
     }
 
+    fn translated(view: &View, text: &str) -> Result<mailstore::SearchKey, Untranslatable> {
+        Translation::of(view).translate(&key(text), 0)
+    }
+
     #[test]
     fn numbers_become_uids() {
-        let translated = |text: &str| translate(&view(), &key(text), 0);
+        let translated = |text: &str| translated(&view(), text);
         let uids = |bounds: &[u32]| {
             Ok(of(Key::Uids(UidSet {
                 bounds: bounds.to_vec(),
             })))
         };
-        assert_eq!(translated("2:*"), uids(&[11, 12, 20, 20]));
+        assert_eq!(translated("2:*"), uids(&[11, 20]));
+        assert_eq!(translated("1,3:4"), uids(&[10, 10, 12, 20]));
+        assert_eq!(translated("UID 13:19"), uids(&[]));
         assert_eq!(translated("9:*"), uids(&[20, 20]));
         assert_eq!(translated("UID 1:11"), uids(&[10, 11]));
         assert_eq!(translated("UID 99:*"), uids(&[20, 20]));
@@ -255,12 +292,37 @@ mod tests {
     #[test]
     fn chains_are_one_level_and_depth_is_bounded() {
         let chain = "OR SEEN ".repeat(200) + "SEEN";
-        match translate(&view(), &key(&chain), 0).unwrap().key {
+        match translated(&view(), &chain).unwrap().key {
             Some(Key::Or(or)) => assert_eq!(or.keys.len(), 201),
             other => panic!("{other:?}"),
         }
         let deep = "NOT ".repeat(100) + "SEEN";
-        assert_eq!(translate(&view(), &key(&deep), 0), Err(Untranslatable::Depth));
+        assert_eq!(translated(&view(), &deep), Err(Untranslatable::Depth));
+    }
+
+    #[test]
+    fn sets_weigh_what_was_written_and_not_what_the_mailbox_holds() {
+        // Every second message was expunged.
+        let bounds = (1..=400_000u32).flat_map(|n| [n * 2, n * 2]).collect();
+        let view = View::new(&OpenedMailbox {
+            uids: Some(UidSet { bounds }),
+            ..OpenedMailbox::default()
+        });
+        let all = "OR UID 1:* ".repeat(200) + "1:*";
+        match translated(&view, &all).unwrap().key {
+            Some(Key::Or(or)) => {
+                let whole = of(Key::Uids(UidSet {
+                    bounds: vec![2, 800_000],
+                }));
+                assert!(or.keys.len() == 201 && or.keys.iter().all(|key| *key == whole));
+            }
+            other => panic!("{other:?}"),
+        }
+        let set: Vec<String> = (1..=5_000).map(|n| (n * 4).to_string()).collect();
+        let set = set.join(",");
+        assert!(translated(&view, &format!("UID {set} UID {set} UID {set} UID {set}")).is_ok());
+        let many = format!("UID {set} {set} UID {set} UID {set} UID 8,12");
+        assert_eq!(translated(&view, &many), Err(Untranslatable::Ranges));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(in crate::imap) async fn run(
     flags: &[Flag],
 ) -> Result<Answer, Failure> {
     let selected = client.selected()?;
-    let uids = selected.view.resolve(set, numbering)?;
+    let uids = selected.view.spans(set, numbering)?;
     if selected.read_only {
         return Ok(expunge::read_only());
     }

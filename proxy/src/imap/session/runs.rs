@@ -128,6 +128,22 @@ impl UidRuns {
         result
     }
 
+    /// The same UIDs in no more ranges than `others` (ascending, disjoint), whatever is missing between them: each range
+    /// reaches from its lowest UID here to its highest. Ranges without any are left out.
+    pub fn spans(&self, others: impl IntoIterator<Item = RangeInclusive<u32>>) -> UidRuns {
+        let mut result = UidRuns::default();
+        for other in others {
+            let (low, high) = (*other.start(), *other.end());
+            let from = self.runs.partition_point(|run| run.last < low);
+            let to = self.runs.partition_point(|run| run.first <= high);
+            let within = self.runs.get(from..to).unwrap_or_default();
+            if let (Some(first), Some(last)) = (within.first(), within.last()) {
+                result.push(first.first.max(low), last.last.min(high));
+            }
+        }
+        result
+    }
+
     /// Takes UIDs out.
     pub fn remove(&mut self, gone: &UidRuns) {
         if gone.is_empty() {
@@ -218,6 +234,9 @@ mod tests {
                 runs.intersect(runs_of(&gone).ranges()).iter().collect::<Vec<_>>(),
                 both
             );
+            let spans = runs.spans(runs_of(&gone).ranges());
+            assert!(spans.runs.len() <= runs_of(&gone).runs.len());
+            assert_eq!(runs.intersect(spans.ranges()).iter().collect::<Vec<_>>(), both);
             let mut joined = runs.clone();
             joined.union(&runs_of(&gone));
             assert_eq!(

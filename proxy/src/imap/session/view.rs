@@ -139,9 +139,29 @@ impl View {
     /// # Errors
     /// A sequence number that no message has, other than as the end of a range to `*`.
     pub fn resolve(&self, set: &SequenceSet, numbering: Numbering) -> Result<UidRuns, NoSuchNumber> {
+        Ok(self.known.intersect(self.named(set, numbering)?))
+    }
+
+    /// The same for a call on the shard: in no more ranges than the client wrote, however many holes the mailbox has.
+    ///
+    /// Within them may lie UIDs that the session does not know, none of which exists: they are below a known one, so
+    /// they were expunged. What is above all known ones, a message that nobody was told of, is never named.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn spans(&self, set: &SequenceSet, numbering: Numbering) -> Result<UidRuns, NoSuchNumber> {
+        Ok(self.known.spans(self.named(set, numbering)?))
+    }
+
+    /// The UIDs that a set names, ascending and disjoint, whether or not there are such messages.
+    fn named(
+        &self,
+        set: &SequenceSet,
+        numbering: Numbering,
+    ) -> Result<Vec<RangeInclusive<u32>>, NoSuchNumber> {
         match numbering {
             // UIDs that do not exist are passed over. RFC 3501 §6.4.8.
-            Numbering::Uid => Ok(self.known.intersect(set.resolve(self.known.highest()))),
+            Numbering::Uid => Ok(set.resolve(self.known.highest())),
             Numbering::Sequence => {
                 let count = self.known.count();
                 let beyond = set.ranges().iter().any(|range| match (range.first, range.last) {
@@ -153,17 +173,12 @@ impl View {
                 if beyond {
                     return Err(NoSuchNumber);
                 }
-                Ok(self.slice(set.resolve(count)))
+                let positions = set.resolve(count).into_iter();
+                Ok(positions
+                    .filter_map(|range| Some(self.known.at(*range.start())?..=self.known.at(*range.end())?))
+                    .collect())
             }
         }
-    }
-
-    /// The UIDs of ranges of sequence numbers.
-    fn slice(&self, positions: Vec<RangeInclusive<u32>>) -> UidRuns {
-        let ranges = positions
-            .into_iter()
-            .filter_map(|range| Some(self.known.at(*range.start())?..=self.known.at(*range.end())?));
-        self.known.intersect(ranges.collect::<Vec<_>>())
     }
 
     /// Takes in what the shard says has changed, and gives what the client must hear, in a legal order.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{
-    FetchedRow, FetchedRows, Flags, MailboxChanges, MessageFlags, SectionData, Stored, UidSet, new_body,
-    reply, request,
+    Copied, Expunged, FetchedRow, FetchedRows, Flags, MailboxChanges, MessageFlags, OpenedMailbox,
+    SectionData, Stored, UidSet, new_body, reply, request,
 };
 
 use super::fake::{Server, Setup, plain};
@@ -234,4 +234,53 @@ async fn small_messages_go_with_the_append_and_large_ones_before_it() {
     for wanted in ["c NO [TRYCREATE]", "d NO [TOOBIG]", "e NO ", "f OK "] {
         assert!(heard.contains(wanted), "{wanted}: {heard}");
     }
+}
+
+#[tokio::test]
+async fn calls_name_what_the_client_wrote_and_not_what_the_mailbox_holds() {
+    // Every second message was expunged: with a range for each a call would be too large to be taken.
+    let script = |call: &request::Call| match call {
+        request::Call::OpenMailbox(_) => vec![plain(call).map(|opened| match opened {
+            reply::Call::OpenedMailbox(opened) => reply::Call::OpenedMailbox(OpenedMailbox {
+                uids: Some(UidSet {
+                    bounds: (1..=300_000).flat_map(|n| [n * 2, n * 2]).collect(),
+                }),
+                ..opened
+            }),
+            other => other,
+        })],
+        request::Call::Fetch(_) => vec![],
+        request::Call::Store(_) => vec![Ok(reply::Call::Stored(Stored::default()))],
+        request::Call::Copy(_) => vec![Ok(reply::Call::Copied(Copied::default()))],
+        request::Call::Expunge(_) => vec![Ok(reply::Call::Expunged(Expunged::default()))],
+        _ => vec![plain(call)],
+    };
+    let mut server = Server::start(Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    })
+    .await;
+    server
+        .send(
+            "a LOGIN user secret\r\nb SELECT INBOX\r\nc FETCH 2:* FLAGS\r\nd UID STORE 3:900000 +FLAGS (\\Deleted)\r\n\
+             e COPY 1:299999 INBOX\r\nf UID EXPUNGE 1:*\r\ng UID FETCH 600001 FLAGS\r\n",
+        )
+        .await;
+    let heard = server.until("g OK FETCH completed\r\n").await;
+    assert!(heard.contains("e OK ") && heard.contains("f OK "), "{heard}");
+    let named: Vec<Vec<u32>> = server
+        .mailstore
+        .calls()
+        .into_iter()
+        .filter_map(|call| match call {
+            request::Call::Fetch(fetch) => fetch.uids,
+            request::Call::Store(store) => store.uids,
+            request::Call::Copy(copy) => copy.uids,
+            request::Call::Expunge(expunge) => expunge.uids,
+            _ => None,
+        })
+        .map(|uids| uids.bounds)
+        .collect();
+    // Never beyond what the session knows: something newer must not be changed unseen.
+    assert_eq!(named, [[4, 600_000], [4, 600_000], [2, 599_998], [2, 600_000]]);
 }
