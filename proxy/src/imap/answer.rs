@@ -119,6 +119,11 @@ pub(super) enum End {
     Io(#[from] io::Error),
 }
 
+impl End {
+    /// The proxy shuts down.
+    pub(super) const SHUTDOWN: Self = Self::Bye("the server is going down, come back soon");
+}
+
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub(super) enum Failure {

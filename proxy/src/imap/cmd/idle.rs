@@ -52,7 +52,7 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
                 keepalive = Instant::now() + interval;
             }
             Event::Ended => return Err(End::Bye("the account was changed, log in again").into()),
-            Event::Shutdown => return Err(End::Bye("the server is going down, come back soon").into()),
+            Event::Shutdown => return Err(End::SHUTDOWN.into()),
         }
     }
 }

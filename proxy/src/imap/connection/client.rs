@@ -8,6 +8,7 @@ use rookery_mail::imap::encode;
 use rookery_mail::imap::frame::{CommandReader, Limits, LineEvent};
 use rookery_proto::mailstore::v1::{Changes, reply, request};
 use rookery_proto::{Reason, Status};
+use tokio::time::{Instant, sleep_until};
 
 use super::wire::Wire;
 use crate::imap::answer::{End, Failure};
@@ -56,6 +57,7 @@ pub(in crate::imap) struct Client {
     pub selected: Option<Selected>,
     pub appending: Option<Box<Appending>>,
     pub failed_logins: u32,
+    began: Instant,
     /// STARTTLS was granted and the handshake comes next.
     pub upgrade: bool,
     /// LOGOUT was answered.
@@ -74,6 +76,7 @@ impl Client {
             selected: None,
             appending: None,
             failed_logins: 0,
+            began: Instant::now(),
             upgrade: false,
             leaving: false,
         }
@@ -120,9 +123,15 @@ impl Client {
             .ok_or_else(|| Status::internal("no mailbox selected"))?)
     }
 
-    /// One line of a dialogue within a command.
+    /// Until when it must have logged in, however it spends the time.
+    pub(in crate::imap) fn login_deadline(&self) -> Instant {
+        self.began + self.context.options.login_timeout
+    }
+
+    /// One line of a dialogue within a login.
     pub(in crate::imap) async fn line(&mut self) -> Result<bytes::Bytes, End> {
-        let wait = self.context.options.login_timeout;
+        let deadline = self.login_deadline();
+        let shutdown = self.context.shutdown.clone();
         let mut too_long = false;
         loop {
             match self.reader.next_line(&mut self.wire.input) {
@@ -131,8 +140,13 @@ impl Client {
                 LineEvent::TooLong => too_long = true,
                 LineEvent::NeedMore => {
                     self.wire.flush().await?;
-                    let filled = tokio::time::timeout(wait, self.wire.fill(false)).await;
-                    filled.map_err(|_| End::Bye("too slow"))??;
+                    tokio::select! {
+                        biased;
+                        // First, so that a client that always has more to say is not waited for any longer.
+                        () = shutdown.cancelled() => return Err(End::SHUTDOWN),
+                        () = sleep_until(deadline) => return Err(End::Bye("log in faster")),
+                        filled = self.wire.fill(false) => filled?,
+                    }
                 }
             }
         }

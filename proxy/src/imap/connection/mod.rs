@@ -51,7 +51,6 @@ pub async fn serve_stream(stream: Box<dyn ClientStream>, peer: Peer, context: Ar
     let wire = Wire::new(stream, context.options.write_timeout);
     let mut connection = Connection {
         client: Client::new(wire, peer, context),
-        began: Instant::now(),
         commands_before_login: 0,
         bad_commands: 0,
     };
@@ -62,7 +61,6 @@ pub async fn serve_stream(stream: Box<dyn ClientStream>, peer: Peer, context: Ar
 /// One connection.
 struct Connection {
     client: Client,
-    began: Instant,
     commands_before_login: u32,
     bad_commands: u32,
 }
@@ -112,7 +110,7 @@ impl Connection {
         }
         let options = &self.client.context.options;
         let (deadline, reason) = match self.client.login {
-            None => (self.began + options.login_timeout, "log in faster"),
+            None => (self.client.login_deadline(), "log in faster"),
             Some(_) => (Instant::now() + options.idle_timeout, "idle for too long"),
         };
         let shutdown = self.client.context.shutdown.clone();
@@ -125,7 +123,7 @@ impl Connection {
         tokio::select! {
             biased;
             filled = timeout_at(deadline, self.client.wire.fill(idle)) => filled.map_err(|_| End::Bye(reason))?,
-            () = shutdown.cancelled() => Err(End::Bye("the server is going down, come back soon")),
+            () = shutdown.cancelled() => Err(End::SHUTDOWN),
             () = ended => Err(End::Bye("the account was changed, log in again")),
         }
     }

@@ -83,6 +83,52 @@ async fn a_silent_client_must_log_in() {
 }
 
 #[tokio::test]
+async fn a_login_that_drips_in_is_cut_off() {
+    let mut server = Server::start(Setup {
+        options: ImapOptions {
+            plaintext_login: true,
+            login_timeout: Duration::from_millis(100),
+            ..ImapOptions::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    server.send("a AUTHENTICATE PLAIN\r\n").await;
+    server.until("+ \r\n").await;
+    let (mut from_server, mut to_server) = tokio::io::split(server.client);
+    let drips = async {
+        let mut drip = tokio::time::interval(Duration::from_millis(10));
+        for _ in 0..500 {
+            drip.tick().await;
+            if to_server.write_all(b"A").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut heard = Vec::new();
+    tokio::select! {
+        read = from_server.read_to_end(&mut heard) => {
+            read.unwrap();
+        }
+        () = drips => panic!("still listened to after many times the time for a login"),
+    }
+    assert!(
+        heard.starts_with(b"* BYE "),
+        "{}",
+        String::from_utf8_lossy(&heard)
+    );
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_a_login() {
+    let mut server = Server::start(Setup::default()).await;
+    server.send("a AUTHENTICATE PLAIN\r\n").await;
+    server.until("+ \r\n").await;
+    server.shutdown.cancel();
+    assert!(server.rest().await.starts_with("* BYE "));
+}
+
+#[tokio::test]
 async fn no_password_without_tls() {
     let setup = Setup {
         options: ImapOptions::default(),
