@@ -126,6 +126,8 @@ pub enum Command {
     SetSubscription(proto::SetSubscription),
     /// See [`proto::OpenMailbox`]; takes the recent messages.
     OpenMailbox(proto::OpenMailbox),
+    /// See [`proto::ClaimRecent`].
+    ClaimRecent(proto::ClaimRecent),
     /// See [`proto::Store`].
     Store(proto::Store),
     /// See [`proto::Copy`].
@@ -325,6 +327,7 @@ fn dispatch(
         Command::RenameMailbox(command) => hierarchy::rename(view, context, account, command),
         Command::SetSubscription(command) => hierarchy::subscribe(view, context, account, command),
         Command::OpenMailbox(command) => open::open(view, context, account, command),
+        Command::ClaimRecent(command) => open::claim_recent(view, context, account, command),
         Command::Store(command) => store::store(view, context, account, command),
         Command::Copy(command) => copy::copy(view, context, account, command),
         Command::Expunge(command) => expunge::expunge(view, context, account, command),

@@ -1,10 +1,10 @@
-//! Opening a mailbox: what a session needs to show it, and the recent messages taken by it.
+//! Opening a mailbox: what a session needs to show it, and the recent messages taken by it, then and when it leaves.
 
 use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{self as proto, reply};
 use rookery_replication::{Batch, Column, View};
 
-use super::{Plan, PlanContext};
+use super::{Plan, PlanContext, done};
 use crate::schema::{AccountId, FlagBits, MailboxId, MailboxRecord, Reader, Uid, UidRanges, Value, keys};
 
 pub(super) fn open(
@@ -36,6 +36,36 @@ pub(super) fn open(
         );
     }
     Ok(Plan::new(batch, reply::Call::OpenedMailbox(opened)))
+}
+
+/// RFC 3501 §2.3.2: what a session was told of while it lasted is recent to no later one.
+pub(super) fn claim_recent(
+    view: &dyn View,
+    context: &PlanContext,
+    account: AccountId,
+    command: &proto::ClaimRecent,
+) -> Result<Plan, Status> {
+    let reader = Reader::new(view, context.shard, account);
+    reader.writable_account()?;
+    let id = MailboxId(command.mailbox);
+    let record = reader.existing_mailbox(id)?;
+    let reply = done(reader.counters()?.modseq);
+    // Never above what exists: the next message is recent to somebody.
+    let below = Uid(command.below).min(record.uid_next);
+    if below <= record.recent_from {
+        return Ok(Plan::unchanged(reply));
+    }
+    let claimed = MailboxRecord {
+        recent_from: below,
+        ..record
+    };
+    let mut batch = Batch::new();
+    batch.put(
+        Column::Rows,
+        keys::mailbox(context.shard, account, id),
+        claimed.encode(),
+    );
+    Ok(Plan::new(batch, reply))
 }
 
 /// The session's view of a mailbox.

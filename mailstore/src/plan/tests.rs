@@ -1,5 +1,7 @@
 //! Planners one by one, where the model test does not look.
 
+mod recent;
+
 use bytes::Bytes;
 use rookery_proto::mailstore::v1::{self as proto, SpecialUse, reply, store::Mode};
 use rookery_proto::{Reason, Status};
@@ -249,26 +251,6 @@ fn subscriptions_need_no_mailbox() {
     rig.run(set("Sent", false)).expect("is idempotent");
     let names = rig.reader().subscriptions().expect("reads");
     assert!(names.contains(&"not there".to_owned()) && !names.contains(&"Sent".to_owned()));
-}
-
-#[test]
-fn recent_is_for_one_session() {
-    let mut rig = Rig::new();
-    rig.append(prepared(b"a")).expect("appends");
-    let open = Command::OpenMailbox(proto::OpenMailbox {
-        mailbox: 1,
-        claim_recent: true,
-    });
-    let Ok(reply::Call::OpenedMailbox(first)) = rig.run(open.clone()) else {
-        panic!("opens")
-    };
-    assert_eq!((first.recent_from, first.first_unseen), (1, 1));
-    assert_eq!(first.mailbox.map(|mailbox| mailbox.recent), Some(1));
-    let Ok(reply::Call::OpenedMailbox(second)) = rig.run(open) else {
-        panic!("opens")
-    };
-    assert_eq!(second.recent_from, 2);
-    assert_eq!(second.mailbox.map(|mailbox| mailbox.recent), Some(0));
 }
 
 #[test]

@@ -176,6 +176,7 @@ fn name(call: &Call) -> &'static str {
         Call::RenameMailbox(_) => "rename_mailbox",
         Call::SetSubscription(_) => "set_subscription",
         Call::OpenMailbox(_) => "open_mailbox",
+        Call::ClaimRecent(_) => "claim_recent",
         Call::Changes(_) => "changes",
         Call::Fetch(_) => "fetch",
         Call::Search(_) => "search",

@@ -67,6 +67,7 @@ impl MailstoreService {
                     Call::DeleteMailbox(delete) => Command::DeleteMailbox(delete),
                     Call::RenameMailbox(rename) => Command::RenameMailbox(rename),
                     Call::SetSubscription(set) => Command::SetSubscription(set),
+                    Call::ClaimRecent(claim) => Command::ClaimRecent(claim),
                     Call::Store(store) => Command::Store(store),
                     Call::Copy(copy) => Command::Copy(copy),
                     Call::Expunge(expunge) => Command::Expunge(expunge),

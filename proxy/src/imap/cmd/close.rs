@@ -27,6 +27,6 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
             Err(status) => return Err(status.into()),
         }
     }
-    client.selected = None;
+    client.leave().await;
     Ok(Answer::ok("CLOSE completed"))
 }

@@ -5,9 +5,9 @@ use rookery_mail::imap::encode::{Condition, untagged};
 use crate::imap::answer::Answer;
 use crate::imap::connection::Client;
 
-pub(in crate::imap) fn run(client: &mut Client) -> Answer {
+pub(in crate::imap) async fn run(client: &mut Client) -> Answer {
     untagged(&mut client.wire.output, Condition::Bye, None, "logging out");
-    client.selected = None;
+    client.leave().await;
     client.leaving = true;
     Answer::ok("LOGOUT completed")
 }

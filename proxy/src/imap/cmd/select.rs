@@ -16,7 +16,7 @@ pub(in crate::imap) async fn run(
     read_only: bool,
 ) -> Result<Answer, Failure> {
     // Whatever comes of it, the old mailbox is no longer selected.
-    client.selected = None;
+    client.leave().await;
     let account = client.account()?;
     let Some(mailbox) = mailboxes::id_of(&account, name).await? else {
         return Ok(mailboxes::nonexistent());

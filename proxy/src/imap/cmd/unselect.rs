@@ -3,7 +3,7 @@
 use crate::imap::answer::Answer;
 use crate::imap::connection::Client;
 
-pub(in crate::imap) fn run(client: &mut Client) -> Answer {
-    client.selected = None;
+pub(in crate::imap) async fn run(client: &mut Client) -> Answer {
+    client.leave().await;
     Answer::ok("UNSELECT completed")
 }

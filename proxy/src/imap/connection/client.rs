@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rookery_mail::imap::encode;
 use rookery_mail::imap::frame::{CommandReader, Limits, LineEvent};
-use rookery_proto::mailstore::v1::{Changes, reply, request};
+use rookery_proto::mailstore::v1::{Changes, ClaimRecent, reply, request};
 use rookery_proto::{Reason, Status};
 use tokio::time::{Instant, sleep_until};
 
@@ -20,6 +20,9 @@ use crate::route::{Account, CallOptions, Subscription};
 
 /// How long a look for changes waits for the shard; the command that it follows has its answer already.
 const CHANGES_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a session that leaves a mailbox tries to take its recent messages with it.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Where a client comes from.
 #[derive(Debug, Clone, Copy)]
@@ -192,6 +195,31 @@ impl Client {
             self.tell(told).await?;
         }
         Ok(())
+    }
+
+    /// Leaves the selected mailbox, if there is one, with the messages that came meanwhile: no later session may see
+    /// them as recent. RFC 3501 §2.3.2. Nothing that the client does hangs on that, so a failure is no matter to it.
+    pub(in crate::imap) async fn leave(&mut self) {
+        let (Some(selected), Some(login)) = (self.selected.take(), &self.login) else {
+            return;
+        };
+        let Some(below) = selected.view.recent_to_claim().filter(|_| !selected.read_only) else {
+            return;
+        };
+        let call = request::Call::ClaimRecent(ClaimRecent {
+            mailbox: selected.mailbox,
+            below,
+        });
+        let options = CallOptions {
+            timeout: Some(CLAIM_TIMEOUT),
+            mutates: true,
+        };
+        let account = Arc::clone(&login.account);
+        // The view is not needed any more, and may be large.
+        drop(selected);
+        if let Err(status) = Box::pin(account.call(call, options)).await {
+            tracing::debug!(%status, "messages may be recent once more");
+        }
     }
 
     /// Writes untagged responses.

@@ -106,7 +106,7 @@ async fn run(
     match body {
         CommandBody::Capability => Ok(cmd::capability::run(client)),
         CommandBody::Noop | CommandBody::Check => Ok(cmd::noop::run()),
-        CommandBody::Logout => Ok(cmd::logout::run(client)),
+        CommandBody::Logout => Ok(Box::pin(cmd::logout::run(client)).await),
         CommandBody::StartTls => Ok(cmd::starttls::run(client)),
         CommandBody::Authenticate {
             mechanism,
@@ -135,7 +135,7 @@ async fn run(
         CommandBody::Append { messages, .. } => Box::pin(cmd::append::run(client, &messages)).await,
         CommandBody::Idle => Box::pin(cmd::idle::run(client)).await,
         CommandBody::Close => Box::pin(cmd::close::run(client)).await,
-        CommandBody::Unselect => Ok(cmd::unselect::run(client)),
+        CommandBody::Unselect => Ok(Box::pin(cmd::unselect::run(client)).await),
         CommandBody::Expunge { uids } => Box::pin(cmd::expunge::run(client, uids.as_ref())).await,
         CommandBody::Search { numbering, search } => {
             Box::pin(cmd::search::run(client, tag, numbering, &search)).await

@@ -224,17 +224,21 @@ impl Connection {
             }
             None => tracing::debug!(%address, reason = %end, "IMAP client left before login"),
         }
-        match end {
+        let says = match end {
             End::Bye(reason) => {
                 untagged(&mut client.wire.output, Condition::Bye, None, reason);
-                // It may not listen any more.
-                let _ = client.wire.flush().await;
+                true
             }
-            End::Closed => {
-                let _ = client.wire.flush().await;
-            }
-            End::Broken(_) | End::WriteTimeout | End::Io(_) => return,
+            End::Closed => true,
+            End::Broken(_) | End::WriteTimeout | End::Io(_) => false,
+        };
+        if says {
+            // It may not listen any more.
+            let _ = client.wire.flush().await;
+            client.wire.shut_down().await;
         }
-        client.wire.shut_down().await;
+        // The client need not wait for what follows.
+        drop(client.wire.take_stream());
+        Box::pin(client.leave()).await;
     }
 }

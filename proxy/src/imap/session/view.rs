@@ -58,6 +58,8 @@ pub struct View {
     /// UIDs from here on are \Recent for this session.
     recent_from: u32,
     recent_told: u32,
+    /// The highest UID that EXISTS has told of since the mailbox was opened, 0 if none.
+    told_to: u32,
     /// Up to where the shard's log of changes is taken in.
     modseq: u64,
     keywords: Box<[Box<str>]>,
@@ -75,6 +77,7 @@ impl View {
             gone: UidRuns::default(),
             recent_from: opened.recent_from.max(1),
             recent_told,
+            told_to: 0,
             modseq: opened
                 .mailbox
                 .as_ref()
@@ -101,6 +104,12 @@ impl View {
     /// UIDs from here on are \Recent.
     pub fn recent_from(&self) -> u32 {
         self.recent_from
+    }
+
+    /// One above the highest UID that the client was told of since the mailbox was opened: what lies below was recent
+    /// in this session and must not be in a later one. RFC 3501 §2.3.2. `None` if nothing came.
+    pub fn recent_to_claim(&self) -> Option<u32> {
+        (self.told_to > 0).then(|| self.told_to.saturating_add(1))
     }
 
     /// Up to where changes are taken in.
@@ -328,6 +337,7 @@ impl View {
     fn tell_counts(&mut self, told: &mut Vec<Untagged>, before: u32) {
         let recent = self.known.count_from(self.recent_from);
         if self.known.highest() > before {
+            self.told_to = self.known.highest();
             told.push(Untagged::Exists(self.known.count()));
             told.push(Untagged::Recent(recent));
         } else if recent != self.recent_told {

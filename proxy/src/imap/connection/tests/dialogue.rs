@@ -284,3 +284,63 @@ async fn calls_name_what_the_client_wrote_and_not_what_the_mailbox_holds() {
     // Never beyond what the session knows: something newer must not be changed unseen.
     assert_eq!(named, [[4, 600_000], [4, 600_000], [2, 599_998], [2, 600_000]]);
 }
+
+/// What a session claims that opens INBOX, has a message come, and then does something.
+async fn claimed(open: &str, then: &str) -> Vec<u32> {
+    let script = |call: &request::Call| match call {
+        request::Call::Changes(_) => vec![Ok(reply::Call::Changes(MailboxChanges {
+            modseq: 8,
+            changed: vec![MessageFlags {
+                uid: 7,
+                modseq: 8,
+                ..MessageFlags::default()
+            }],
+            ..MailboxChanges::default()
+        }))],
+        request::Call::Expunge(_) => vec![Ok(reply::Call::Expunged(Expunged::default()))],
+        _ => vec![plain(call)],
+    };
+    let mut server = Server::start(Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    })
+    .await;
+    let mailstore = std::sync::Arc::clone(&server.mailstore);
+    server.send("a LOGIN user secret\r\n").await;
+    server.until("a OK ").await;
+    server.send(&format!("{open}{then}")).await;
+    if then.is_empty() {
+        server.until("c OK ").await;
+        drop(server.client);
+        server.task.await.unwrap();
+        server.cluster.stop().await;
+    } else {
+        server.until("d OK ").await;
+    }
+    let claims = mailstore.calls().into_iter().filter_map(|call| match call {
+        request::Call::ClaimRecent(claim) if claim.mailbox == 1 => Some(claim.below),
+        _ => None,
+    });
+    claims.collect()
+}
+
+#[tokio::test]
+async fn a_session_takes_what_came_while_it_lasted() {
+    let open = "b SELECT INBOX\r\nc NOOP\r\n";
+    for then in [
+        "d SELECT INBOX\r\n",
+        "d EXAMINE INBOX\r\n",
+        "d CLOSE\r\n",
+        "d UNSELECT\r\n",
+        "d LOGOUT\r\n",
+        // The connection breaks.
+        "",
+    ] {
+        assert_eq!(claimed(open, then).await, [8], "{then}");
+    }
+    // Nothing came, or the session may take nothing.
+    for open in ["b SELECT INBOX\r\n", "b EXAMINE INBOX\r\nc NOOP\r\n"] {
+        let claims = claimed(open, "d UNSELECT\r\n").await;
+        assert!(claims.is_empty(), "{open}: {claims:?}");
+    }
+}
