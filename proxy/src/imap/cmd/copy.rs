@@ -1,13 +1,15 @@
 //! COPY. RFC 3501 §6.4.7, COPYUID by RFC 4315 §3. Messages that have gone are passed over.
 
+use rookery_mail::imap::encode::ResponseCode;
 use rookery_mail::imap::types::{MailboxName, Numbering, SequenceSet, Uid};
+use rookery_proto::Reason;
 use rookery_proto::mailstore::v1::{Copied, Copy, UidSet, reply, request};
 
 use super::{mailboxes, unexpected};
-use crate::imap::answer::{Answer, Code, Failure, no_target, refusal_try_create};
+use crate::imap::answer::{Answer, Code, Failure, no_target};
 use crate::imap::connection::Client;
 use crate::imap::session::runs::wire_ranges;
-use crate::route::CallOptions;
+use crate::route::{Account, CallOptions};
 
 pub(in crate::imap) async fn run(
     client: &mut Client,
@@ -53,8 +55,20 @@ pub(super) async fn copy(
     {
         Ok(reply::Call::Copied(copied)) => Ok(Some(copied)),
         Ok(_) => Err(unexpected()),
-        Err(status) => Err(refusal_try_create(&status).into()),
+        Err(status) if status.reason == Reason::NoMailbox => Err(missing(&account, to).await?.into()),
+        Err(status) => Err(status.into()),
     }
+}
+
+/// Source or target has gone since it was looked up. Only for the target may the client be told to create a mailbox:
+/// RFC 3501 §6.4.7.
+async fn missing(account: &Account, target: u32) -> Result<Answer, Failure> {
+    let found = mailboxes::all(account).await?.mailboxes;
+    Ok(if found.iter().any(|mailbox| mailbox.id == target) {
+        Answer::no("the selected mailbox was deleted").code(ResponseCode::Nonexistent)
+    } else {
+        no_target()
+    })
 }
 
 /// COPYUID; `None` when nothing was copied.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{
-    Copied, Expunged, FetchedRow, FetchedRows, Flags, MailboxChanges, MessageFlags, OpenedMailbox,
-    SectionData, Stored, UidSet, new_body, reply, request,
+    Copied, Expunged, FetchedRow, FetchedRows, Flags, Mailbox, MailboxChanges, Mailboxes, MessageFlags,
+    OpenedMailbox, SectionData, Stored, UidSet, new_body, reply, request,
 };
+use rookery_proto::{Reason, Status};
 
 use super::fake::{Server, Setup, plain};
 use crate::imap::ImapOptions;
@@ -342,5 +342,42 @@ async fn a_session_takes_what_came_while_it_lasted() {
     for open in ["b SELECT INBOX\r\n", "b EXAMINE INBOX\r\nc NOOP\r\n"] {
         let claims = claimed(open, "d UNSELECT\r\n").await;
         assert!(claims.is_empty(), "{open}: {claims:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_target_that_is_missing_is_worth_creating() {
+    let listed = std::sync::atomic::AtomicBool::new(true);
+    let script = move |call: &request::Call| match call {
+        request::Call::ListMailboxes(_) => {
+            let target = Mailbox {
+                id: 4,
+                name: "Target".into(),
+                ..Mailbox::default()
+            };
+            vec![Ok(reply::Call::Mailboxes(Mailboxes {
+                mailboxes: if listed.load(std::sync::atomic::Ordering::SeqCst) {
+                    vec![target]
+                } else {
+                    Vec::new()
+                },
+                ..Mailboxes::default()
+            }))]
+        }
+        request::Call::Copy(copy) => {
+            // What is deleted between the look-up and the copy: with MOVE the target, with COPY the source.
+            listed.store(!copy.r#move, std::sync::atomic::Ordering::SeqCst);
+            vec![Err(Status::new(Reason::NoMailbox, "no such mailbox"))]
+        }
+        _ => vec![plain(call)],
+    };
+    let setup = Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    };
+    let input = b"a LOGIN user secret\r\nb SELECT INBOX\r\nc COPY 1 Target\r\nd MOVE 1 Target\r\ne COPY 1 Target\r\nf LOGOUT\r\n";
+    let heard = Server::all(setup, input).await;
+    for wanted in ["c NO [NONEXISTENT] ", "d NO [TRYCREATE] ", "e NO [TRYCREATE] "] {
+        assert!(heard.contains(wanted), "{wanted}: {heard}");
     }
 }
