@@ -93,5 +93,6 @@ pub(crate) fn opened(
         keywords: record.keywords.clone(),
         first_unseen: first_unseen.unwrap_or(0),
         recent_from: record.recent_from.0,
+        keywords_free: record.keywords_free(),
     })
 }

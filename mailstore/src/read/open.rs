@@ -71,6 +71,7 @@ pub fn open_mailbox(
     Ok(proto::OpenedMailbox {
         mailbox: Some(record.to_proto(id, view.recent)),
         uids: Some(view.uids.to_proto()),
+        keywords_free: record.keywords_free(),
         keywords: record.keywords,
         first_unseen: view.first_unseen,
         recent_from: record.recent_from.0,

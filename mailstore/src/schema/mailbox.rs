@@ -15,7 +15,7 @@ pub const MAILBOX_LEVELS_MAX: usize = 20;
 /// Mailboxes that an account may have.
 pub const MAILBOXES_MAX: u32 = 10_000;
 
-/// The longest keyword in bytes.
+/// The longest keyword in bytes; the IMAP grammar takes none that is longer.
 pub const KEYWORD_BYTES_MAX: usize = 128;
 
 /// A mailbox of an account.
@@ -88,6 +88,11 @@ impl MailboxRecord {
             .iter()
             .position(|known| known.eq_ignore_ascii_case(keyword))?;
         Some(FlagBits::keyword(index))
+    }
+
+    /// How many keywords may still be added.
+    pub fn keywords_free(&self) -> u32 {
+        u32::try_from(KEYWORDS_MAX.saturating_sub(self.keywords.len())).unwrap_or(0)
     }
 
     /// The protocol's mailbox; `recent` is counted by who asks.

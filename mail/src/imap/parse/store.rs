@@ -3,12 +3,10 @@
 use super::cursor::{Cursor, is_atom_char};
 use super::error::{Parsed, SyntaxError};
 use super::number;
-use crate::imap::types::{CommandBody, Flag, Numbering, StoreAction};
+use crate::imap::types::{CommandBody, Flag, KEYWORD_BYTES_MAX, Numbering, StoreAction};
 
 /// The most flags in one list.
 pub const FLAGS_MAX: usize = 200;
-/// The longest keyword, in bytes.
-const KEYWORD_BYTES_MAX: usize = 255;
 
 /// ```abnf
 /// store           = "STORE" SP sequence-set SP store-att-flags

@@ -130,6 +130,17 @@ fn malformed_searches_are_refused() {
 }
 
 #[test]
+fn keywords_are_as_long_as_a_mailbox_stores() {
+    let longest = "k".repeat(crate::imap::types::KEYWORD_BYTES_MAX);
+    for command in ["STORE 1 +FLAGS (@)", "SEARCH KEYWORD @"] {
+        let with = |keyword: &str| parse(&format!("t {}", command.replace("@", keyword)));
+        let accepted = with(&longest);
+        let refused = with(&format!("{longest}k"));
+        assert!(accepted.is_ok() && refused.is_err(), "{command}");
+    }
+}
+
+#[test]
 fn hostile_input_is_bounded() {
     let deep = SEARCH_PARENTHESES_MAX;
     assert!(parse(&format!("t SEARCH {}ALL{}", "(".repeat(deep), ")".repeat(deep))).is_ok());

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The longest keyword in bytes: as much as a mailbox stores. A longer one is no keyword anywhere.
+pub const KEYWORD_BYTES_MAX: usize = 128;
+
 /// A flag of a message. System flags compare without case; keywords keep the case they were given.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Flag {

@@ -20,7 +20,7 @@ pub use append::{AppendMessage, MessageData};
 pub use command::{Command, CommandBody, Numbering};
 pub use date::{Date, DateTime};
 pub use fetch::{FetchItem, PartPath, Partial, Section, SectionText};
-pub use flag::{Flag, StoreAction};
+pub use flag::{Flag, KEYWORD_BYTES_MAX, StoreAction};
 pub use list::{ListCommand, ListReturn, ListSelection, SpecialUse};
 pub use mailbox::{HIERARCHY_DELIMITER, INBOX, MAILBOX_NAME_BYTES_MAX, MailboxName, MailboxNameError};
 pub use number::{SeqNo, Tag, Uid};

@@ -68,7 +68,8 @@ fn describe(out: &mut Vec<u8>, opened: &OpenedMailbox, view: &View, read_only: b
         },
         false => ResponseCode::PermanentFlags {
             flags: &flags,
-            new_keywords: true,
+            // RFC 3501 §7.1: `\*` says that keywords can be made.
+            new_keywords: opened.keywords_free > 0,
         },
     };
     untagged(out, Condition::Ok, Some(&permanent), "flags that stay");

@@ -381,3 +381,30 @@ async fn only_a_target_that_is_missing_is_worth_creating() {
         assert!(heard.contains(wanted), "{wanted}: {heard}");
     }
 }
+
+#[tokio::test]
+async fn new_keywords_are_offered_while_there_is_room() {
+    for (keywords_free, wanted) in [(1, "\\Draft Work \\*)]"), (0, "\\Draft Work)]")] {
+        let script = move |call: &request::Call| match call {
+            request::Call::OpenMailbox(_) => vec![plain(call).map(|opened| match opened {
+                reply::Call::OpenedMailbox(opened) => reply::Call::OpenedMailbox(OpenedMailbox {
+                    keywords: vec!["Work".into()],
+                    keywords_free,
+                    ..opened
+                }),
+                other => other,
+            })],
+            _ => vec![plain(call)],
+        };
+        let setup = Setup {
+            script: Box::new(script),
+            ..Setup::default()
+        };
+        let heard = Server::all(setup, b"a LOGIN user secret\r\nb SELECT INBOX\r\nc LOGOUT\r\n").await;
+        let line = heard
+            .lines()
+            .find(|line| line.contains("PERMANENTFLAGS"))
+            .unwrap();
+        assert!(line.contains(wanted), "{heard}");
+    }
+}

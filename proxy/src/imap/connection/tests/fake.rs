@@ -201,6 +201,7 @@ pub(super) fn plain(call: &request::Call) -> Result<reply::Call, Status> {
             mailbox: Some(inbox),
             uids: Some(UidSet { bounds: vec![1, 3] }),
             recent_from: 4,
+            keywords_free: 1,
             ..OpenedMailbox::default()
         }),
         request::Call::Changes(_) => reply::Call::Changes(mailstore::MailboxChanges {
