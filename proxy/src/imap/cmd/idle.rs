@@ -26,12 +26,16 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
     let mut keepalive = Instant::now() + interval;
     loop {
         match client.reader.next_line(&mut client.wire.input) {
-            // Some clients write it in lower case.
-            LineEvent::Line(line) if line.eq_ignore_ascii_case(b"DONE") => {
+            // Some clients write it in lower case, some with a space behind it; K-9 ends push for good when IDLE fails.
+            LineEvent::Line(line) if line.trim_ascii_end().eq_ignore_ascii_case(b"DONE") => {
                 return Ok(Answer::ok("IDLE completed"));
             }
             LineEvent::Line(line) if line.is_empty() => continue,
-            LineEvent::Line(_) => return Ok(Answer::bad("expected DONE")),
+            LineEvent::Line(line) => {
+                // A command of a client that forgot to end IDLE, and waits for its answer.
+                client.wire.unread_line(&line);
+                return Ok(Answer::bad("expected DONE"));
+            }
             LineEvent::TooLong => return Err(End::Bye("line too long").into()),
             LineEvent::NeedMore => {}
         }

@@ -60,6 +60,15 @@ impl Wire {
         if read == 0 { Err(End::Closed) } else { Ok(()) }
     }
 
+    /// Puts a line that was taken back before what has not been taken.
+    pub(in crate::imap) fn unread_line(&mut self, line: &[u8]) {
+        let mut input = BytesMut::with_capacity(line.len() + 2 + self.input.len());
+        input.extend_from_slice(line);
+        input.extend_from_slice(b"\r\n");
+        input.extend_from_slice(&self.input);
+        self.input = input;
+    }
+
     /// Sends what has gathered.
     pub(in crate::imap) async fn flush(&mut self) -> Result<(), End> {
         if self.output.is_empty() {

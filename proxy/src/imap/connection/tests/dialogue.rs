@@ -181,6 +181,23 @@ async fn idle_tells_at_once_and_takes_lower_case() {
 }
 
 #[tokio::test]
+async fn idle_ends_by_done_and_by_commands() {
+    let input = b"a LOGIN user secret\r\nb IDLE\r\n\r\nDONE \r\nc IDLE\r\nd NOOP\r\ne IDLE\r\n\
+                  f EXAMINE {5+}\r\nINBOX\r\ng LOGOUT\r\n";
+    let heard = Server::all(Setup::default(), input).await;
+    let at = |text: &str| heard.find(text).unwrap_or_else(|| panic!("{text}: {heard}"));
+    let order = [
+        at("b OK IDLE completed\r\n"),
+        at("c BAD expected DONE\r\n"),
+        at("d OK "),
+        at("e BAD expected DONE\r\n"),
+        at("f OK [READ-ONLY]"),
+        at("g OK "),
+    ];
+    assert!(order.is_sorted(), "{heard}");
+}
+
+#[tokio::test]
 async fn idle_gives_signs_of_life() {
     let mut server = Server::start(Setup {
         options: ImapOptions {
