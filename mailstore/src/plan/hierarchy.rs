@@ -52,13 +52,7 @@ pub(super) fn delete(
         return Err(Status::new(Reason::MailboxRefused, "INBOX cannot be deleted"));
     }
     edit.delete_mailbox(id)?;
-    let edited = edit.finish()?;
-    let plan = Plan::new(edited.batch, done(edited.modseq));
-    Ok(Plan {
-        events: edited.events,
-        garbage: edited.garbage,
-        ..plan
-    })
+    finish_without_mailbox(edit)
 }
 
 // RFC 3501 §6.3.5.
@@ -69,12 +63,22 @@ pub(super) fn rename(
     command: &proto::RenameMailbox,
 ) -> Result<Plan, Status> {
     let mut edit = AccountEdit::begin(view, context, account)?;
-    let id = MailboxId(command.mailbox);
-    let old_name = edit.mailbox(id)?.record.name.clone();
-    let new_name = canonical_name(&command.new_name)?;
     let mailboxes = edit.reader.mailboxes()?;
+    let (id, old_name) = match command.mailbox {
+        0 => {
+            // What cannot be a name is none that exists.
+            let level = canonical_name(&command.level).map_err(|_| no_level())?;
+            let named = mailboxes.iter().find(|(_, mailbox)| mailbox.name == level);
+            (named.map(|(id, _)| *id), level)
+        }
+        id => {
+            let id = MailboxId(id);
+            (Some(id), edit.mailbox(id)?.record.name.clone())
+        }
+    };
+    let new_name = canonical_name(&command.new_name)?;
     refuse_taken(&mailboxes, &new_name)?;
-    if id == MailboxId::INBOX {
+    if id == Some(MailboxId::INBOX) {
         return rename_inbox(edit, &mailboxes, new_name);
     }
     if below(&new_name, &old_name).is_some() {
@@ -83,17 +87,30 @@ pub(super) fn rename(
             "a mailbox cannot be moved below itself",
         ));
     }
+    let children: Vec<(MailboxId, &str)> = mailboxes
+        .iter()
+        .filter_map(|(child, mailbox)| Some((*child, below(&mailbox.name, &old_name)?)))
+        .collect();
+    if id.is_none() && children.is_empty() {
+        return Err(no_level());
+    }
     create_parents(&mut edit, &mailboxes, &new_name)?;
-    for (child, mailbox) in &mailboxes {
-        let Some(rest) = below(&mailbox.name, &old_name) else {
-            continue;
-        };
+    for (child, rest) in children {
         let name = canonical_name(&format!("{new_name}/{rest}"))?;
         refuse_taken(&mailboxes, &name)?;
-        edit.rename_mailbox(*child, name)?;
+        edit.rename_mailbox(child, name)?;
     }
-    edit.rename_mailbox(id, new_name)?;
-    finish(edit, id)
+    match id {
+        Some(id) => {
+            edit.rename_mailbox(id, new_name)?;
+            finish(edit, id)
+        }
+        None => finish_without_mailbox(edit),
+    }
+}
+
+fn no_level() -> Status {
+    Status::new(Reason::NoMailbox, "no mailbox and no level of this name")
 }
 
 /// INBOX stays, and so does what is below it; its messages go to the new mailbox.
@@ -164,6 +181,15 @@ fn create_parents(edit: &mut AccountEdit<'_>, mailboxes: &Mailboxes, name: &str)
         }
     }
     Ok(())
+}
+
+fn finish_without_mailbox(edit: AccountEdit<'_>) -> Result<Plan, Status> {
+    let edited = edit.finish()?;
+    Ok(Plan {
+        events: edited.events,
+        garbage: edited.garbage,
+        ..Plan::new(edited.batch, done(edited.modseq))
+    })
 }
 
 fn finish(mut edit: AccountEdit<'_>, id: MailboxId) -> Result<Plan, Status> {

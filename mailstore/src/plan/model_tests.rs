@@ -494,6 +494,7 @@ impl World {
         let command = proto::RenameMailbox {
             mailbox,
             new_name: new_name.clone(),
+            ..proto::RenameMailbox::default()
         };
         let old_name = self.mailboxes[&mailbox].name.clone();
         match self.run(Command::RenameMailbox(command)) {

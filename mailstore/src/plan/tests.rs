@@ -1,5 +1,6 @@
 //! Planners one by one, where the model test does not look.
 
+mod levels;
 mod recent;
 
 use bytes::Bytes;
@@ -230,6 +231,7 @@ fn names_are_checked() {
         Command::RenameMailbox(proto::RenameMailbox {
             mailbox,
             new_name: new_name.into(),
+            ..proto::RenameMailbox::default()
         })
     };
     assert_eq!(rig.refused(rename(3, "Sent/below")), Reason::MailboxRefused);

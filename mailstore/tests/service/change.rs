@@ -292,6 +292,7 @@ async fn mailboxes_are_made_renamed_and_deleted() {
     let rename = Wire::RenameMailbox(proto::RenameMailbox {
         mailbox: work,
         new_name: "Job".into(),
+        ..proto::RenameMailbox::default()
     });
     client.mutate(rename, ANN, unique(), 1).await.unwrap();
     let subscribe = proto::SetSubscription {

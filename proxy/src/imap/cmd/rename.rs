@@ -19,11 +19,11 @@ pub(in crate::imap) async fn run(
         return Ok(Answer::no(error.to_string()).code(ResponseCode::Cannot));
     }
     let account = client.account()?;
-    let Some(mailbox) = mailboxes::id_of(&account, from).await? else {
-        return Ok(mailboxes::nonexistent());
-    };
+    let from = from.without_trailing_delimiter();
     let call = RenameMailbox {
-        mailbox,
+        // None: it may be a level that LIST shows as \Noselect, and whose mailboxes are renamed.
+        mailbox: mailboxes::id_of(&account, &from).await?.unwrap_or(0),
+        level: from.as_str().to_owned(),
         new_name: to.as_str().to_owned(),
     };
     account

@@ -425,3 +425,36 @@ async fn new_keywords_are_offered_while_there_is_room() {
         assert!(line.contains(wanted), "{heard}");
     }
 }
+
+#[tokio::test]
+async fn levels_are_renamed_by_name() {
+    let script = |call: &request::Call| match call {
+        request::Call::RenameMailbox(rename) if rename.level == "nothing" => {
+            vec![Err(Status::new(Reason::NoMailbox, "nothing of this name"))]
+        }
+        _ => vec![plain(call)],
+    };
+    let mut server = Server::start(Setup {
+        script: Box::new(script),
+        ..Setup::default()
+    })
+    .await;
+    server
+        .send("a LOGIN user secret\r\nb RENAME x/ z\r\nc RENAME INBOX old\r\nd RENAME nothing z\r\n")
+        .await;
+    let heard = server.until("d NO [NONEXISTENT] no such mailbox\r\n").await;
+    assert!(heard.contains("b OK ") && heard.contains("c OK "), "{heard}");
+    let renames: Vec<(u32, String)> = server
+        .mailstore
+        .calls()
+        .into_iter()
+        .filter_map(|call| match call {
+            request::Call::RenameMailbox(rename) => Some((rename.mailbox, rename.level)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        renames,
+        [(0, "x".into()), (1, "INBOX".into()), (0, "nothing".into())]
+    );
+}
