@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use rookery_mail::imap::encode::{self, ListAttribute};
+use rookery_mail::imap::encode::{self, ListAttribute, ResponseCode};
 use rookery_mail::imap::pattern::Pattern;
 use rookery_mail::imap::types::{HIERARCHY_DELIMITER, ListCommand, MailboxName, SpecialUse};
 use rookery_proto::mailstore::v1::{self as mailstore, Mailbox, Mailboxes};
@@ -11,6 +11,13 @@ use rookery_proto::mailstore::v1::{self as mailstore, Mailbox, Mailboxes};
 use super::{mailboxes, status};
 use crate::imap::answer::{Answer, Failure};
 use crate::imap::connection::Client;
+
+/// Bytes of all the patterns of one command, each with the reference. The names of mailboxes are compared with all of
+/// them; two that are as long as a name may be have room.
+const PATTERN_BYTES_MAX: usize = 4 * 1024;
+
+/// Names compared between two occasions for other tasks to run.
+const NAMES_AT_ONCE: usize = 200;
 
 pub(in crate::imap) async fn run(client: &mut Client, command: &ListCommand) -> Result<Answer, Failure> {
     // An empty pattern asks for the delimiter and the root of the reference.
@@ -23,8 +30,9 @@ pub(in crate::imap) async fn run(client: &mut Client, command: &ListCommand) -> 
         );
         return Ok(Answer::ok("LIST completed"));
     }
+    let patterns = patterns(&command.reference, &command.patterns)?;
     let found = mailboxes::all(&*client.account()?).await?;
-    for line in lines(&found, command) {
+    for line in lines(&found, command, &patterns).await {
         let out = &mut client.wire.output;
         encode::list(out, &line.attributes, &line.name, line.subscribed_below);
         if let Some(mailbox) = line.mailbox.filter(|_| !command.returns.status.is_empty()) {
@@ -33,6 +41,37 @@ pub(in crate::imap) async fn run(client: &mut Client, command: &ListCommand) -> 
         client.wire.drain().await?;
     }
     Ok(Answer::ok("LIST completed"))
+}
+
+/// The patterns of a command; refused when they are too large together.
+pub(super) fn patterns(reference: &str, patterns: &[impl AsRef<str>]) -> Result<Vec<Pattern>, Answer> {
+    let bytes: usize = patterns
+        .iter()
+        .map(|pattern| reference.len() + pattern.as_ref().len())
+        .sum();
+    if bytes > PATTERN_BYTES_MAX {
+        return Err(Answer::no("the patterns are too long").code(ResponseCode::Limit));
+    }
+    let patterns = patterns.iter();
+    Ok(patterns
+        .map(|pattern| Pattern::new(reference, pattern.as_ref()))
+        .collect())
+}
+
+/// Those of the names that match any of the patterns. Thousands of names and large patterns are much to compare, so
+/// others get their turn in between.
+pub(super) async fn matching<'a>(names: &BTreeSet<&'a str>, patterns: &[Pattern]) -> BTreeSet<&'a str> {
+    let mut matching = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        if index % NAMES_AT_ONCE == NAMES_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let mailbox = MailboxName::new(*name);
+        if patterns.iter().any(|pattern| pattern.matches(&mailbox)) {
+            matching.insert(*name);
+        }
+    }
+    matching
 }
 
 /// One untagged LIST.
@@ -107,17 +146,8 @@ pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {
         .map(|(end, _)| &name[..end])
 }
 
-fn lines<'a>(found: &'a Mailboxes, command: &ListCommand) -> Vec<Line<'a>> {
+async fn lines<'a>(found: &'a Mailboxes, command: &ListCommand, patterns: &[Pattern]) -> Vec<Line<'a>> {
     let names = Names::new(found);
-    let patterns: Vec<Pattern> = command
-        .patterns
-        .iter()
-        .map(|pattern| Pattern::new(&command.reference, pattern))
-        .collect();
-    let matches = |name: &str| {
-        let name = MailboxName::new(name);
-        patterns.iter().any(|pattern| pattern.matches(&name))
-    };
     let mut entries: BTreeMap<&str, Entry<'a>> = names
         .existing
         .iter()
@@ -132,8 +162,9 @@ fn lines<'a>(found: &'a Mailboxes, command: &ListCommand) -> Vec<Line<'a>> {
             }
         }
     }
+    let matching = matching(&entries.keys().copied().collect(), patterns).await;
     let mut lines = Vec::new();
-    for (name, entry) in entries.into_iter().filter(|(name, _)| matches(name)) {
+    for (name, entry) in entries.into_iter().filter(|(name, _)| matching.contains(name)) {
         let special_use = match entry {
             Entry::Mailbox(mailbox) => from_wire(mailbox.special_use()),
             Entry::Parent | Entry::Missing => None,
@@ -145,7 +176,9 @@ fn lines<'a>(found: &'a Mailboxes, command: &ListCommand) -> Vec<Line<'a>> {
         // Only for what is not listed itself, as RFC 5258 §3.5 says.
         let subscribed_below = selection.recursive_match
             && selection.subscribed
-            && names.subscribed_below(name).any(|child| !matches(child));
+            && names
+                .subscribed_below(name)
+                .any(|child| !matching.contains(child));
         if !selected && !subscribed_below {
             continue;
         }
@@ -197,6 +230,7 @@ mod tests {
     use rookery_mail::imap::types::CommandBody;
 
     use super::*;
+    use crate::imap::answer::Code;
 
     fn account() -> Mailboxes {
         let mailbox = |name: &str, special_use: mailstore::SpecialUse| Mailbox {
@@ -219,50 +253,78 @@ mod tests {
         }
     }
 
-    fn listed(arguments: &str) -> String {
+    async fn listed(arguments: &str) -> String {
         let raw = RawCommand::from_line(format!("a LIST {arguments}").as_bytes());
         let CommandBody::List(command) = parse_command(&raw).unwrap().body else {
             panic!()
         };
         let mut out = Vec::new();
-        for line in lines(&account(), &command) {
+        let patterns = patterns(&command.reference, &command.patterns).unwrap();
+        for line in lines(&account(), &command, &patterns).await {
             encode::list(&mut out, &line.attributes, &line.name, line.subscribed_below);
         }
         String::from_utf8(out).unwrap().replace("\r\n", "\n")
     }
 
-    #[test]
-    fn plain_lists() {
+    #[tokio::test]
+    async fn plain_lists() {
         assert_eq!(
-            listed("\"\" %"),
+            listed("\"\" %").await,
             "* LIST (\\HasNoChildren) \"/\" INBOX\n\
              * LIST (\\HasNoChildren \\Sent) \"/\" Sent\n\
              * LIST (\\HasChildren) \"/\" a\n\
              * LIST (\\HasNoChildren) \"/\" \"a b\"\n\
              * LIST (\\Noselect \\HasChildren) \"/\" x\n"
         );
-        assert_eq!(listed("a/ %"), "* LIST (\\Noselect \\HasChildren) \"/\" a/b\n");
-        assert_eq!(listed("\"\" *c"), "* LIST (\\HasNoChildren) \"/\" a/b/c\n");
-        assert_eq!(listed("\"\" inbox"), "* LIST (\\HasNoChildren) \"/\" INBOX\n");
+        assert_eq!(
+            listed("a/ %").await,
+            "* LIST (\\Noselect \\HasChildren) \"/\" a/b\n"
+        );
+        assert_eq!(listed("\"\" *c").await, "* LIST (\\HasNoChildren) \"/\" a/b/c\n");
+        assert_eq!(
+            listed("\"\" inbox").await,
+            "* LIST (\\HasNoChildren) \"/\" INBOX\n"
+        );
     }
 
-    #[test]
-    fn selections() {
+    #[tokio::test]
+    async fn selections() {
         assert_eq!(
-            listed("(SPECIAL-USE) \"\" *"),
+            listed("(SPECIAL-USE) \"\" *").await,
             "* LIST (\\HasNoChildren \\Sent) \"/\" Sent\n"
         );
         assert_eq!(
-            listed("(SUBSCRIBED) \"\" *"),
+            listed("(SUBSCRIBED) \"\" *").await,
             "* LIST (\\Subscribed \\HasNoChildren) \"/\" INBOX\n\
              * LIST (\\Subscribed \\HasNoChildren) \"/\" a/b/c\n\
              * LIST (\\NonExistent \\Subscribed \\HasNoChildren) \"/\" gone/deep\n"
         );
         assert_eq!(
-            listed("(SUBSCRIBED RECURSIVEMATCH) \"\" %"),
+            listed("(SUBSCRIBED RECURSIVEMATCH) \"\" %").await,
             "* LIST (\\Subscribed \\HasNoChildren) \"/\" INBOX\n\
              * LIST (\\HasChildren) \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))\n\
              * LIST (\\NonExistent \\HasNoChildren) \"/\" gone (\"CHILDINFO\" (\"SUBSCRIBED\"))\n"
         );
+    }
+
+    #[tokio::test]
+    async fn others_get_their_turn() {
+        let names: Vec<String> = (0..NAMES_AT_ONCE * 2).map(|n| format!("box{n}")).collect();
+        let names = names.iter().map(String::as_str).collect();
+        let patterns = patterns("", &["*1".to_owned()]).unwrap();
+        let mut matching = std::pin::pin!(matching(&names, &patterns));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(matching.as_mut().poll(&mut context).is_pending());
+        assert_eq!(matching.await.len(), NAMES_AT_ONCE * 2 / 10);
+    }
+
+    #[test]
+    fn patterns_are_bounded_together() {
+        let pattern = "a*".repeat(PATTERN_BYTES_MAX / 8);
+        let many = |count| vec![pattern.clone(); count];
+        assert_eq!(patterns("", &many(4)).unwrap().len(), 4);
+        for refused in [patterns("", &many(5)), patterns("x", &many(4))] {
+            assert_eq!(refused.unwrap_err().code, Some(Code::Plain(ResponseCode::Limit)));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! LSUB. RFC 3501 §6.3.9. Thunderbird wants levels above subscribed names as \Noselect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rookery_mail::imap::encode::{self, ListAttribute};
 use rookery_mail::imap::pattern::Pattern;
@@ -16,8 +16,9 @@ pub(in crate::imap) async fn run(
     reference: &str,
     pattern: &str,
 ) -> Result<Answer, Failure> {
+    let patterns = list::patterns(reference, &[pattern])?;
     let found = mailboxes::all(&*client.account()?).await?;
-    for (name, is_subscribed) in lines(&found, reference, pattern) {
+    for (name, is_subscribed) in lines(&found, &patterns).await {
         let attributes: &[ListAttribute] = if is_subscribed {
             &[]
         } else {
@@ -30,16 +31,18 @@ pub(in crate::imap) async fn run(
 }
 
 /// Names, and whether they are subscribed to themselves.
-fn lines<'a>(found: &'a Mailboxes, reference: &str, pattern: &str) -> BTreeMap<&'a str, bool> {
-    let pattern = Pattern::new(reference, pattern);
-    let matches = |name: &str| pattern.matches(&MailboxName::new(name));
+async fn lines<'a>(found: &'a Mailboxes, patterns: &[Pattern]) -> BTreeMap<&'a str, bool> {
+    let subscribed = || found.subscriptions.iter().map(String::as_str);
+    // Each level once, however many names are below it.
+    let names: BTreeSet<&str> = subscribed().flat_map(list::parents).chain(subscribed()).collect();
+    let matching = list::matching(&names, patterns).await;
     let mut lines = BTreeMap::new();
-    for name in &found.subscriptions {
-        if matches(name) {
-            lines.insert(name.as_str(), true);
+    for name in subscribed() {
+        if matching.contains(name) {
+            lines.insert(name, true);
         } else {
             // RFC 3501 §6.3.9: a level that matches stands for what is subscribed below and does not.
-            for parent in list::parents(name).filter(|parent| matches(parent)) {
+            for parent in list::parents(name).filter(|parent| matching.contains(parent)) {
                 lines.entry(parent).or_insert(false);
             }
         }
@@ -51,8 +54,8 @@ fn lines<'a>(found: &'a Mailboxes, reference: &str, pattern: &str) -> BTreeMap<&
 mod tests {
     use super::*;
 
-    #[test]
-    fn levels_stand_for_what_is_below() {
+    #[tokio::test]
+    async fn levels_stand_for_what_is_below() {
         let subscriptions = ["INBOX", "a", "a/b", "foo/bar", "foo/bar/baz"]
             .map(str::to_owned)
             .to_vec();
@@ -60,10 +63,13 @@ mod tests {
             subscriptions,
             ..Mailboxes::default()
         };
-        let listed = |pattern: &str| lines(&found, "", pattern).into_iter().collect::<Vec<_>>();
-        assert_eq!(listed("%"), [("INBOX", true), ("a", true), ("foo", false)]);
-        assert_eq!(listed("foo/%"), [("foo/bar", true)]);
-        assert_eq!(listed("*").len(), 5);
-        assert_eq!(listed("nothing"), []);
+        let listed = async |pattern: &str| {
+            let lines = lines(&found, &[Pattern::new("", pattern)]).await;
+            lines.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(listed("%").await, [("INBOX", true), ("a", true), ("foo", false)]);
+        assert_eq!(listed("foo/%").await, [("foo/bar", true)]);
+        assert_eq!(listed("*").await.len(), 5);
+        assert_eq!(listed("nothing").await, []);
     }
 }

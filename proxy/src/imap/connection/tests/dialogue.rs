@@ -458,3 +458,16 @@ async fn levels_are_renamed_by_name() {
         [(0, "x".into()), (1, "INBOX".into()), (0, "nothing".into())]
     );
 }
+
+#[tokio::test]
+async fn patterns_that_are_much_to_compare_are_refused() {
+    let pattern = "%a".repeat(1_000);
+    let input = format!(
+        "a LOGIN user secret\r\nb LIST \"\" ({pattern} {pattern} {pattern})\r\nc LSUB \"\" {pattern}{pattern}{pattern}\r\n\
+         d LIST \"\" (%BOX {pattern})\r\ne LSUB \"\" %\r\nf LOGOUT\r\n"
+    );
+    let heard = Server::all(Setup::default(), input.as_bytes()).await;
+    for wanted in ["b NO [LIMIT]", "c NO [LIMIT]", "\"/\" INBOX\r\nd OK ", "e OK "] {
+        assert!(heard.contains(wanted), "{wanted}: {heard}");
+    }
+}
