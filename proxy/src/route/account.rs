@@ -104,6 +104,13 @@ impl Account {
         self.cluster.feed().subscribe(self.id, self.shard)
     }
 
+    /// Makes sure that the account may still be acted for, for a session that makes no calls on its shard. Costs a call
+    /// to the directory only when its watch was lost since the last time, or the token is about to end. After a refusal
+    /// the account's sessions end; any other error says that nobody could be asked.
+    pub async fn confirm(&self) -> Result<(), Status> {
+        self.token(self.deadline(CallOptions::READ)).await.map(drop)
+    }
+
     /// Makes a call that has one reply, trying again until the deadline where that is safe.
     pub async fn call(&self, call: request::Call, options: CallOptions) -> Result<reply::Call, Status> {
         let deadline = self.deadline(options);
@@ -240,7 +247,7 @@ impl Account {
 }
 
 /// Whether the directory has said that the session may go on no longer, and not just nothing.
-fn is_refusal(status: &Status) -> bool {
+pub(crate) fn is_refusal(status: &Status) -> bool {
     matches!(
         status.reason,
         Reason::Suspended

@@ -325,7 +325,7 @@ impl Cluster {
     }
 
     /// Grows when what the directory once granted is to be asked for again.
-    pub(super) fn grants_epoch(&self) -> u64 {
+    pub(crate) fn grants_epoch(&self) -> u64 {
         self.grants_epoch.load(Ordering::Acquire)
     }
 }

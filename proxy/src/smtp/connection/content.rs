@@ -90,7 +90,11 @@ impl Connection {
         let began = Instant::now();
         let protocol = measure::kind(self.context.options.kind);
         let octets = self.open.as_ref().map_or(0, |open| open.octets());
+        // Once more, for the content may have taken an hour since the recipients were named.
+        let may_send = self.may_send().await?;
         let (outcomes, id) = match self.open.take() {
+            Some(open) if may_send => self.deliver(*open).await,
+            Some(_) => (vec![DeliveryOutcome::TemporarilyUnavailable], String::new()),
             None => (Vec::new(), String::new()),
             Some(open) => self.deliver(*open).await,
         };

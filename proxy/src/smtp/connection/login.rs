@@ -6,9 +6,10 @@ use std::time::Instant;
 use rookery_mail::sasl::Credentials;
 use rookery_mail::smtp::reply::texts;
 use rookery_mail::smtp::session::{Action, AuthOutcome};
-use rookery_proto::Reason;
+use rookery_proto::{Reason, Status};
 
 use super::{Connection, End};
+use crate::route::account::is_refusal;
 use crate::route::{Account, Subscription};
 use crate::smtp::measure;
 
@@ -22,6 +23,11 @@ impl Login {
     /// The account's id.
     pub(super) fn account(&self) -> u64 {
         self.account.id()
+    }
+
+    /// Makes sure that the account may still send.
+    async fn confirm(&self) -> Result<(), Status> {
+        self.account.confirm().await
     }
 
     /// Waits until the account's sessions must end.
@@ -72,6 +78,21 @@ impl Connection {
             },
         };
         Ok(self.session.authenticated(outcome))
+    }
+
+    /// Whether whoever has logged in may still send: `false` when nobody could be asked, an end when the directory says
+    /// no. While its watch was lost, the account may have been suspended without a word to this proxy.
+    pub(super) async fn may_send(&mut self) -> Result<bool, End> {
+        let Some(login) = &self.login else { return Ok(true) };
+        match login.confirm().await {
+            Ok(()) => Ok(true),
+            Err(status) if is_refusal(&status) => Err(End::Say(texts::shutting_down())),
+            Err(status) => {
+                tracing::info!(client = %self.client, account = login.account(), %status,
+                    "a login could not be confirmed");
+                Ok(false)
+            }
+        }
     }
 
     async fn hold_back(&mut self) -> Result<(), End> {

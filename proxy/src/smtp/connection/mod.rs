@@ -132,11 +132,12 @@ impl Connection {
         tokio::select! {
             biased;
             () = self.context.shutdown.cancelled() => Err(End::Say(texts::shutting_down())),
+            // The account was suspended or deleted, or its password changed; 421 says no more than "go". Asked before
+            // the wire, for a client that never pauses would keep the session for ever.
+            () = ended => Err(End::Say(texts::shutting_down())),
             filled = timeout(limit, self.wire.fill(idle)) => {
                 filled.map_err(|_| End::Say(texts::idle_too_long()))?
             }
-            // The account was suspended or deleted, or its password changed; 421 says no more than "go".
-            () = ended => Err(End::Say(texts::shutting_down())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! RCPT: the directory says whose mail it is.
+//! RCPT: the directory says whose mail it is, and whether whoever logged in may still send.
 
 use std::time::Duration;
 
@@ -19,6 +19,13 @@ const GATHER_MAX: Duration = Duration::from_millis(50);
 impl Connection {
     /// Asks the directory and answers.
     pub(super) async fn resolve(&mut self, path: ForwardPath) -> Result<(), End> {
+        if !self.may_send().await? {
+            let reply = self
+                .session
+                .recipient_resolved(RecipientOutcome::TemporarilyUnavailable);
+            self.wire.reply(&reply);
+            return Ok(());
+        }
         let asked = asked(&path);
         let resolved = {
             let mut looking_up = Box::pin(self.context.cluster.resolve(&asked));

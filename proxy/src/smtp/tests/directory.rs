@@ -9,6 +9,7 @@ use rookery_proto::directory::v1::{
     Authenticated, Destination, Node, NodeRole, Reply, ResolvedRecipient, Shard, WatchEvent, reply, request,
 };
 use rookery_proto::{DirectoryProtocol, Incoming, Reason, ReplySink, Service, Status};
+use tokio::sync::Notify;
 
 #[derive(Default)]
 pub(super) struct Directory {
@@ -16,9 +17,19 @@ pub(super) struct Directory {
     pub(super) silent: Mutex<bool>,
     /// Addresses that are nobody's any more.
     pub(super) gone: Mutex<Vec<String>>,
+    /// Accounts that are suspended: aliases leave them out, and their tokens are not renewed.
+    pub(super) suspended: Mutex<Vec<u64>>,
+    /// Tells the watch to break; the proxy begins it anew.
+    pub(super) watch_breaks: Notify,
+    /// The end of tokens that are given at logins, unix milliseconds; absent: never.
+    pub(super) tokens_expire_at_millis: Mutex<Option<u64>>,
 }
 
 impl Directory {
+    fn is_suspended(&self, account: u64) -> bool {
+        self.suspended.lock().contains(&account)
+    }
+
     fn resolve(&self, address: &str) -> Result<Vec<Destination>, Status> {
         let refuse = |reason| Err(Status::new(reason, "refused"));
         if self.gone.lock().iter().any(|gone| gone == address) {
@@ -36,12 +47,16 @@ impl Directory {
             "suspended" => refuse(Reason::Suspended),
             "loop" => refuse(Reason::AliasLoop),
             "down" => refuse(Reason::Unavailable),
-            "everybody" => Ok((1..=6).map(destination).collect()),
+            "everybody" => Ok((1..=6)
+                .filter(|member| !self.is_suspended(*member))
+                .map(destination)
+                .collect()),
             "bob" => Ok(vec![Destination {
                 address: local.to_owned() + "@example.test",
                 ..destination(1)
             }]),
             user => match user.strip_prefix("user").and_then(|number| number.parse().ok()) {
+                Some(number) if self.is_suspended(number) => refuse(Reason::Suspended),
                 Some(number) => Ok(vec![destination(number)]),
                 None => refuse(Reason::NotFound),
             },
@@ -93,7 +108,10 @@ impl Service<DirectoryProtocol> for Directory {
             if let request::Call::Watch(_) = call {
                 say(reply::Call::WatchEvent(snapshot())).await?;
                 loop {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    tokio::select! {
+                        () = self.watch_breaks.notified() => return Ok(()),
+                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                    }
                     say(reply::Call::WatchEvent(WatchEvent::default())).await?;
                 }
             }
@@ -116,7 +134,7 @@ impl Service<DirectoryProtocol> for Directory {
                             account: 1,
                             shard: 1,
                             token: "owner-1".into(),
-                            token_expires_at_millis: u64::MAX,
+                            token_expires_at_millis: self.tokens_expire_at_millis.lock().unwrap_or(u64::MAX),
                             address: login.login,
                             ..Default::default()
                         };
@@ -126,6 +144,19 @@ impl Service<DirectoryProtocol> for Directory {
                     ("down@example.test", _) => Err(Status::unavailable("the pool is full")),
                     _ => Err(Status::new(Reason::BadCredentials, "wrong")),
                 },
+                request::Call::RenewToken(_) if self.is_suspended(1) => {
+                    Err(Status::new(Reason::Suspended, "suspended"))
+                }
+                request::Call::RenewToken(renew) => {
+                    let renewed = Authenticated {
+                        account: 1,
+                        shard: 1,
+                        token: renew.token,
+                        token_expires_at_millis: u64::MAX,
+                        ..Default::default()
+                    };
+                    say(reply::Call::Renewed(renewed)).await
+                }
                 other => Err(Status::invalid(format!("not for this test: {other:?}"))),
             }
         })

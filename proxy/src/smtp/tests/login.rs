@@ -1,5 +1,7 @@
 //! Submission: who may send, and how a password is asked for.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -122,4 +124,85 @@ async fn no_password_in_plain_text_where_that_is_not_allowed() {
         )
         .await;
     world.connect(Kind::Smtp).plays("S: 220 *\nC: EHLO x\nC: AUTH PLAIN AGEAYg==\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250-*\nS: 250 *\nS: 502 5.5.1 *").await;
+}
+
+/// A client that has logged in as account 1.
+async fn logged_in(world: &mut World) -> Client {
+    let mut client = submission(world).await;
+    let right = plain("user1@example.test", "secret");
+    client
+        .plays(&format!("C: AUTH PLAIN {right}\nS: 235 2.7.0 *"))
+        .await;
+    client
+}
+
+#[tokio::test]
+async fn a_client_that_never_pauses_is_ended_all_the_same() {
+    let mut world = World::new().await;
+    let mut client = logged_in(&mut world).await;
+    // Both are there when the connection looks next.
+    world.cluster.feed().end(1);
+    client.plays("C: NOOP\nS: 421 *\nS: closed").await;
+}
+
+/// Breaks the directory's watch, and comes back when the proxy has begun it anew.
+async fn lose_the_watch(world: &World) {
+    let before = world.cluster.grants_epoch();
+    world.directory.watch_breaks.notify_one();
+    while world.cluster.grants_epoch() == before {
+        world.cluster.changed_or(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_was_suspended_while_the_watch_was_lost_names_no_recipient() {
+    let mut world = World::new().await;
+    let mut client = logged_in(&mut world).await;
+    lose_the_watch(&world).await;
+    let transaction = "C: MAIL FROM:<user1@example.test>
+        S: 250 *
+        C: RCPT TO:<user2@example.test>
+        S: ";
+    client
+        .plays(&(transaction.to_owned() + "250 *\nC: RSET\nS: 250 *"))
+        .await;
+    world.directory.suspended.lock().push(1);
+    lose_the_watch(&world).await;
+    client.plays(&(transaction.to_owned() + "421 *\nS: closed")).await;
+}
+
+#[tokio::test]
+async fn who_is_suspended_before_the_end_of_the_content_stores_nothing() {
+    let mut world = World::new().await;
+    let mut client = logged_in(&mut world).await;
+    client
+        .plays(
+            "C: MAIL FROM:<user1@example.test>
+             S: 250 *
+             C: RCPT TO:<user2@example.test>
+             S: 250 *
+             C: DATA
+             S: 354 *",
+        )
+        .await;
+    world.directory.suspended.lock().push(1);
+    lose_the_watch(&world).await;
+    client.plays("C: hello\nC: .\nS: 421 *\nS: closed").await;
+    assert_eq!(world.count(), 0);
+}
+
+#[tokio::test]
+async fn a_login_that_nobody_can_confirm_is_refused_for_now() {
+    let mut world = World::new().await;
+    *world.directory.tokens_expire_at_millis.lock() = Some(0);
+    let mut client = logged_in(&mut world).await;
+    *world.directory.silent.lock() = true;
+    let recipient = "C: RCPT TO:<user2@example.test>\nS: ";
+    client
+        .plays(&format!(
+            "C: MAIL FROM:<user1@example.test>\nS: 250 *\n{recipient}451 *"
+        ))
+        .await;
+    *world.directory.silent.lock() = false;
+    client.plays(&format!("{recipient}250 *")).await;
 }
