@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) deliver_calls: u32,
     pub(super) uploads: HashMap<(Bytes, Bytes), Vec<u8>>,
     outcomes: HashSet<(Bytes, u64)>,
-    leased: HashSet<Bytes>,
+    pub(super) leased: HashSet<Bytes>,
 }
 
 /// One node with one shard.
