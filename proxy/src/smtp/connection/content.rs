@@ -13,7 +13,7 @@ use rookery_mail::smtp::session::{Action, Chunk, Content, DeliveryOutcome, Kind}
 
 use super::{Connection, End};
 use crate::route::account::now_millis;
-use crate::smtp::delivery::{Message, Open, Trace, new_transaction};
+use crate::smtp::delivery::{Answers, HandOffs, Message, Open, Trace, new_transaction};
 use crate::smtp::measure;
 
 impl Connection {
@@ -96,7 +96,6 @@ impl Connection {
             Some(open) if may_send => self.deliver(*open).await,
             Some(_) => (vec![DeliveryOutcome::TemporarilyUnavailable], String::new()),
             None => (Vec::new(), String::new()),
-            Some(open) => self.deliver(*open).await,
         };
         let worst = outcomes
             .iter()
@@ -111,25 +110,30 @@ impl Connection {
 
     async fn deliver(&mut self, open: Open) -> (Vec<DeliveryOutcome>, String) {
         let options = &self.context.options;
-        let lmtp = options.kind == Kind::Lmtp;
-        let stragglers_patience = (!lmtp).then_some(options.stragglers_patience);
         let id = open.id();
-        let verdict = Box::pin(open.deliver(&self.context.cluster, stragglers_patience)).await;
-        if !lmtp {
-            return (vec![verdict.of_all()], id);
-        }
-        // RFC 2033 §4.2: one answer for each RCPT that was taken.
-        let recipients = self
-            .session
-            .transaction()
-            .map_or(&[][..], |open| open.recipients());
-        (
-            recipients
+        // RFC 2033 §4.2: LMTP has one answer for each RCPT that was taken.
+        let recipients: Vec<&[u32]> = match self.session.transaction() {
+            Some(transaction) if options.kind == Kind::Lmtp => transaction
+                .recipients()
                 .iter()
-                .map(|recipient| verdict.of(&recipient.target))
+                .map(|recipient| recipient.target.as_slice())
                 .collect(),
-            id,
-        )
+            _ => Vec::new(),
+        };
+        let hand_offs = HandOffs {
+            answers: if options.kind == Kind::Lmtp {
+                Answers::Each(&recipients)
+            } else {
+                Answers::Together
+            },
+            stragglers_patience: options.stragglers_patience,
+        };
+        let verdict = Box::pin(open.deliver(&self.context.cluster, hand_offs)).await;
+        if options.kind == Kind::Lmtp {
+            (recipients.iter().map(|places| verdict.of(places)).collect(), id)
+        } else {
+            (vec![verdict.of_all()], id)
+        }
     }
 
     /// Makes ready for a message's content, once.

@@ -1,8 +1,10 @@
 //! What could not be stored is kept, as hand-off rows, in a shard that stored the message for somebody else.
 //!
-//! Owns the rule under which `250` may be said without every recipient's shard: only when such rows are committed.
+//! Owns the rule under which `250` may be said without every recipient's shard: only when such rows are committed. And the
+//! rule of who may become one: with one answer for all, everybody; with an answer for each recipient, who shares one with
+//! somebody who has the message ([`Answers`]).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rookery_mail::smtp::session::DeliveryOutcome;
@@ -14,17 +16,63 @@ use super::destination::{Destination, Group, batches};
 use crate::route::Cluster;
 use crate::smtp::measure;
 
-/// Hands over whoever is not stored, if anybody is. Those count as stored once the rows are committed.
+/// Whom the client is answered for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::smtp) enum Answers<'a> {
+    /// One answer for all.
+    Together,
+    /// One for each of these lists of places (RFC 2033 §4.2). A client asks again for a recipient as a whole: of an alias,
+    /// those who have the message must be the last to be told that it was not stored.
+    Each(&'a [&'a [u32]]),
+}
+
+impl Answers<'_> {
+    /// The places that are not stored, and may be handed over.
+    pub(super) fn left(self, outcomes: &[DeliveryOutcome]) -> Vec<usize> {
+        let is_left = |place: &usize| outcomes[*place] != DeliveryOutcome::Stored;
+        let is_stored = |place: &usize| outcomes[*place] == DeliveryOutcome::Stored;
+        match self {
+            Answers::Together if !(0..outcomes.len()).any(|place| is_stored(&place)) => Vec::new(),
+            Answers::Together => (0..outcomes.len()).filter(is_left).collect(),
+            Answers::Each(recipients) => {
+                let mut left: Vec<usize> = Vec::new();
+                for places in recipients {
+                    let places = || {
+                        let places = places.iter().map(|place| *place as usize);
+                        places.filter(|place| *place < outcomes.len())
+                    };
+                    if places().any(|place| is_stored(&place)) {
+                        left.extend(places().filter(is_left));
+                    }
+                }
+                left.sort_unstable();
+                left.dedup();
+                left
+            }
+        }
+    }
+}
+
+/// When what is not stored is handed over.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::smtp) struct HandOffs<'a> {
+    pub(in crate::smtp) answers: Answers<'a>,
+    /// How long shards are waited for when all that they have not stored yet may be handed over.
+    pub(in crate::smtp) stragglers_patience: Duration,
+}
+
+/// Hands over whoever is not stored and may be, if anybody is. Those count as stored once the rows are committed.
 pub(super) async fn hand_over(
     cluster: &Cluster,
     message: &Message,
     destinations: &[Destination],
     groups: &[Group],
     bodies: &[Option<NewBody>],
+    answers: Answers<'_>,
     outcomes: &mut [DeliveryOutcome],
 ) {
     let is_stored = |place: usize| outcomes[place] == DeliveryOutcome::Stored;
-    let left: Vec<usize> = (0..outcomes.len()).filter(|&place| !is_stored(place)).collect();
+    let left = answers.left(outcomes);
     if left.is_empty() {
         return;
     }

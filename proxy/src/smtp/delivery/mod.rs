@@ -23,6 +23,7 @@ use rookery_mail::smtp::session::DeliveryOutcome;
 use rookery_proto::directory::v1 as directory;
 
 pub(in crate::smtp) use destination::{Destination, Trace, asked, leads};
+pub(in crate::smtp) use hand_over::{Answers, HandOffs};
 pub(in crate::smtp) use intake::Intake;
 pub(in crate::smtp) use spread::spread;
 
@@ -179,17 +180,13 @@ impl Open {
             .unwrap_or_default()
     }
 
-    /// Stores the message for each account. With `stragglers_patience`, accounts for which it could not be stored become
-    /// hand-offs in a shard that stored it, and count as stored.
-    pub(in crate::smtp) async fn deliver(
-        self,
-        cluster: &Arc<Cluster>,
-        stragglers_patience: Option<Duration>,
-    ) -> Verdict {
+    /// Stores the message for each account. Accounts for which it could not be stored become hand-offs in a shard that
+    /// stored it where they may, and count as stored.
+    pub(in crate::smtp) async fn deliver(self, cluster: &Arc<Cluster>, hand_offs: HandOffs<'_>) -> Verdict {
         let Some(Content { message, intake, .. }) = self.content else {
             return Verdict { outcomes: Vec::new() };
         };
-        let outcomes = spread(cluster, &message, &self.destinations, intake, stragglers_patience).await;
+        let outcomes = spread(cluster, &message, &self.destinations, intake, Some(hand_offs)).await;
         Verdict { outcomes }
     }
 }

@@ -9,8 +9,9 @@ use rookery_mail::smtp::session::DeliveryOutcome;
 use rookery_proto::mailstore::v1::NewBody;
 
 use super::destination::{Destination, Group, groups};
+use super::hand_over::{HandOffs, hand_over};
 use super::intake::{Intake, Source};
-use super::{Message, hand_over, shard};
+use super::{Message, shard};
 use crate::route::Cluster;
 use crate::smtp::measure;
 
@@ -25,14 +26,14 @@ struct Done {
     body: Option<NewBody>,
 }
 
-/// Stores the message for each destination. With `stragglers_patience`, those for which it could not be stored become
-/// hand-offs in a shard that stored it, and count as stored.
+/// Stores the message for each destination. With `hand_offs`, those for which it could not be stored become hand-offs in
+/// a shard that stored it where they may, and count as stored.
 pub(in crate::smtp) async fn spread(
     cluster: &Arc<Cluster>,
     message: &Message,
     destinations: &[Destination],
     intake: Intake,
-    stragglers_patience: Option<Duration>,
+    hand_offs: Option<HandOffs<'_>>,
 ) -> Vec<DeliveryOutcome> {
     let began = Instant::now();
     let deadline = began + cluster.options().patience;
@@ -58,7 +59,7 @@ pub(in crate::smtp) async fn spread(
                 ))
             })
             .collect();
-        // Once one shard has it, nobody is kept waiting for long by the others.
+        // Once all that is missing may be handed over, nobody is kept waiting for long by it.
         let mut stragglers_deadline: Option<Instant> = None;
         loop {
             let left = stragglers_deadline.unwrap_or(deadline + cluster.options().patience);
@@ -74,11 +75,6 @@ pub(in crate::smtp) async fn spread(
             else {
                 break;
             };
-            if of_shard.contains(&DeliveryOutcome::Stored)
-                && let Some(patience) = stragglers_patience
-            {
-                stragglers_deadline.get_or_insert_with(|| Instant::now() + patience);
-            }
             log(
                 message,
                 destinations,
@@ -91,6 +87,17 @@ pub(in crate::smtp) async fn spread(
             bodies[group] = body;
             for (&place, outcome) in groups[group].places.iter().zip(of_shard) {
                 outcomes[place] = outcome;
+            }
+            if stragglers_deadline.is_none()
+                && let Some(hand_offs) = hand_offs
+            {
+                let left = hand_offs.answers.left(&outcomes);
+                let mut missing = groups.iter().zip(&answered).filter(|(_, answered)| !**answered);
+                if missing
+                    .all(|(group, _)| group.places.iter().all(|place| left.binary_search(place).is_ok()))
+                {
+                    stragglers_deadline = Some(Instant::now() + hand_offs.stragglers_patience);
+                }
             }
         }
     }
@@ -105,8 +112,17 @@ pub(in crate::smtp) async fn spread(
             began.elapsed(),
         );
     }
-    if stragglers_patience.is_some() {
-        hand_over::hand_over(cluster, message, destinations, &groups, &bodies, &mut outcomes).await;
+    if let Some(HandOffs { answers, .. }) = hand_offs {
+        hand_over(
+            cluster,
+            message,
+            destinations,
+            &groups,
+            &bodies,
+            answers,
+            &mut outcomes,
+        )
+        .await;
     }
     outcomes
 }
