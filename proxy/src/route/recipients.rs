@@ -1,6 +1,7 @@
 //! A bounded cache of recipients, so that a known one costs no call.
 //!
-//! Only found recipients are kept, never a negative; entries expire, and the directory's watch voids them.
+//! Only found recipients are kept, never a negative; entries expire, and the directory's watch voids them. Bounded by what
+//! the answers hold, not by their number alone.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,17 +16,63 @@ use super::watch::Notice;
 /// Recipients kept.
 const RECIPIENTS_MAX: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
 
+/// Destinations kept in all. Each takes some hundred bytes, its token above all.
+const DESTINATIONS_MAX: usize = 200_000;
+
+/// Destinations of a recipient that is kept: a large alias is rare, and its lookup is little beside its deliveries.
+const DESTINATIONS_OF_ONE_MAX: usize = 32;
+
 /// The cache.
 pub struct Recipients {
-    entries: Mutex<LruCache<String, (Instant, ResolvedRecipient)>>,
+    entries: Mutex<Entries>,
     /// Grows with each notice: an answer asked for before one is not kept after it.
     epoch: AtomicU64,
+}
+
+/// What is kept, and how much that is.
+struct Entries {
+    by_address: LruCache<String, Entry>,
+    destinations: usize,
+}
+
+struct Entry {
+    expires_at: Instant,
+    resolved: ResolvedRecipient,
+}
+
+impl Entries {
+    fn put(&mut self, address: String, entry: Entry) {
+        self.destinations += entry.resolved.destinations.len();
+        // What had the address before, or was used longest ago.
+        if let Some((_, gone)) = self.by_address.push(address, entry) {
+            self.destinations -= gone.resolved.destinations.len();
+        }
+        while self.destinations > DESTINATIONS_MAX
+            && let Some((_, gone)) = self.by_address.pop_lru()
+        {
+            self.destinations -= gone.resolved.destinations.len();
+        }
+    }
+
+    fn pop(&mut self, address: &str) {
+        if let Some(gone) = self.by_address.pop(address) {
+            self.destinations -= gone.resolved.destinations.len();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.by_address.clear();
+        self.destinations = 0;
+    }
 }
 
 impl Default for Recipients {
     fn default() -> Self {
         Self {
-            entries: Mutex::new(LruCache::new(RECIPIENTS_MAX)),
+            entries: Mutex::new(Entries {
+                by_address: LruCache::new(RECIPIENTS_MAX),
+                destinations: 0,
+            }),
             epoch: AtomicU64::new(0),
         }
     }
@@ -35,12 +82,12 @@ impl Recipients {
     /// What is known of an address and has not expired.
     pub fn get(&self, address: &str) -> Option<ResolvedRecipient> {
         let mut entries = self.entries.lock();
-        let (expires_at, resolved) = entries.get(address)?;
-        if *expires_at <= Instant::now() {
+        let entry = entries.by_address.get(address)?;
+        if entry.expires_at <= Instant::now() {
             entries.pop(address);
             return None;
         }
-        Some(resolved.clone())
+        Some(entry.resolved.clone())
     }
 
     /// To be read before the directory is asked, and given to [`Recipients::put`].
@@ -50,13 +97,14 @@ impl Recipients {
 
     /// Keeps an answer for as long as it says, unless something became void since it was asked for.
     pub fn put(&self, address: &str, resolved: &ResolvedRecipient, epoch: u64) {
-        if resolved.cache_millis == 0 {
+        if resolved.cache_millis == 0 || resolved.destinations.len() > DESTINATIONS_OF_ONE_MAX {
             return;
         }
         let expires_at = Instant::now() + Duration::from_millis(resolved.cache_millis.into());
         let mut entries = self.entries.lock();
         if self.epoch() == epoch {
-            entries.put(address.to_owned(), (expires_at, resolved.clone()));
+            let resolved = resolved.clone();
+            entries.put(address.to_owned(), Entry { expires_at, resolved });
         }
     }
 
@@ -68,9 +116,11 @@ impl Recipients {
             Notice::All | Notice::Recipients => entries.clear(),
             Notice::Account { account, .. } => {
                 let stale: Vec<String> = entries
+                    .by_address
                     .iter()
-                    .filter(|(_, (_, resolved))| {
-                        resolved.destinations.iter().any(|to| to.account == *account)
+                    .filter(|(_, entry)| {
+                        let mut destinations = entry.resolved.destinations.iter();
+                        destinations.any(|to| to.account == *account)
                     })
                     .map(|(address, _)| address.clone())
                     .collect();
@@ -79,5 +129,56 @@ impl Recipients {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_proto::directory::v1::Destination;
+
+    use super::*;
+
+    fn leading_to(accounts: std::ops::Range<u64>) -> ResolvedRecipient {
+        let destination = |account| Destination {
+            account,
+            ..Default::default()
+        };
+        ResolvedRecipient {
+            destinations: accounts.map(destination).collect(),
+            cache_millis: 60_000,
+        }
+    }
+
+    fn put(cache: &Recipients, address: &str, resolved: &ResolvedRecipient) {
+        cache.put(address, resolved, cache.epoch());
+    }
+
+    #[test]
+    fn destinations_are_bounded_and_who_was_used_longest_ago_goes_first() {
+        let cache = Recipients::default();
+        let largest = leading_to(0..DESTINATIONS_OF_ONE_MAX as u64);
+        let fit = DESTINATIONS_MAX / DESTINATIONS_OF_ONE_MAX;
+        for number in 0..fit {
+            put(&cache, &number.to_string(), &largest);
+        }
+        // The same again takes nothing more.
+        put(&cache, "0", &largest);
+        assert!(cache.get("1").is_some() && cache.get("2").is_some());
+        put(&cache, "one more", &largest);
+        assert!(cache.get("3").is_none());
+        assert!(cache.get("0").is_some() && cache.get("1").is_some() && cache.get("one more").is_some());
+        assert!(cache.entries.lock().destinations <= DESTINATIONS_MAX);
+        cache.void(&Notice::Account {
+            account: 0,
+            end_sessions: false,
+        });
+        assert_eq!(cache.entries.lock().destinations, 0);
+    }
+
+    #[test]
+    fn a_large_alias_is_not_kept() {
+        let cache = Recipients::default();
+        put(&cache, "list", &leading_to(0..DESTINATIONS_OF_ONE_MAX as u64 + 1));
+        assert!(cache.get("list").is_none());
     }
 }
