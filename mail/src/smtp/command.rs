@@ -95,9 +95,15 @@ pub enum CommandError {
 impl Command {
     /// Reads a line without its line ending.
     pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
-        let line = std::str::from_utf8(line).map_err(|_| CommandError::Syntax)?;
+        // A client that means a chunk sends it whatever it is answered.
+        let malformed = if announces_chunk(line) {
+            CommandError::ChunkSize
+        } else {
+            CommandError::Syntax
+        };
+        let line = std::str::from_utf8(line).map_err(|_| malformed)?;
         if line.chars().any(char::is_control) {
-            return Err(CommandError::Syntax);
+            return Err(malformed);
         }
         let line = line.trim_end_matches(' ');
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
@@ -124,6 +130,17 @@ impl Command {
         }
     }
 }
+
+/// Whether a line, or its beginning, is meant as a BDAT with a size, well formed or not.
+pub(super) fn announces_chunk(line: &[u8]) -> bool {
+    line.split_at_checked(CHUNK_WORD_OCTETS - 1)
+        .is_some_and(|(verb, rest)| {
+            verb.eq_ignore_ascii_case(b"BDAT") && matches!(rest.first(), Some(b' ' | b'\t'))
+        })
+}
+
+/// Octets at the beginning of a line by which [`announces_chunk`] decides.
+pub(super) const CHUNK_WORD_OCTETS: usize = 5;
 
 /// Octets of the longest verb that is known.
 const VERB_OCTETS_MAX: usize = 8;

@@ -6,6 +6,8 @@
 
 use memchr::memchr;
 
+use super::command::{CHUNK_WORD_OCTETS, announces_chunk};
+
 /// Octets of a line with its CRLF. RFC 5321 §4.5.3.1.4 asks for 512, its extensions add to it
 /// (RFC 1870 26, RFC 6152 17, RFC 4954 500 and more for responses); all of them fit.
 pub const LINE_OCTETS_MAX: usize = 4_096;
@@ -23,6 +25,9 @@ pub enum Line<'a> {
     TooLong,
     /// A line ended by a bare LF, or the rest of a line that holds one.
     BareLf,
+    /// Either of these where it is meant as a BDAT with a size: a chunk of unknown length may follow (RFC 3030 §2), and
+    /// nothing that comes must be read as a line any more.
+    BrokenChunk,
 }
 
 /// Cuts a stream into lines, however the bytes arrive.
@@ -38,6 +43,9 @@ pub struct LineReader {
     ends_with_cr: bool,
     /// A bare LF came since the last CRLF.
     tainted: bool,
+    /// How the line begins (known also where its bytes were dropped), and how much of that has come.
+    beginning: [u8; CHUNK_WORD_OCTETS],
+    beginning_octets: usize,
 }
 
 impl LineReader {
@@ -60,6 +68,9 @@ impl LineReader {
         };
         let (head, rest) = (&input[..lf], &input[lf + 1..]);
         *input = rest;
+        self.begin(head);
+        let announces_chunk = announces_chunk(&self.beginning[..self.beginning_octets]);
+        self.beginning_octets = 0;
         let ended_by_crlf = head.last().map_or(self.ends_with_cr, |&last| last == b'\r');
         let too_long = self.too_long || self.partial.len() + head.len() + 1 > LINE_OCTETS_MAX;
         let tainted = std::mem::replace(&mut self.tainted, !ended_by_crlf);
@@ -67,11 +78,19 @@ impl LineReader {
         self.ends_with_cr = false;
         if tainted || !ended_by_crlf {
             self.release();
-            return Some(Line::BareLf);
+            return Some(if announces_chunk {
+                Line::BrokenChunk
+            } else {
+                Line::BareLf
+            });
         }
         if too_long {
             self.release();
-            return Some(Line::TooLong);
+            return Some(if announces_chunk {
+                Line::BrokenChunk
+            } else {
+                Line::TooLong
+            });
         }
         if self.partial.is_empty() {
             return Some(Line::Complete(&head[..head.len() - 1]));
@@ -93,6 +112,7 @@ impl LineReader {
 
     fn keep(&mut self, bytes: &[u8]) {
         let Some(&last) = bytes.last() else { return };
+        self.begin(bytes);
         self.ends_with_cr = last == b'\r';
         if self.too_long || self.partial.len() + bytes.len() >= LINE_OCTETS_MAX {
             // Not even the LF would still fit.
@@ -101,6 +121,14 @@ impl LineReader {
         } else {
             self.partial.extend_from_slice(bytes);
         }
+    }
+
+    /// Notes how the line begins.
+    fn begin(&mut self, bytes: &[u8]) {
+        let free = &mut self.beginning[self.beginning_octets..];
+        let taken = free.len().min(bytes.len());
+        free[..taken].copy_from_slice(&bytes[..taken]);
+        self.beginning_octets += taken;
     }
 
     fn release(&mut self) {
@@ -123,6 +151,7 @@ mod tests {
         Complete(Vec<u8>),
         TooLong,
         BareLf,
+        BrokenChunk,
     }
 
     fn read(pieces: &[&[u8]]) -> Vec<Owned> {
@@ -135,6 +164,7 @@ mod tests {
                     Line::Complete(line) => Owned::Complete(line.to_vec()),
                     Line::TooLong => Owned::TooLong,
                     Line::BareLf => Owned::BareLf,
+                    Line::BrokenChunk => Owned::BrokenChunk,
                 });
             }
             assert!(input.is_empty());
@@ -189,6 +219,21 @@ mod tests {
         let mut input: &[u8] = b"\r\nNOOP\r\n";
         assert_eq!(reader.next_line(&mut input), Some(Line::TooLong));
         assert_eq!(reader.next_line(&mut input), Some(Line::Complete(b"NOOP")));
+    }
+
+    #[test]
+    fn a_chunk_is_seen_in_lines_that_are_not_kept() {
+        let long = format!("Bdat 100 {}\r\n", "x".repeat(LINE_OCTETS_MAX));
+        assert_eq!(read(&[long.as_bytes()]), [Owned::BrokenChunk]);
+        let pieces: Vec<&[u8]> = long.as_bytes().chunks(3).collect();
+        assert_eq!(read(&pieces), [Owned::BrokenChunk]);
+        assert_eq!(read(&[b"BDAT 100\n"]), [Owned::BrokenChunk]);
+        assert_eq!(
+            read(&[b"x\nbd", b"at\t100\r\nNOOP\r\n"]),
+            [Owned::BareLf, Owned::BrokenChunk, complete("NOOP")]
+        );
+        assert_eq!(read(&[b"BDATA 100\n"]), [Owned::BareLf]);
+        assert_eq!(read(&[b"BDAT\nx\n"]), [Owned::BareLf, Owned::BareLf]);
     }
 
     #[test]

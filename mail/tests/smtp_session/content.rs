@@ -101,11 +101,14 @@ fn chunks() {
 
 #[test]
 fn chunks_that_cannot_be_followed_close() {
+    let long = format!("BDAT 6 {}\r\nRSET\r\n", "0".repeat(5_000));
+    let arguments = "501 5.5.4 Syntax error in arguments\r\n";
     for (input, expected) in [
-        (
-            &b"BDAT x\r\nQUIT\r\n"[..],
-            "501 5.5.4 Syntax error in arguments\r\n",
-        ),
+        (&b"BDAT x\r\nQUIT\r\n"[..], arguments),
+        (b"BDAT 6 \xff\r\nRSET\r\n", arguments),
+        (b"BDAT 6\t\r\nRSET\r\n", arguments),
+        (b"BDAT 6\nRSET\r\n", arguments),
+        (long.as_bytes(), arguments),
         (
             b"BDAT 18446744073709551615 LAST\r\nQUIT\r\n",
             "552 5.3.4 Message size exceeds the limit\r\n",

@@ -148,6 +148,11 @@ fn bad_lines() {
         (b"BDAT 18446744073709551616", ChunkSize),
         (b"BDAT 1 FIRST", ChunkSize),
         (b"BDAT 1 LAST x", ChunkSize),
+        (b"BDAT 100 \xff", ChunkSize),
+        (b"bdat\t100", ChunkSize),
+        (b"BDAT 100\t", ChunkSize),
+        (b"BDAT 100\r", ChunkSize),
+        (b"BDATA \xff", Syntax),
     ] {
         assert_eq!(
             Command::parse(line),

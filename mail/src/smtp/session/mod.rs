@@ -132,6 +132,8 @@ impl<R> Session<R> {
             (Phase::Sasl(exchange), Line::Complete(line)) => self.take_sasl_response(exchange, line),
             (Phase::Sasl(_), Line::TooLong) => Action::Reply(texts::sasl_response_too_long()),
             (Phase::Command | Phase::Sasl(_), Line::BareLf) => Action::Reply(texts::bare_line_feed()),
+            // No response of SASL looks like that either.
+            (Phase::Command | Phase::Sasl(_), Line::BrokenChunk) => self.refuse(CommandError::ChunkSize),
             (phase, _) => {
                 self.phase = phase;
                 self.out_of_turn("take_line")
