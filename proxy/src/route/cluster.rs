@@ -113,13 +113,12 @@ impl Cluster {
 
     /// Whether logins and lookups have a chance: a shard map is known and not too old.
     pub fn is_ready(&self) -> bool {
-        self.picture.is_known() && self.is_fresh()
+        self.picture.is_known() && self.fresh_snapshots().is_some()
     }
 
-    fn is_fresh(&self) -> bool {
-        self.picture
-            .age()
-            .is_some_and(|age| age <= self.options.watch_age_max)
+    /// [`Picture::snapshots_if_heard`], as long as caches count.
+    fn fresh_snapshots(&self) -> Option<u64> {
+        self.picture.snapshots_if_heard(self.options.watch_age_max)
     }
 
     /// Checks a password and gives the account to act for. Errors as `directory.v1.Authenticate`; UNAVAILABLE when the
@@ -156,8 +155,10 @@ impl Cluster {
 
     /// Who gets mail for an address. Errors as `directory.v1.ResolveRecipient`.
     pub async fn resolve(&self, address: &str) -> Result<ResolvedRecipient, Status> {
-        let fresh = self.is_fresh();
-        if fresh && let Some(known) = self.recipients.get(address) {
+        let snapshots = self.fresh_snapshots();
+        if let Some(snapshots) = snapshots
+            && let Some(known) = self.recipients.get(address, snapshots)
+        {
             return Ok(known);
         }
         let epoch = self.recipients.epoch();
@@ -167,8 +168,8 @@ impl Cluster {
         let deadline = Instant::now() + self.options.lookup_timeout;
         match self.ask(call, deadline).await? {
             reply::Call::ResolvedRecipient(resolved) => {
-                if fresh {
-                    self.recipients.put(address, &resolved, epoch);
+                if let Some(snapshots) = snapshots {
+                    self.recipients.put(address, &resolved, epoch, snapshots);
                 }
                 Ok(resolved)
             }

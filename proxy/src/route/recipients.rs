@@ -37,6 +37,8 @@ struct Entries {
 
 struct Entry {
     expires_at: Instant,
+    /// The watch's snapshots when it was asked for. Voiding comes a moment after a snapshot; this is at one with it.
+    snapshots: u64,
     resolved: ResolvedRecipient,
 }
 
@@ -79,11 +81,11 @@ impl Default for Recipients {
 }
 
 impl Recipients {
-    /// What is known of an address and has not expired.
-    pub fn get(&self, address: &str) -> Option<ResolvedRecipient> {
+    /// What is known of an address since the last of so many snapshots and has not expired.
+    pub fn get(&self, address: &str, snapshots: u64) -> Option<ResolvedRecipient> {
         let mut entries = self.entries.lock();
         let entry = entries.by_address.get(address)?;
-        if entry.expires_at <= Instant::now() {
+        if entry.expires_at <= Instant::now() || entry.snapshots != snapshots {
             entries.pop(address);
             return None;
         }
@@ -96,7 +98,8 @@ impl Recipients {
     }
 
     /// Keeps an answer for as long as it says, unless something became void since it was asked for.
-    pub fn put(&self, address: &str, resolved: &ResolvedRecipient, epoch: u64) {
+    /// `snapshots` is the number from before it was asked for.
+    pub fn put(&self, address: &str, resolved: &ResolvedRecipient, epoch: u64, snapshots: u64) {
         if resolved.cache_millis == 0 || resolved.destinations.len() > DESTINATIONS_OF_ONE_MAX {
             return;
         }
@@ -104,7 +107,12 @@ impl Recipients {
         let mut entries = self.entries.lock();
         if self.epoch() == epoch {
             let resolved = resolved.clone();
-            entries.put(address.to_owned(), Entry { expires_at, resolved });
+            let entry = Entry {
+                expires_at,
+                snapshots,
+                resolved,
+            };
+            entries.put(address.to_owned(), entry);
         }
     }
 
@@ -150,7 +158,7 @@ mod tests {
     }
 
     fn put(cache: &Recipients, address: &str, resolved: &ResolvedRecipient) {
-        cache.put(address, resolved, cache.epoch());
+        cache.put(address, resolved, cache.epoch(), 1);
     }
 
     #[test]
@@ -163,10 +171,12 @@ mod tests {
         }
         // The same again takes nothing more.
         put(&cache, "0", &largest);
-        assert!(cache.get("1").is_some() && cache.get("2").is_some());
+        assert!(cache.get("1", 1).is_some() && cache.get("2", 1).is_some());
         put(&cache, "one more", &largest);
-        assert!(cache.get("3").is_none());
-        assert!(cache.get("0").is_some() && cache.get("1").is_some() && cache.get("one more").is_some());
+        assert!(cache.get("3", 1).is_none());
+        assert!(
+            cache.get("0", 1).is_some() && cache.get("1", 1).is_some() && cache.get("one more", 1).is_some()
+        );
         assert!(cache.entries.lock().destinations <= DESTINATIONS_MAX);
         cache.void(&Notice::Account {
             account: 0,
@@ -179,6 +189,6 @@ mod tests {
     fn a_large_alias_is_not_kept() {
         let cache = Recipients::default();
         put(&cache, "list", &leading_to(0..DESTINATIONS_OF_ONE_MAX as u64 + 1));
-        assert!(cache.get("list").is_none());
+        assert!(cache.get("list", 1).is_none());
     }
 }

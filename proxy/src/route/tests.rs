@@ -1,4 +1,4 @@
-//! Sessions end when the directory says so, also when it said so while nobody heard it.
+//! Sessions end when the directory says so, also when it said so while nobody heard it, and nothing is remembered beyond that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rookery_proto::directory::v1::{
-    self as directory, AccountChange, Authenticated, Node, Shard, WatchEvent, request as asked,
+    self as directory, AccountChange, Authenticated, Node, ResolvedRecipient, Shard, WatchEvent,
+    request as asked,
 };
 use rookery_proto::local::Local;
 use rookery_proto::mailstore::v1::{self as mailstore, ListMailboxes, Mailboxes, ShardEvent, reply, request};
@@ -28,6 +29,7 @@ struct Directory {
     said: watch::Sender<Option<WatchEvent>>,
     suspended: AtomicBool,
     renewals: AtomicU64,
+    lookups: AtomicU64,
 }
 
 impl Directory {
@@ -68,6 +70,14 @@ impl Directory {
                     return Err(Status::new(Reason::Suspended, "suspended"));
                 }
                 say(directory::reply::Call::Renewed(self.grant())).await
+            }
+            Some(asked::Call::ResolveRecipient(_)) => {
+                self.lookups.fetch_add(1, Ordering::SeqCst);
+                let resolved = ResolvedRecipient {
+                    cache_millis: 600_000,
+                    ..ResolvedRecipient::default()
+                };
+                say(directory::reply::Call::ResolvedRecipient(resolved)).await
             }
             _ => Err(Status::internal("not asked in these tests")),
         }
@@ -148,6 +158,7 @@ async fn session() -> (Arc<Directory>, Arc<Cluster>, Arc<Account>) {
         said: watch::Sender::new(Some(WatchEvent::default())),
         suspended: AtomicBool::new(false),
         renewals: AtomicU64::new(0),
+        lookups: AtomicU64::new(0),
     });
     let caller = Arc::new(Local::new(Arc::clone(&directory) as _, peer()));
     let cluster = Cluster::start(ClusterOptions::default(), caller, Arc::new(ToMailstore));
@@ -229,5 +240,19 @@ async fn the_end_of_sessions_is_not_the_end_of_later_ones() {
     drop(before);
     directory.said.send_replace(Some(event()));
     after.ended().await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_voids_recipients_before_anybody_has_acted_on_it() {
+    let (directory, cluster, _) = session().await;
+    for _ in 0..2 {
+        cluster.resolve("user@example.test").await.expect("is known");
+    }
+    assert_eq!(directory.lookups.load(Ordering::SeqCst), 1);
+    // The task that heeds it has had no turn yet.
+    cluster.picture().apply(snapshot());
+    cluster.resolve("user@example.test").await.expect("is known");
+    assert_eq!(directory.lookups.load(Ordering::SeqCst), 2);
     cluster.stop().await;
 }

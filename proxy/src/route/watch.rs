@@ -46,6 +46,8 @@ struct Known {
     nodes: HashMap<String, Node>,
     shards: HashMap<u32, Shard>,
     heard_at: Option<Instant>,
+    /// Snapshots so far: what was remembered under another number counts no more.
+    snapshots: u64,
 }
 
 /// The proxy's picture of the cluster.
@@ -80,6 +82,14 @@ impl Picture {
         self.known.read().heard_at.map(|at| at.elapsed())
     }
 
+    /// The number of snapshots so far, if the directory was heard within `age_max`. Both are of one moment: a directory
+    /// that is heard again after its watch was lost is never heard under the number of before.
+    pub fn snapshots_if_heard(&self, age_max: Duration) -> Option<u64> {
+        let known = self.known.read();
+        let is_fresh = known.heard_at.is_some_and(|at| at.elapsed() <= age_max);
+        is_fresh.then_some(known.snapshots)
+    }
+
     /// A shard's placement and the node that leads it, as far as known.
     pub fn leader(&self, shard: u32) -> Option<(Shard, Node)> {
         let known = self.known.read();
@@ -111,6 +121,7 @@ impl Picture {
             if event.snapshot {
                 known.nodes.clear();
                 known.shards.clear();
+                known.snapshots += 1;
             }
             changed |= !event.nodes.is_empty() || !event.shards.is_empty();
             for node in event.nodes {
