@@ -21,6 +21,8 @@ pub(super) struct Directory {
     pub(super) suspended: Mutex<Vec<u64>>,
     /// Tells the watch to break; the proxy begins it anew.
     pub(super) watch_breaks: Notify,
+    /// Answers no renewals.
+    pub(super) renews_nothing: Mutex<bool>,
     /// The end of tokens that are given at logins, unix milliseconds; absent: never.
     pub(super) tokens_expire_at_millis: Mutex<Option<u64>>,
 }
@@ -144,6 +146,9 @@ impl Service<DirectoryProtocol> for Directory {
                     ("down@example.test", _) => Err(Status::unavailable("the pool is full")),
                     _ => Err(Status::new(Reason::BadCredentials, "wrong")),
                 },
+                request::Call::RenewToken(_) if *self.renews_nothing.lock() => {
+                    Err(Status::unavailable("no leader"))
+                }
                 request::Call::RenewToken(_) if self.is_suspended(1) => {
                     Err(Status::new(Reason::Suspended, "suspended"))
                 }

@@ -196,13 +196,13 @@ async fn a_login_that_nobody_can_confirm_is_refused_for_now() {
     let mut world = World::new().await;
     *world.directory.tokens_expire_at_millis.lock() = Some(0);
     let mut client = logged_in(&mut world).await;
-    *world.directory.silent.lock() = true;
+    *world.directory.renews_nothing.lock() = true;
     let recipient = "C: RCPT TO:<user2@example.test>\nS: ";
     client
         .plays(&format!(
             "C: MAIL FROM:<user1@example.test>\nS: 250 *\n{recipient}451 *"
         ))
         .await;
-    *world.directory.silent.lock() = false;
+    *world.directory.renews_nothing.lock() = false;
     client.plays(&format!("{recipient}250 *")).await;
 }
