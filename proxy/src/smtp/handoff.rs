@@ -15,7 +15,7 @@ use rookery_mail::smtp::path::ForwardPath;
 use rookery_mail::smtp::session::DeliveryOutcome;
 use rookery_proto::directory::v1::Destination as Found;
 use rookery_proto::mailstore::v1::{self as mailstore, HandOffRow, Reply, reply, request};
-use rookery_proto::{Reason, Status};
+use rookery_proto::{MailstoreProtocol, Reason, Replies, Status};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +31,10 @@ const ROWS_PER_LEASE: u32 = 8;
 /// After which time a delivery is begun as a new one of the same transaction: shards keep outcomes for a day, and
 /// refuse what is older.
 const ISSUED_AGE_MAX: Duration = Duration::from_secs(23 * 3600);
+
+/// How long one lease may be worked off: its rows are delivered as they are read, each of them as patiently as any mail.
+/// Beyond the lease another proxy may be at the same rows; the transaction's id keeps that harmless.
+const VISIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// How busy the draining may be.
 #[derive(Debug, Clone)]
@@ -155,11 +159,32 @@ impl Drain {
             limit: ROWS_PER_LEASE,
             lease_millis: u32::try_from(self.options.lease.as_millis()).unwrap_or(u32::MAX),
         });
-        let deadline = Instant::now() + self.options.lease;
-        let mut replies = self
+        let deadline = Instant::now() + VISIT_MAX;
+        let replies = self
             .cluster
             .start_on_shard(shard, Bytes::new(), call, None, deadline)?;
-        let (mut rows, mut done) = (0, Vec::new());
+        let mut done = Vec::new();
+        let outcome = self.deliver(replies, &mut done).await;
+        // Whatever became of the others.
+        if !done.is_empty() {
+            measure::hand_offs("done", done.len());
+            let call = request::Call::CompleteHandOff(mailstore::CompleteHandOff { shard, ids: done });
+            let deadline = Instant::now() + self.cluster.options().patience;
+            self.cluster
+                .call_shard(shard, Bytes::new(), call, deadline)
+                .await?;
+        }
+        outcome
+    }
+
+    /// Delivers leased rows and adds those that may go to `done`; gives the number of rows. A row whose body did not come
+    /// whole is not delivered.
+    async fn deliver(
+        &self,
+        mut replies: Replies<MailstoreProtocol>,
+        done: &mut Vec<Bytes>,
+    ) -> Result<usize, Status> {
+        let mut rows = 0;
         let mut current: Option<Box<Row>> = None;
         // The stream is read as rows are delivered, so that no more than a few bodies are ever held.
         while let Some(reply) = replies.next().await {
@@ -176,22 +201,14 @@ impl Drain {
                 match &mut current {
                     Some(row_so_far) if row_so_far.id == row.id => row_so_far.take(&row.body).await,
                     _ => {
-                        self.finish(current.take(), &mut done).await;
+                        self.finish(current.take(), done).await;
                         rows += 1;
                         current = Some(Box::new(self.begin(row).await));
                     }
                 }
             }
         }
-        self.finish(current.take(), &mut done).await;
-        if !done.is_empty() {
-            measure::hand_offs("done", done.len());
-            let call = request::Call::CompleteHandOff(mailstore::CompleteHandOff { shard, ids: done });
-            let deadline = Instant::now() + self.cluster.options().patience;
-            self.cluster
-                .call_shard(shard, Bytes::new(), call, deadline)
-                .await?;
-        }
+        self.finish(current.take(), done).await;
         Ok(rows)
     }
 
@@ -260,7 +277,7 @@ impl Drain {
             Arc::clone(&self.cluster),
             transaction,
             leads(&destinations),
-            self.options.lease,
+            VISIT_MAX,
         );
         let mut row = Row {
             id,

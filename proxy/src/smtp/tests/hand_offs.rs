@@ -180,3 +180,56 @@ async fn a_large_row_goes_by_upload_to_whoever_has_the_address_now() {
     assert_eq!(world.stores[2].state.lock().uploads.len(), 1);
     assert!(world.mails(2)[0].body == body && world.count() == 1);
 }
+
+#[tokio::test]
+async fn rows_that_came_before_a_stream_broke_are_done_and_half_a_row_is_not_delivered() {
+    let world = World::new().await;
+    let body = b"0123456789abcdef".repeat(60_000);
+    for (id, account) in [("first", 2), ("second", 5)] {
+        world.stores[1].state.lock().rows.push(HandOffRow {
+            id: id.into(),
+            transaction: [7; 16].to_vec().into(),
+            recipient: Some(HandOffRecipient {
+                address: format!("user{account}@example.test"),
+                account,
+                ..Default::default()
+            }),
+            body: body.clone().into(),
+            ..Default::default()
+        });
+    }
+    // Four pieces each.
+    world.stores[1].state.lock().lease_breaks_after = Some(6);
+    drain_to(&world, 1).await;
+    assert_eq!((world.mails(2).len(), world.mails(5).len()), (1, 0));
+    let mut state = world.stores[1].state.lock();
+    state.lease_breaks_after = None;
+    state.leased.clear();
+    drop(state);
+    drain(&world).await;
+    assert!(world.mails(5)[0].body == body && world.count() == 2);
+}
+
+#[tokio::test]
+async fn rows_are_worked_off_even_when_that_takes_longer_than_their_lease() {
+    let world = World::new().await;
+    // More pieces than a call's window holds, so that the mailstore waits for the delivery.
+    let body = b"0123456789abcdef".repeat(600_000);
+    world.stores[1].state.lock().rows.push(HandOffRow {
+        id: "row".into(),
+        transaction: [7; 16].to_vec().into(),
+        recipient: Some(HandOffRecipient {
+            address: "user2@example.test".to_owned(),
+            account: 2,
+            ..Default::default()
+        }),
+        body: body.clone().into(),
+        ..Default::default()
+    });
+    let options = HandOffOptions {
+        lease: Duration::from_millis(1),
+        ..options()
+    };
+    drain_with(&world, options, 0).await;
+    assert!(world.mails(2)[0].body == body);
+}

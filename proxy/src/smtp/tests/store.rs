@@ -14,6 +14,9 @@ use rookery_proto::mailstore::v1::{
 use rookery_proto::{Incoming, MailstoreProtocol, Reason, ReplySink, Service, Status};
 use tokio::sync::Notify;
 
+/// Bytes of a body in one reply to a lease.
+const PIECE_BYTES: usize = 300_000;
+
 /// A message of an account.
 #[derive(Debug, Clone)]
 pub(super) struct Mail {
@@ -41,6 +44,8 @@ pub(super) struct State {
     pub(super) uploads: HashMap<(Bytes, Bytes), Vec<u8>>,
     outcomes: HashSet<(Bytes, u64)>,
     pub(super) leased: HashSet<Bytes>,
+    /// After so many pieces of rows the stream of a lease breaks.
+    pub(super) lease_breaks_after: Option<usize>,
 }
 
 /// One node with one shard.
@@ -155,6 +160,15 @@ impl Store {
         Ok(reply::Call::Done(Done::default()))
     }
 
+    /// All rows that are not leased yet, and after how many pieces of them the stream breaks.
+    fn lease(&self) -> (Vec<HandOffRow>, Option<usize>) {
+        let mut state = self.state.lock();
+        let due = state.rows.iter().filter(|row| !state.leased.contains(&row.id));
+        let rows: Vec<_> = due.cloned().collect();
+        state.leased.extend(rows.iter().map(|row| row.id.clone()));
+        (rows, state.lease_breaks_after)
+    }
+
     async fn upload(&self, id: Bytes, mut call: Incoming<MailstoreProtocol>) -> Result<reply::Call, Status> {
         self.account(&call.context.token)?;
         if self.state.lock().stuck {
@@ -185,6 +199,19 @@ impl Store {
     }
 }
 
+/// A row once for each piece of its body.
+fn pieces(row: &HandOffRow) -> Vec<HandOffRow> {
+    let count = row.body.len().div_ceil(PIECE_BYTES).max(1);
+    let piece = |number: usize| {
+        let from = number * PIECE_BYTES;
+        HandOffRow {
+            body: row.body.slice(from..row.body.len().min(from + PIECE_BYTES)),
+            ..row.clone()
+        }
+    };
+    (0..count).map(piece).collect()
+}
+
 impl Service<MailstoreProtocol> for Store {
     fn serve(
         self: Arc<Self>,
@@ -201,15 +228,15 @@ impl Service<MailstoreProtocol> for Store {
                 request::Call::HandOff(hand_off) => self.hand_off(&token, hand_off)?,
                 request::Call::Upload(upload) => self.upload(upload.id, call).await?,
                 request::Call::LeaseHandOffs(_) => {
-                    let mut state = self.state.lock();
-                    let rows: Vec<_> = state
-                        .rows
-                        .iter()
-                        .filter(|row| !state.leased.contains(&row.id))
-                        .cloned()
-                        .collect();
-                    state.leased.extend(rows.iter().map(|row| row.id.clone()));
-                    reply::Call::HandOffs(HandOffs { rows })
+                    let (rows, breaks_after) = self.lease();
+                    for (number, row) in rows.iter().flat_map(pieces).enumerate() {
+                        if breaks_after == Some(number) {
+                            return Err(Status::unavailable("the stream broke"));
+                        }
+                        let call = Some(reply::Call::HandOffs(HandOffs { rows: vec![row] }));
+                        replies.send(Reply { call }).await?;
+                    }
+                    return Ok(());
                 }
                 request::Call::CompleteHandOff(complete) => {
                     self.state
