@@ -16,6 +16,16 @@ const RECIPIENTS_MAX: usize = 1000;
 /// Rows of one lease.
 const LEASE_ROWS_MAX: u32 = 100;
 
+/// Bytes of the bodies of one lease; the first row always goes, however large. What does not fit stays due, so that
+/// another proxy, or the next lease, takes it at once.
+const LEASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How often a row's time is doubled at most.
+const DOUBLINGS_MAX: u32 = 16;
+
+/// After which time a row is due again at the latest, however often it was tried, unless it was leased for longer.
+const PAUSE_MILLIS_MAX: u64 = 60 * 60 * 1000;
+
 pub(super) fn keep(
     view: &dyn View,
     context: &PlanContext,
@@ -71,13 +81,21 @@ pub(super) fn lease(
     due.truncate(limit);
     let mut batch = Batch::new();
     let mut rows = Vec::with_capacity(due.len());
+    let mut bytes = 0u64;
     for (due_millis, id) in due {
-        batch.delete(Column::Rows, keys::hand_off_due(context.shard, due_millis, &id));
         let Some(mut record) = reader.hand_off(&id)? else {
+            batch.delete(Column::Rows, keys::hand_off_due(context.shard, due_millis, &id));
             continue;
         };
-        record.attempts += 1;
-        record.due_millis = context.now_millis + u64::from(command.lease_millis.max(1));
+        bytes = bytes.saturating_add(record.body.size);
+        if !rows.is_empty() && bytes > LEASE_BYTES_MAX {
+            break;
+        }
+        batch.delete(Column::Rows, keys::hand_off_due(context.shard, due_millis, &id));
+        record.due_millis = context
+            .now_millis
+            .saturating_add(pause_millis(command.lease_millis, record.attempts));
+        record.attempts = record.attempts.saturating_add(1);
         put(&mut batch, context, &id, &record);
         rows.push(HandOffRow {
             id: Bytes::copy_from_slice(&id),
@@ -94,6 +112,14 @@ pub(super) fn lease(
         });
     }
     Ok(Plan::new(batch, reply::Call::HandOffs(proto::HandOffs { rows })))
+}
+
+/// How long a row is left to the proxy that leases it, and kept from others: the lease, doubled for each time that it was
+/// in vain. So a row that cannot be delivered for long (its account is full, or suspended) falls behind those that can.
+fn pause_millis(lease_millis: u32, attempts: u32) -> u64 {
+    let lease = u64::from(lease_millis.max(1));
+    let doubled = lease << attempts.min(DOUBLINGS_MAX);
+    doubled.min(PAUSE_MILLIS_MAX.max(lease))
 }
 
 pub(super) fn complete(
@@ -141,4 +167,105 @@ fn put(batch: &mut Batch, context: &PlanContext, id: &[u8; 16], record: &HandOff
         keys::hand_off_due(context.shard, record.due_millis, id),
         Bytes::new(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use rookery_replication::MemoryStore;
+
+    use super::super::{BodySource, PlanLimits, PreparedBody};
+    use super::*;
+    use crate::schema::body::{BODY_CHUNK_BYTES, encode_chunk};
+    use crate::schema::{BodyHash, ShardId};
+
+    const LEASE_MILLIS: u32 = 1000;
+
+    struct Rig {
+        store: MemoryStore,
+        context: PlanContext,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self {
+                store: MemoryStore::new(),
+                context: PlanContext {
+                    shard: ShardId(1),
+                    now_millis: 10_000_000,
+                    limits: PlanLimits::default(),
+                },
+            }
+        }
+
+        /// Keeps a body of so many bytes for an address.
+        fn keep(&mut self, address: &str, size: usize) {
+            let text = vec![b'x'; size];
+            let chunks = text.chunks(BODY_CHUNK_BYTES).map(encode_chunk).collect();
+            let hand_off = HandOff {
+                transaction: [1; 16],
+                issued_at_millis: self.context.now_millis,
+                sender: String::new(),
+                body: PreparedBody {
+                    hash: BodyHash::of(&text),
+                    source: BodySource::Chunks(chunks),
+                    analysis: Bytes::new(),
+                    header_len: 0,
+                },
+                recipients: vec![proto::HandOffRecipient {
+                    address: address.into(),
+                    ..Default::default()
+                }],
+            };
+            let plan = keep(&self.store, &self.context, AccountId(9), &hand_off).expect("keeps");
+            self.store.apply(&plan.batch);
+        }
+
+        /// The addresses that are leased now.
+        fn lease(&mut self) -> Vec<String> {
+            let command = proto::LeaseHandOffs {
+                shard: 1,
+                limit: 10,
+                lease_millis: LEASE_MILLIS,
+            };
+            let plan = lease(&self.store, &self.context, &command).expect("leases");
+            self.store.apply(&plan.batch);
+            let Some(reply::Call::HandOffs(leased)) = plan.reply.call else {
+                panic!("{:?}", plan.reply)
+            };
+            let addresses = leased.rows.into_iter().map(|row| row.recipient.unwrap().address);
+            addresses.collect()
+        }
+
+        fn pass(&mut self, millis: u64) {
+            self.context.now_millis += millis;
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_a_large_row_stays_due() {
+        let mut rig = Rig::new();
+        rig.keep("large", LEASE_BYTES_MAX as usize + 1);
+        rig.pass(1);
+        rig.keep("small", 10);
+        rig.pass(1);
+        rig.keep("smaller", 9);
+        assert_eq!(rig.lease(), ["large"]);
+        assert_eq!(rig.lease(), ["small", "smaller"]);
+        assert!(rig.lease().is_empty());
+    }
+
+    #[test]
+    fn a_row_that_stays_falls_behind() {
+        let mut rig = Rig::new();
+        rig.keep("stuck", 10);
+        for pause in [1000, 2000, 4000] {
+            assert_eq!(rig.lease(), ["stuck"]);
+            rig.pass(pause - 1);
+            assert!(rig.lease().is_empty(), "not yet {pause}");
+            rig.pass(1);
+        }
+        assert_eq!(pause_millis(30_000, 6), 1_920_000);
+        assert_eq!(pause_millis(30_000, u32::MAX), PAUSE_MILLIS_MAX);
+        assert_eq!(pause_millis(u32::MAX, u32::MAX), u64::from(u32::MAX));
+    }
 }

@@ -14,9 +14,6 @@ use crate::schema::ReadError;
 /// Rows of one lease.
 const LEASE_ROWS_MAX: u32 = 100;
 
-/// Bytes of bodies in one answer; a single larger one still goes.
-const LEASE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 /// The largest body that is handed off: a row with its body must fit into one reply.
 const HAND_OFF_BYTES_MAX: u64 = 30 * 1024 * 1024;
 
@@ -87,7 +84,6 @@ impl MailstoreService {
         let bodies = Arc::clone(&self.bodies);
         blocking(&self.reads, move || {
             let mut rows = Vec::with_capacity(leased.rows.len());
-            let mut bytes = 0;
             for mut row in leased.rows {
                 let reader = snapshot.reader();
                 let id = row
@@ -100,12 +96,6 @@ impl MailstoreService {
                     .map_err(|error: ReadError| Status::from(error))?;
                 // Completed by another proxy meanwhile.
                 let Some(record) = record else { continue };
-                let size = usize::try_from(record.body.size).unwrap_or(usize::MAX);
-                // What does not fit comes with a later lease, when this one has run out.
-                if !rows.is_empty() && size > LEASE_BYTES_MAX.saturating_sub(bytes) {
-                    continue;
-                }
-                bytes = bytes.saturating_add(size);
                 let body = bodies.open(&reader, &record.body)?;
                 row.body = bodies.read_range(&reader, &body, 0..record.body.size)?;
                 rows.push(row);
