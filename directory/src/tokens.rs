@@ -1,7 +1,7 @@
 //! Account tokens: what the directory says that a proxy may do for an account, signed.
 //!
 //! A token names the account, its shard and placement, the rights, and the certificate of the proxy that may use it. It
-//! lives for minutes. While a session lives its proxy has it renewed without the password, for which the token may have
+//! lives for minutes, or for an hour where it gives the right to deliver and no more. While a session lives its proxy has it renewed without the password, for which the token may have
 //! ended a while ago: a directory that was away must not end sessions.
 
 use parking_lot::RwLock;
@@ -18,6 +18,11 @@ use crate::schema::{AccountId, KeyId};
 
 /// How long after its end a token can still be renewed.
 pub const RENEWAL_GRACE_MILLIS: u64 = 60 * 60 * 1_000;
+
+/// How long a token for deliveries lives at least. A recipient's token may have been cached for some minutes when RCPT names
+/// it, its message may then take an hour to arrive (the proxy's `content_duration_max`), and its delivery some patience: a
+/// token that ended before would refuse a large message on a slow line at each try.
+pub const DELIVER_LIFETIME_MILLIS: u64 = 70 * 60 * 1_000;
 
 /// How long a new key is published before anything is signed with it, so that everyone knows it by then.
 const SETTLE_MILLIS: u64 = 30_000;
@@ -86,7 +91,11 @@ impl Tokens {
         holder: &[u8],
         now_millis: u64,
     ) -> Result<Signed, Status> {
-        let expires_at_millis = now_millis + self.lifetime_millis;
+        let lifetime_millis = match rights {
+            Rights::Deliver => self.lifetime_millis.max(DELIVER_LIFETIME_MILLIS),
+            _ => self.lifetime_millis,
+        };
+        let expires_at_millis = now_millis + lifetime_millis;
         let claims = TokenClaims {
             account: id.0,
             shard: account.shard,
@@ -201,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn a_token_for_deliveries_outlives_the_longest_content() {
+        let tokens = tokens(&[key(1, 0)]);
+        let signed = tokens
+            .sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW)
+            .unwrap();
+        let (content, patience, cached) = (60 * 60 * 1_000, 30_000, 120_000);
+        assert!(signed.expires_at_millis > NOW + content + patience + cached);
+    }
+
+    #[test]
     fn refuses_what_is_not_ours() {
         let ours = tokens(&[key(1, 0)]);
         let signed = ours
@@ -214,7 +233,7 @@ mod tests {
         };
         assert!(denied(&ours, &signed, b"another", NOW), "another holder");
         assert!(denied(&ours, &signed, b"", NOW), "no holder");
-        let end = NOW + LIFETIME + RENEWAL_GRACE_MILLIS;
+        let end = NOW + DELIVER_LIFETIME_MILLIS + RENEWAL_GRACE_MILLIS;
         assert!(!denied(&ours, &signed, b"proxy", end - 1));
         assert!(denied(&ours, &signed, b"proxy", end), "ended too long ago");
         assert!(

@@ -7,7 +7,7 @@ use crate::clock::now_millis;
 use crate::core::Core;
 use crate::resolve::{ResolveError, resolve};
 
-/// How long an answer may be kept. Its tokens outlive that by some minutes, in which a delivery can end.
+/// How long an answer may be kept. Its tokens outlive that by the time that a message may take to arrive.
 const CACHE_MILLIS: u32 = 120_000;
 
 /// Longest address that is looked up. RFC 5321 §4.5.3.1.3 has 256 octets for a path.
