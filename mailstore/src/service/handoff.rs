@@ -1,21 +1,26 @@
 //! Hand-offs: recipients of other shards, kept here until a proxy has delivered to them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rookery_proto::mailstore::v1::{self as proto, reply};
-use rookery_proto::{Incoming, MailstoreProtocol, Reason, Status};
+use rookery_proto::mailstore::v1::{self as proto, HandOffRow, Reply, reply};
+use rookery_proto::{Incoming, MailstoreProtocol, ReplySink, Status};
 
 use super::deliver::{NO_ACCOUNT, RECIPIENTS_MAX, check_prefix, transaction};
 use super::reads::blocking;
 use super::{Grant, HostedShard, MailstoreService};
+use crate::body::OpenBody;
 use crate::plan::{Command, HandOff, Mutation};
-use crate::schema::ReadError;
+use crate::read::Snapshot;
 
 /// Rows of one lease.
 const LEASE_ROWS_MAX: u32 = 100;
 
-/// The largest body that is handed off: a row with its body must fit into one reply.
-const HAND_OFF_BYTES_MAX: u64 = 30 * 1024 * 1024;
+/// Bytes of bodies in one reply.
+const PIECE_BYTES: u64 = 1024 * 1024;
+
+/// What a row takes of a reply beside its body, at most: a recipient's header lines above all.
+const ROW_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 impl MailstoreService {
     pub(super) async fn hand_off(
@@ -37,10 +42,6 @@ impl MailstoreService {
             .iter()
             .try_for_each(|recipient| check_prefix(&recipient.prefix))?;
         let body = self.prepare_body(&shard, grant.account, delivery.body).await?;
-        if body.hash.size > HAND_OFF_BYTES_MAX {
-            let message = format!("a message of more than {HAND_OFF_BYTES_MAX} bytes cannot be handed off");
-            return Err(Status::new(Reason::LimitExceeded, message));
-        }
         let command = Command::HandOff(HandOff {
             transaction: transaction(&delivery.transaction)?,
             issued_at_millis: delivery.issued_at_millis,
@@ -57,12 +58,13 @@ impl MailstoreService {
             .await
     }
 
-    /// Leases rows that are due, then reads their bodies.
+    /// Leases rows that are due, then sends them with their bodies, in pieces.
     pub(super) async fn lease_hand_offs(
         self: &Arc<Self>,
         incoming: &Incoming<MailstoreProtocol>,
         mut lease: proto::LeaseHandOffs,
-    ) -> Result<reply::Call, Status> {
+        replies: &ReplySink<MailstoreProtocol>,
+    ) -> Result<(), Status> {
         let shard = self.shard(lease.shard, incoming.request.shard_generation)?;
         lease.limit = lease.limit.clamp(1, LEASE_ROWS_MAX);
         let leasing = {
@@ -80,28 +82,84 @@ impl MailstoreService {
                 "the writer answered a lease with something else",
             ));
         };
-        let snapshot = self.snapshot(&shard, NO_ACCOUNT);
-        let bodies = Arc::clone(&self.bodies);
-        blocking(&self.reads, move || {
-            let mut rows = Vec::with_capacity(leased.rows.len());
-            for mut row in leased.rows {
-                let reader = snapshot.reader();
-                let id = row
-                    .id
-                    .as_ref()
-                    .try_into()
-                    .map_err(|_| Status::internal("the id of a hand-off"))?;
-                let record = reader
-                    .hand_off(&id)
-                    .map_err(|error: ReadError| Status::from(error))?;
-                // Completed by another proxy meanwhile.
-                let Some(record) = record else { continue };
-                let body = bodies.open(&reader, &record.body)?;
-                row.body = bodies.read_range(&reader, &body, 0..record.body.size)?;
-                rows.push(row);
+        let mut rows = RowCursor {
+            snapshot: self.snapshot(&shard, NO_ACCOUNT),
+            rows: leased.rows.into(),
+            body: None,
+        };
+        loop {
+            let (rest, piece) = blocking(&self.reads, move || {
+                let piece = rows.next()?;
+                Ok((rows, piece))
+            })
+            .await?;
+            rows = rest;
+            let is_last = rows.rows.is_empty();
+            replies
+                .send(Reply {
+                    call: Some(reply::Call::HandOffs(piece)),
+                })
+                .await?;
+            if is_last {
+                return Ok(());
             }
-            Ok(reply::Call::HandOffs(proto::HandOffs { rows }))
-        })
-        .await
+        }
+    }
+}
+
+/// Leased rows on their way out. Holds no more of their bodies than it gives at once.
+struct RowCursor {
+    snapshot: Snapshot,
+    /// Not sent yet, or not wholly.
+    rows: VecDeque<HandOffRow>,
+    /// The first row's body, once it is begun, and how much of it was sent.
+    body: Option<(OpenBody, u64)>,
+}
+
+impl RowCursor {
+    /// The next rows, or the next piece of a large one.
+    fn next(&mut self) -> Result<proto::HandOffs, Status> {
+        let mut rows = Vec::new();
+        let mut room = PIECE_BYTES;
+        while room > 0
+            && let Some(row) = self.rows.front()
+        {
+            let reader = self.snapshot.reader();
+            let (body, offset) = match self.body {
+                Some(begun) => begun,
+                None => {
+                    let id = row.id.as_ref().try_into();
+                    let id = id.map_err(|_| Status::internal("the id of a hand-off"))?;
+                    let record = reader.hand_off(&id).map_err(Status::from)?;
+                    // Completed by another proxy meanwhile.
+                    let Some(record) = record else {
+                        self.rows.pop_front();
+                        continue;
+                    };
+                    (self.snapshot.bodies.open(&reader, &record.body)?, 0)
+                }
+            };
+            let end = body.hash.size.min(offset.saturating_add(room));
+            let piece = self.snapshot.bodies.read_range(&reader, &body, offset..end)?;
+            if piece.len() as u64 != end - offset {
+                return Err(Status::internal(format!(
+                    "the body of a hand-off ends at {} instead of {end}",
+                    offset + piece.len() as u64
+                )));
+            }
+            rows.push(HandOffRow {
+                body: piece,
+                ..row.clone()
+            });
+            // Each row takes some room, so that many without a body are sent in steps as well.
+            room = room.saturating_sub(end - offset + ROW_OVERHEAD_BYTES);
+            if end == body.hash.size {
+                self.rows.pop_front();
+                self.body = None;
+            } else {
+                self.body = Some((body, end));
+            }
+        }
+        Ok(proto::HandOffs { rows })
     }
 }

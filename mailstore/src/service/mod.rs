@@ -144,7 +144,7 @@ impl MailstoreService {
                 self.to_completion(move |service| service.hand_off(shard, grant, hand_off))
                     .await?
             }
-            Call::LeaseHandOffs(lease) => self.lease_hand_offs(&incoming, lease).await?,
+            Call::LeaseHandOffs(lease) => return self.lease_hand_offs(&incoming, lease, &replies).await,
             Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,
             other => self.mutate(&incoming, other).await?,
         };

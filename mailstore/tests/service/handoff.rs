@@ -6,20 +6,34 @@ use rookery_proto::mailstore::v1::{self as proto, reply, request::Call as Wire};
 
 use crate::support::*;
 
+/// Leases, and joins the pieces of bodies.
 async fn lease(client: &Client, lease_millis: u32) -> Vec<proto::HandOffRow> {
     let lease = proto::LeaseHandOffs {
         shard: SHARD,
         limit: 10,
         lease_millis,
     };
-    match client
-        .ask(Wire::LeaseHandOffs(lease), Bytes::new())
-        .await
-        .unwrap()
-    {
-        reply::Call::HandOffs(leased) => leased.rows,
-        other => panic!("{other:?}"),
+    let mut replies = client.start(request(Wire::LeaseHandOffs(lease)), Bytes::new(), None);
+    let mut rows: Vec<proto::HandOffRow> = Vec::new();
+    while let Some(reply) = replies.next().await {
+        let Some(reply::Call::HandOffs(leased)) = reply.unwrap().call else {
+            panic!("not rows")
+        };
+        assert!(leased.rows.iter().map(|row| row.body.len()).sum::<usize>() <= 1024 * 1024);
+        for row in leased.rows {
+            match rows.last_mut() {
+                Some(known) if known.id == row.id => {
+                    let joined = [&known.body[..], &row.body[..]].concat();
+                    *known = proto::HandOffRow {
+                        body: joined.into(),
+                        ..row
+                    };
+                }
+                _ => rows.push(row),
+            }
+        }
     }
+    rows
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,5 +122,34 @@ async fn a_lease_that_runs_out_gives_the_row_back() {
         }
         tokio::task::yield_now().await;
     }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_any_size_comes_in_pieces_and_small_ones_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(folder.path()).await;
+    fixture.put_accounts().await;
+    let client = fixture.proxy();
+    let large: Bytes = b"0123456789abcdef".repeat(32 * 1024 * 1024 / 16 + 1).into();
+    let id = unique();
+    client.upload(deliverer(ANN), id, large.clone()).await.unwrap();
+    for body in [inline(b""), uploaded(id), inline(b"small\r\n")] {
+        let hand_off = proto::HandOff {
+            delivery: Some(delivery(&[ANN], body)),
+            recipients: vec![proto::HandOffRecipient::default()],
+        };
+        client.ask(Wire::HandOff(hand_off), deliverer(ANN)).await.unwrap();
+    }
+    // What does not fit beside the large one comes with a lease of its own.
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        for row in lease(&client, 600_000).await {
+            assert!(row.body.len() < 100 || row.body == large);
+            sizes.push(row.body.len());
+        }
+    }
+    sizes.sort_unstable();
+    assert_eq!(sizes, [0, 7, large.len()]);
     fixture.stop().await;
 }
