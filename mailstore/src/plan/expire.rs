@@ -3,8 +3,10 @@
 use rookery_proto::Status;
 use rookery_replication::{Batch, Column, View};
 
+use super::collect::tell_damage;
 use super::{Plan, PlanContext, done};
 use crate::schema::keys::Kind;
+use crate::schema::read::ReadError;
 use crate::schema::{ModSeq, Reader, keys};
 
 /// Replies that one plan removes.
@@ -25,10 +27,17 @@ pub(super) fn expire(view: &dyn View, context: &PlanContext) -> Result<Plan, Sta
     let (uploads, more_uploads) = due_keys(view, context, Kind::UploadExpiry, UPLOADS_MAX)?;
     for key in uploads {
         if let Some((account, upload)) = keys::upload_of_expiry(&key) {
-            let used = Reader::new(view, context.shard, account)
-                .upload(upload)?
-                .and_then(|record| record.finished)
-                .is_some_and(|finished| finished.used);
+            let used = match Reader::new(view, context.shard, account).upload(upload) {
+                Ok(record) => record
+                    .and_then(|record| record.finished)
+                    .is_some_and(|finished| finished.used),
+                // A body may refer to it: it stays, and the others expire nevertheless.
+                Err(error @ ReadError::Value { .. }) => {
+                    tell_damage("an upload", account, &error);
+                    true
+                }
+                Err(error) => return Err(error.into()),
+            };
             if !used {
                 let (from, to) = keys::upload_chunks(context.shard, account, upload);
                 batch.delete_range(Column::Bodies, from, to);

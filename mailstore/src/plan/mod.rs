@@ -338,15 +338,27 @@ fn dispatch(
         Command::CompleteHandOff(command) => handoff::complete(view, context, command),
         Command::UploadChunk(command) => upload::chunk(view, context, account, command),
         Command::FinishUpload(command) => upload::finish(view, context, account, command),
-        Command::Collect => {
-            let mut plan = collect::collect(view, context)?;
-            let expired = expire::expire(view, context)?;
+        Command::Collect => collect_and_expire(view, context),
+        #[cfg(test)]
+        Command::Panic => panic!("as told"),
+    }
+}
+
+/// Neither of the two waits for the other's trouble.
+fn collect_and_expire(view: &dyn View, context: &PlanContext) -> Result<Plan, Status> {
+    let collected = collect::collect(view, context);
+    let expired = expire::expire(view, context);
+    match (collected, expired) {
+        (Ok(mut plan), Ok(expired)) => {
             plan.batch.append(expired.batch);
             plan.garbage |= expired.garbage;
             Ok(plan)
         }
-        #[cfg(test)]
-        Command::Panic => panic!("as told"),
+        (Ok(plan), Err(status)) | (Err(status), Ok(plan)) if !plan.batch.is_empty() => {
+            collect::tell_damage("garbage, or what has expired", AccountId(0), &status);
+            Ok(plan)
+        }
+        (_, Err(status)) | (Err(status), _) => Err(status),
     }
 }
 

@@ -14,6 +14,8 @@ use crate::schema::change::{LOG_ENTRIES_KEPT, LOG_ENTRIES_SLACK};
 use crate::schema::flags::KEYWORDS_MAX;
 use crate::schema::*;
 
+mod damage;
+
 const SHARD: ShardId = ShardId(1);
 const ACCOUNT: AccountId = AccountId(9);
 

@@ -1,0 +1,142 @@
+//! Rows that cannot be read cost what they hold, and nothing else.
+
+use rookery_replication::{Batch, View, ViewError};
+
+use super::*;
+
+/// No value of any version.
+const BAD: &[u8] = &[0xff, 0xff];
+
+fn damage(rig: &mut Rig, key: Bytes) {
+    let mut batch = Batch::new();
+    batch.put(Column::Rows, key, BAD);
+    rig.store.apply(&batch);
+}
+
+/// Three messages that were appended and then expunged; their garbage waits.
+fn with_garbage() -> Rig {
+    let mut rig = Rig::new();
+    for text in [b"one", b"two", b"six"] {
+        rig.append(prepared(text)).expect("appends");
+    }
+    let flags = Some(proto::Flags {
+        system: FlagBits::DELETED.system(),
+        keywords: Vec::new(),
+    });
+    rig.run(Command::Store(proto::Store {
+        mailbox: 1,
+        uids: Some(proto::UidSet { bounds: vec![1, 3] }),
+        mode: Mode::Add.into(),
+        flags,
+        unchanged_since: 0,
+    }))
+    .expect("stores");
+    rig.run(Command::Expunge(proto::Expunge {
+        mailbox: 1,
+        only: false,
+        uids: None,
+    }))
+    .expect("expunges");
+    rig
+}
+
+fn rows(rig: &Rig, range: keys::KeyRange) -> usize {
+    let keys = rig.store.iter(Column::Rows);
+    keys.filter(|(key, _)| **key >= range.0 && **key < range.1)
+        .count()
+}
+
+fn garbage_rows(rig: &Rig) -> usize {
+    rows(rig, keys::kind_range(SHARD, keys::Kind::Garbage))
+}
+
+#[test]
+fn a_damaged_message_is_dropped_with_the_rest_of_its_garbage() {
+    let mut rig = with_garbage();
+    damage(&mut rig, keys::message(SHARD, ACCOUNT, MessageNumber(1)));
+    assert_eq!((garbage_rows(&rig), rig.store.len(Column::Bodies)), (1, 3));
+    rig.run(Command::Collect).expect("collects");
+    assert_eq!(garbage_rows(&rig), 0);
+    assert_eq!(rows(&rig, keys::messages(SHARD, ACCOUNT)), 0);
+    // The body of the damaged one is not known any more.
+    assert_eq!(rig.store.len(Column::Bodies), 1);
+}
+
+#[test]
+fn a_damaged_body_stays_and_the_others_go() {
+    let mut rig = with_garbage();
+    damage(&mut rig, keys::body(SHARD, &BodyHash::of(b"two")));
+    rig.run(Command::Collect).expect("collects");
+    assert_eq!((garbage_rows(&rig), rig.store.len(Column::Bodies)), (0, 1));
+}
+
+#[test]
+fn damaged_garbage_is_passed_over() {
+    let mut rig = with_garbage();
+    damage(&mut rig, keys::garbage(SHARD, AccountId(1), ModSeq(1), 0));
+    damage(&mut rig, keys::garbage(SHARD, AccountId(2), ModSeq(1), 0));
+    rig.run(Command::Collect).expect("collects");
+    assert_eq!((garbage_rows(&rig), rig.store.len(Column::Bodies)), (2, 0));
+    rig.run(Command::Collect).expect("has nothing to do");
+}
+
+/// A store of which one kind of row cannot be read.
+struct Failing<'a>(&'a MemoryStore, keys::Kind);
+
+impl View for Failing<'_> {
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.0.get(column, key)
+    }
+
+    fn scan(
+        &self,
+        column: Column,
+        from: &[u8],
+        to: &[u8],
+        visit: rookery_replication::view::Visitor<'_>,
+    ) -> Result<(), ViewError> {
+        if from == keys::kind_range(SHARD, self.1).0.as_ref() {
+            return Err(ViewError("told to fail".to_owned()));
+        }
+        self.0.scan(column, from, to, visit)
+    }
+}
+
+#[test]
+fn what_has_expired_goes_though_garbage_cannot_be_collected() {
+    let mut rig = with_garbage();
+    let upload = |rig: &mut Rig, id: u8| {
+        let chunk = UploadChunk {
+            upload: UploadId([id; 16]),
+            index: 0,
+            raw_len: 1,
+            stored: encode_chunk(b"x"),
+        };
+        rig.run(Command::UploadChunk(chunk)).expect("stores");
+    };
+    upload(&mut rig, 1);
+    upload(&mut rig, 2);
+    damage(&mut rig, keys::upload(SHARD, ACCOUNT, UploadId([1; 16])));
+    rig.now += PlanLimits::default().upload_kept_millis + 1;
+    let context = PlanContext {
+        shard: SHARD,
+        now_millis: rig.now,
+        limits: PlanLimits::default(),
+    };
+    let view = Failing(&rig.store, keys::Kind::Garbage);
+    let mutation = Mutation {
+        account: ACCOUNT,
+        key: None,
+        command: Command::Collect,
+    };
+    let plan = plan(&view, &context, &mutation).expect("expires");
+    rig.store.apply(&plan.batch);
+    assert_eq!(garbage_rows(&rig), 1);
+    assert_eq!(rows(&rig, keys::kind_range(SHARD, keys::Kind::UploadExpiry)), 0);
+    // The damaged one may be in use; the other is gone.
+    let chunks = |id: u8| {
+        let key = keys::upload_chunk(SHARD, ACCOUNT, UploadId([id; 16]), 0);
+        rig.store.contains(Column::Bodies, &key).expect("reads")
+    };
+    assert!(chunks(1) && !chunks(2));
+}
