@@ -1,17 +1,28 @@
 //! Delivery: one message to the INBOX of each recipient of this shard; each has an outcome of its own.
 
+use std::cell::Cell;
+
+use bytes::Bytes;
 use rookery_proto::mailstore::v1::{self as proto, DeliveryOutcome, reply};
 use rookery_proto::{Reason, Status};
-use rookery_replication::{Batch, View};
+use rookery_replication::view::Visitor;
+use rookery_replication::{Batch, Column, View, ViewError};
 
 use super::append::add_message;
 use super::bodies::BodyAdder;
+use super::collect::tell_damage;
 use super::edit::AccountEdit;
 use super::key::{keep_outcome, kept_outcome};
-use super::{Deliver, DeliverRecipient, MutationKey, Plan, PlanContext};
-use crate::schema::{AccountId, FlagBits, InternalDate, MailboxId};
+use super::{BodySource, Deliver, DeliverRecipient, MutationKey, Plan, PlanContext, PreparedBody};
+use crate::schema::{AccountId, FlagBits, InternalDate, MailboxId, Reader};
 
 pub(super) fn deliver(view: &dyn View, context: &PlanContext, command: &Deliver) -> Result<Plan, Status> {
+    // All recipients share the body: what is wrong with it concerns all.
+    check_body(view, context, &command.body)?;
+    let view = &NotingView {
+        view,
+        failed: Cell::new(false),
+    };
     let mut plan = Plan::new(Batch::new(), reply::Call::Delivered(proto::Delivered::default()));
     let mut bodies = BodyAdder::default();
     // Two addresses of one account in one transaction are one message.
@@ -28,8 +39,14 @@ pub(super) fn deliver(view: &dyn View, context: &PlanContext, command: &Deliver)
                         let outcome =
                             match deliver_one(view, context, command, recipient, &mut bodies, &mut plan) {
                                 Ok(outcome) => outcome,
-                                // What is wrong with one recipient concerns no other; a defect concerns all.
-                                Err(status) if status.reason == Reason::Internal => return Err(status),
+                                // What is wrong with one recipient concerns no other, damage to its rows as little
+                                // as its quota; a store that cannot be read concerns all.
+                                Err(status) if status.reason == Reason::Internal => {
+                                    if view.failed.get() {
+                                        return Err(status);
+                                    }
+                                    refused(recipient.account.0, damaged(recipient.account, &status))
+                                }
                                 Err(status) => refused(recipient.account.0, status),
                             };
                         known.push((recipient.account, outcome.clone()));
@@ -91,6 +108,49 @@ fn deliver_one(
     };
     keep_outcome(&mut plan.batch, context, account, &key, &outcome);
     Ok(outcome)
+}
+
+/// Whether what a plan reads of the body can be read.
+fn check_body(view: &dyn View, context: &PlanContext, body: &PreparedBody) -> Result<(), Status> {
+    Reader::new(view, context.shard, AccountId(0)).body(&body.hash)?;
+    if let BodySource::Upload(account, upload) = &body.source {
+        Reader::new(view, context.shard, *account).upload(*upload)?;
+    }
+    Ok(())
+}
+
+/// Notes whether the store itself failed, which a status does not tell from what it holds being damaged.
+struct NotingView<'a> {
+    view: &'a dyn View,
+    failed: Cell<bool>,
+}
+
+impl NotingView<'_> {
+    fn noted<T>(&self, read: Result<T, ViewError>) -> Result<T, ViewError> {
+        if read.is_err() {
+            self.failed.set(true);
+        }
+        read
+    }
+}
+
+impl View for NotingView<'_> {
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.noted(self.view.get(column, key))
+    }
+
+    fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
+        self.noted(self.view.scan(column, from, to, visit))
+    }
+}
+
+/// The sender keeps the message until the account has been repaired.
+fn damaged(account: AccountId, status: &Status) -> Status {
+    tell_damage("a recipient is refused", account, status);
+    Status::unavailable(format!(
+        "account {account} cannot be delivered to: {}",
+        status.message
+    ))
 }
 
 fn refused(account: u64, status: Status) -> DeliveryOutcome {

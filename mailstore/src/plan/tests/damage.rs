@@ -140,3 +140,59 @@ fn what_has_expired_goes_though_garbage_cannot_be_collected() {
     };
     assert!(chunks(1) && !chunks(2));
 }
+
+const OTHER: AccountId = AccountId(10);
+
+fn deliver() -> Command {
+    let recipient = |account| {
+        Ok(DeliverRecipient {
+            account,
+            prefix: Bytes::new(),
+        })
+    };
+    Command::Deliver(Deliver {
+        transaction: [8; 16],
+        issued_at_millis: 10_000_000,
+        body: prepared(b"for both"),
+        recipients: vec![recipient(ACCOUNT), recipient(OTHER)],
+    })
+}
+
+#[test]
+fn a_damaged_account_is_refused_a_delivery_that_others_get() {
+    let mut whole = Rig::new();
+    let other = proto::PutAccount {
+        shard: SHARD.0,
+        account: OTHER.0,
+        generation: 1,
+        quota_bytes: 0,
+    };
+    whole.run(Command::PutAccount(other)).expect("creates");
+    whole.append(prepared(b"there before")).expect("appends");
+    for key in [
+        keys::account(SHARD, ACCOUNT),
+        keys::account_counters(SHARD, ACCOUNT),
+        keys::mailbox(SHARD, ACCOUNT, MailboxId::INBOX),
+        keys::flag_block(SHARD, ACCOUNT, MailboxId::INBOX, 0),
+        keys::reply(SHARD, ACCOUNT, &[8; 16], 0),
+    ] {
+        let mut rig = Rig {
+            store: whole.store.clone(),
+            ..whole
+        };
+        damage(&mut rig, key.clone());
+        let Ok(reply::Call::Delivered(delivered)) = rig.run(deliver()) else {
+            panic!("delivers though {key:?} is damaged")
+        };
+        let reasons = delivered.outcomes.iter();
+        let reasons: Vec<_> = reasons
+            .map(|outcome| outcome.error.as_ref().map(|error| error.reason()))
+            .collect();
+        assert_eq!(reasons, [Some(Reason::Unavailable), None], "{key:?}");
+        // The refused one left no reference to the body.
+        assert_eq!(rig.store.len(Column::Counters), 0);
+    }
+    // What they share concerns both.
+    damage(&mut whole, keys::body(SHARD, &BodyHash::of(b"for both")));
+    assert_eq!(whole.refused(deliver()), Reason::Internal);
+}
