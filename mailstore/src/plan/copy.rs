@@ -25,12 +25,13 @@ pub(super) fn copy(
         .record
         .clone();
     let target = edit.mailbox(to).map_err(|status| which(status, "target"))?;
-    let keywords = map_keywords(&source, target)?;
     let uid_validity = target.record.uid_validity.0;
 
     let mut flags: Vec<(Uid, FlagBits)> = Vec::new();
     edit.reader
         .flags_of(from, &uids, |entry| flags.push((entry.uid, entry.flags)))?;
+    let carried = flags.iter().fold(FlagBits(0), |all, (_, flags)| all.with(*flags));
+    let keywords = map_keywords(&source, carried, edit.mailbox(to)?)?;
     let rows = if command.r#move {
         edit.take(from, &uids)?
     } else {
@@ -91,17 +92,24 @@ fn which(status: Status, mailbox: &str) -> Status {
     }
 }
 
-/// The target's bit for each of the source's keywords. RFC 3501 §6.4.7: flags are kept where that is possible, so a
-/// keyword for which the target has no room is left out.
-fn map_keywords(source: &MailboxRecord, target: &mut MailboxEdit) -> Result<Vec<FlagBits>, Status> {
-    let mut bits = Vec::with_capacity(source.keywords.len());
-    for keyword in &source.keywords {
+/// The target's bit for each of the source's keywords that is carried by a message. RFC 3501 §6.4.7: flags are kept where
+/// that is possible, so a keyword for which the target has no room is left out.
+fn map_keywords(
+    source: &MailboxRecord,
+    carried: FlagBits,
+    target: &mut MailboxEdit,
+) -> Result<Vec<FlagBits>, Status> {
+    let mut bits = vec![FlagBits(0); source.keywords.len()];
+    for index in carried.keywords() {
+        let Some(keyword) = source.keywords.get(index) else {
+            continue;
+        };
         let full = target.record.keywords.len() >= KEYWORDS_MAX;
-        bits.push(match target.record.keyword_bit(keyword) {
+        bits[index] = match target.record.keyword_bit(keyword) {
             Some(bit) => bit,
             None if full => FlagBits(0),
             None => target.intern(0, std::slice::from_ref(keyword))?,
-        });
+        };
     }
     Ok(bits)
 }

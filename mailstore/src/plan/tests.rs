@@ -289,6 +289,25 @@ fn keywords_keep_their_first_case_and_end_at_the_limit() {
 }
 
 #[test]
+fn a_copy_takes_along_the_keywords_of_what_it_copies_alone() {
+    let mut rig = Rig::new();
+    rig.append(prepared(b"a")).expect("appends");
+    let many: Vec<String> = (0..KEYWORDS_MAX).map(|n| format!("k{n}")).collect();
+    rig.run(store(Mode::Replace, &many)).expect("stores");
+    rig.run(store(Mode::Replace, &["k7".into()])).expect("stores");
+    rig.run(Command::Copy(proto::Copy {
+        from: 1,
+        to: 2,
+        uids: Some(proto::UidSet { bounds: vec![1, 1] }),
+        r#move: false,
+    }))
+    .expect("copies");
+    assert_eq!(rig.mailbox(2).keywords, ["k7"]);
+    let block = rig.reader().flag_block(MailboxId(2), 0).expect("reads");
+    assert_eq!(block.entries[0].flags, FlagBits::keyword(0));
+}
+
+#[test]
 fn the_change_log_is_bounded() {
     let mut rig = Rig::new();
     rig.append(prepared(b"a")).expect("appends");
