@@ -5,8 +5,7 @@ use rookery_proto::mailstore::v1::{DeliveryOutcome, Reply};
 use rookery_proto::{Reason, Status};
 use rookery_replication::{Batch, Column, View};
 
-use super::{MutationKey, Plan, PlanContext};
-use crate::schema::reply::REPLY_BYTES_MAX;
+use super::{MutationKey, Plan, PlanContext, limit_exceeded};
 use crate::schema::{AccountId, ReplyRecord, Value, keys};
 
 /// The reply that a session's key already has. An expired key is refused: it may have been run and forgotten.
@@ -31,7 +30,20 @@ pub(super) fn kept_reply(
 }
 
 /// Keeps the plan's reply in its own batch.
-pub(super) fn keep_reply(plan: &mut Plan, context: &PlanContext, account: AccountId, key: &MutationKey) {
+///
+/// A reply that is too large to be kept refuses the whole plan: unkept, a retry would do it again.
+pub(super) fn keep_reply(
+    plan: &mut Plan,
+    context: &PlanContext,
+    account: AccountId,
+    key: &MutationKey,
+) -> Result<(), Status> {
+    let reply_bytes = plan.reply.encoded_len();
+    if reply_bytes > context.limits.reply_bytes_max {
+        return Err(limit_exceeded(format!(
+            "the answer would have {reply_bytes} bytes, more than can be kept: change fewer messages at once"
+        )));
+    }
     let reply = plan.reply.encode_to_vec();
     keep(
         &mut plan.batch,
@@ -41,6 +53,7 @@ pub(super) fn keep_reply(plan: &mut Plan, context: &PlanContext, account: Accoun
         reply,
         context.limits.reply_kept_millis,
     );
+    Ok(())
 }
 
 /// The outcome that a delivery to this account already has.
@@ -114,7 +127,6 @@ fn keep(
     reply: Vec<u8>,
     kept_millis: u64,
 ) {
-    debug_assert!(reply.len() <= REPLY_BYTES_MAX);
     // A key issued in the future, by a clock that is ahead, stays acceptable for longer, and so does its reply.
     let expires_millis = context
         .now_millis

@@ -33,6 +33,7 @@ use rookery_replication::{Batch, View};
 
 pub use self::bodies::{BodySource, PreparedBody};
 pub use self::names::canonical_name;
+use crate::schema::reply::REPLY_BYTES_MAX;
 use crate::schema::{AccountId, BodyHash, InternalDate, ModSeq, ShardId, UploadId};
 
 /// What a planner knows besides the command.
@@ -53,6 +54,8 @@ pub struct PlanLimits {
     pub reply_kept_millis: u64,
     /// How long the outcome of a delivery is kept for its transaction.
     pub delivery_kept_millis: u64,
+    /// The largest reply that is kept, at most [`REPLY_BYTES_MAX`]; a plan with a larger one is refused.
+    pub reply_bytes_max: usize,
     /// How long an upload that no plan used is kept.
     pub upload_kept_millis: u64,
     /// The largest message in bytes.
@@ -70,6 +73,7 @@ impl Default for PlanLimits {
     }
 }
 
+            reply_bytes_max: REPLY_BYTES_MAX,
 /// Messages of one append.
 pub const APPEND_MESSAGES_MAX: usize = 1000;
 
@@ -308,7 +312,7 @@ pub fn plan(view: &dyn View, context: &PlanContext, mutation: &Mutation) -> Resu
     }
     let mut plan = dispatch(view, context, account, &mutation.command)?;
     if !plan.batch.is_empty() {
-        key::keep_reply(&mut plan, context, account, key);
+        key::keep_reply(&mut plan, context, account, key)?;
     }
     Ok(plan)
 }

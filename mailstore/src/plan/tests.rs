@@ -15,6 +15,7 @@ use crate::schema::flags::KEYWORDS_MAX;
 use crate::schema::*;
 
 mod damage;
+mod limits;
 
 const SHARD: ShardId = ShardId(1);
 const ACCOUNT: AccountId = AccountId(9);
