@@ -202,10 +202,11 @@ async fn rows_that_came_before_a_stream_broke_are_done_and_half_a_row_is_not_del
     world.stores[1].state.lock().lease_breaks_after = Some(6);
     drain_to(&world, 1).await;
     assert_eq!((world.mails(2).len(), world.mails(5).len()), (1, 0));
-    let mut state = world.stores[1].state.lock();
-    state.lease_breaks_after = None;
-    state.leased.clear();
-    drop(state);
+    {
+        let mut state = world.stores[1].state.lock();
+        state.lease_breaks_after = None;
+        state.leased.clear();
+    }
     drain(&world).await;
     assert!(world.mails(5)[0].body == body && world.count() == 2);
 }
