@@ -14,6 +14,8 @@ pub mod overlay;
 pub mod view;
 
 #[cfg(feature = "store")]
+mod damage;
+#[cfg(feature = "store")]
 pub mod group;
 #[cfg(feature = "store")]
 pub mod store;

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBRecoveryMode, ErrorKind, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::batch::{Batch, Column, Write};
+use crate::damage::damaged_log;
 use crate::memory::counter;
 use crate::view::{View, ViewError, Visitor};
 
@@ -58,6 +59,17 @@ pub enum StoreError {
         /// What RocksDB says.
         reason: String,
     },
+    /// A write-ahead log is damaged before its end: what it holds from there on was acknowledged.
+    #[error(
+        "the write-ahead log {file} is damaged ({reason}), and opening the store would lose acknowledged changes: \
+         keep a copy of its folder, check the disk, and restore the folder from a backup"
+    )]
+    Damaged {
+        /// The damaged file.
+        file: PathBuf,
+        /// What RocksDB says.
+        reason: String,
+    },
     /// A write or its sync failed.
     #[error("cannot write the store: {0}")]
     Write(String),
@@ -86,17 +98,18 @@ impl Store {
         let columns = Column::ALL.map(|column| {
             ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache))
         });
-        let db = DB::open_cf_descriptors(&database_options(options), path, columns).map_err(|error| {
-            StoreError::Open {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            }
-        })?;
+        let db = DB::open_cf_descriptors(&database_options(options), path, columns)
+            .map_err(|error| not_opened(path, &error))?;
         Ok(Self {
             db,
             #[cfg(test)]
             fail_writes: std::sync::atomic::AtomicBool::new(false),
         })
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.db.path()
     }
 
     /// A consistent view of this moment. Cheap; files it needs live as long as it does, so drop it soon.
@@ -234,12 +247,30 @@ impl View for Snapshot<'_> {
     }
 }
 
+fn not_opened(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let reason = error.to_string();
+    let log = (error.kind() == ErrorKind::Corruption)
+        .then(|| damaged_log(path))
+        .flatten();
+    match log {
+        Some(file) => StoreError::Damaged { file, reason },
+        None => StoreError::Open {
+            path: path.to_owned(),
+            reason,
+        },
+    }
+}
+
 fn database_options(options: &StoreOptions) -> Options {
     let mut database = Options::default();
     database.create_if_missing(true);
     database.create_missing_column_families(true);
     // Columns are flushed together, so that a log beside the store may one day be cut by what has been flushed.
     database.set_atomic_flush(true);
+    // A record that a crash cut short was never acknowledged and is left out. A damaged one before the end is an error;
+    // RocksDB's default would silently drop it and all that was acknowledged after it. What still looks like a cut end
+    // is a damaged length that points past the end of the log.
+    database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     database.set_db_write_buffer_size(options.write_buffer_bytes);
     database.set_max_total_wal_size(options.wal_bytes_max);
     database.set_max_background_jobs(options.background_jobs);
