@@ -6,6 +6,10 @@ use rookery_proto::mailstore::v1 as proto;
 use super::{Snapshot, requested_mailbox};
 use crate::schema::{FlagEntry, MailboxId, MailboxRecord, ModSeq, Uid, UidRanges};
 
+/// Ranges of log entries that are held before they are merged: entries that name the same UIDs again and again must not
+/// be in memory all at once.
+const RANGES_HELD_MAX: usize = 64 * 1024;
+
 /// Everything that changed after `request.since`, or the whole mailbox when its log does not reach back so far.
 pub fn changes(snapshot: &Snapshot, request: &proto::Changes) -> Result<proto::MailboxChanges, Status> {
     let reader = snapshot.reader();
@@ -35,23 +39,47 @@ pub fn changes(snapshot: &Snapshot, request: &proto::Changes) -> Result<proto::M
         answer.uids = Some(uids.to_proto());
         return Ok(answer);
     }
-    let mut changed = Vec::new();
-    let mut vanished = Vec::new();
+    let (mut changed, mut vanished) = (Merging::default(), Merging::default());
     reader.changes(id, since, |_, change| {
-        changed.extend(change.changed.ranges().map(|(first, last)| (first.0, last.0)));
-        vanished.extend(change.vanished.ranges().map(|(first, last)| (first.0, last.0)));
+        changed.add(&change.changed);
+        vanished.add(&change.vanished);
         true
     })?;
-    reader.flags_of(id, &UidRanges::from_ranges(changed), |entry| {
+    reader.flags_of(id, &changed.merged(), |entry| {
         if entry.modseq > since {
             answer.changed.push(message_flags(&record, entry));
         }
     })?;
-    let vanished = UidRanges::from_ranges(vanished);
+    let vanished = vanished.merged();
     if !vanished.is_empty() {
         answer.vanished = Some(without_existing(snapshot, id, &vanished)?.to_proto());
     }
     Ok(answer)
+}
+
+/// A union of many sets, in memory for little more than what it comes to.
+#[derive(Default)]
+struct Merging {
+    held: Vec<(u32, u32)>,
+    /// Merged when so many are held: twice what the last merging left, so that merging is rare.
+    merge_at: usize,
+}
+
+impl Merging {
+    fn add(&mut self, uids: &UidRanges) {
+        self.held
+            .extend(uids.ranges().map(|(first, last)| (first.0, last.0)));
+        if self.held.len() > self.merge_at.max(RANGES_HELD_MAX) {
+            let merged = UidRanges::from_ranges(self.held.drain(..));
+            self.merge_at = merged.range_count() * 2;
+            self.held
+                .extend(merged.ranges().map(|(first, last)| (first.0, last.0)));
+        }
+    }
+
+    fn merged(self) -> UidRanges {
+        UidRanges::from_ranges(self.held)
+    }
 }
 
 /// A log entry's set may be coarse: what exists has not vanished.
@@ -91,5 +119,34 @@ fn message_flags(record: &MailboxRecord, entry: &FlagEntry) -> proto::MessageFla
         uid: entry.uid.0,
         flags: Some(record.flags_to_proto(entry.flags)),
         modseq: entry.modseq.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded_and_the_union_is_whole() {
+        let mut merging = Merging::default();
+        // Odd UIDs do not touch, so each is a range of its own.
+        let every_second =
+            |first: u32| UidRanges::from_ranges((0..4096).map(|n| (first + 2 * n, first + 2 * n)));
+        for _ in 0..100 {
+            merging.add(&every_second(1));
+            merging.add(&every_second(20_001));
+            assert!(merging.held.len() <= RANGES_HELD_MAX);
+        }
+        let expected = every_second(1)
+            .ranges()
+            .chain(every_second(20_001).ranges())
+            .collect::<Vec<_>>();
+        assert_eq!(merging.merged().ranges().collect::<Vec<_>>(), expected);
+        // A union that is large by itself is not merged at every step.
+        let mut merging = Merging::default();
+        for part in 0..40 {
+            merging.add(&every_second(1 + part * 10_000));
+        }
+        assert_eq!(merging.merged().range_count(), 40 * 4096);
     }
 }
