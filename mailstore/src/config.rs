@@ -19,6 +19,8 @@ pub struct Config {
     pub searches_max: usize,
     /// The largest body of a message.
     pub body_size_max: ByteSize,
+    /// New mail is refused, to be tried again, while the store's disk has less free; 0: never.
+    pub disk_free_min: ByteSize,
 }
 
 impl Default for Config {
@@ -30,6 +32,7 @@ impl Default for Config {
             reads_max: 64,
             searches_max: 4,
             body_size_max: ByteSize(100 * 1024 * 1024),
+            disk_free_min: ByteSize(256 * 1024 * 1024),
         }
     }
 }

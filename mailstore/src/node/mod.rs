@@ -17,7 +17,7 @@ use crate::body::ColumnBodies;
 use crate::config::Config;
 use crate::plan::PlanLimits;
 use crate::service::{MailstoreService, ServiceParts, Shards, Tokens};
-use crate::shard::ShardOptions;
+use crate::shard::{DiskSpace, ShardOptions};
 use follow::Follower;
 pub use follow::{Placement, ShardMap};
 
@@ -83,11 +83,16 @@ impl Mailstore {
             message_bytes_max: config.body_size_max.0,
             ..shard_options.limits
         };
+        let disk = shard_options.disk.unwrap_or_else(|| {
+            let folder = host.member.store().path().to_owned();
+            Arc::new(DiskSpace::of_folder(folder, config.disk_free_min.0))
+        });
         let shards = Arc::new(Shards::new(
             host.node.id.clone(),
             Arc::clone(&host.member),
             ShardOptions {
                 limits,
+                disk: Some(disk),
                 ..shard_options
             },
         ));

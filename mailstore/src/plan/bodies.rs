@@ -61,8 +61,17 @@ impl BodyAdder {
         body: &PreparedBody,
     ) -> Result<(), Status> {
         let key = keys::body(reader.shard, &body.hash);
-        if self.stored.contains(&body.hash) || reader.body(&body.hash)?.is_some() {
+        if self.stored.contains(&body.hash) {
             batch.add(key, 1);
+            return Ok(());
+        }
+        if let Some(known) = reader.body(&body.hash)? {
+            batch.add(key, 1);
+            if let BodySource::Upload(account, upload) = &body.source
+                && known.location != BodyLocation::Upload(*account, *upload)
+            {
+                empty_upload(reader, batch, *account, *upload, &body.hash)?;
+            }
             return Ok(());
         }
         let location = match &body.source {
@@ -105,6 +114,7 @@ fn use_upload(
         record
             .finished
             .is_some_and(|finished| finished.hash == *hash && !finished.used)
+            && u64::from(record.chunks) == chunk_count(hash.size)
     });
     let Some(mut record) = fits else {
         return Err(Status::new(
@@ -120,6 +130,35 @@ fn use_upload(
         hash: *hash,
         used: true,
     });
+    batch.put(
+        Column::Rows,
+        keys::upload(reader.shard, account, upload),
+        record.encode(),
+    );
+    Ok(())
+}
+
+/// Gives up the chunks of an upload whose body the shard already had. Its record stays for a retry, until it expires.
+fn empty_upload(
+    reader: &Reader<'_>,
+    batch: &mut Batch,
+    account: AccountId,
+    upload: UploadId,
+    hash: &BodyHash,
+) -> Result<(), Status> {
+    let owner = Reader { account, ..*reader };
+    let Some(mut record) = owner.upload(upload)? else {
+        return Ok(());
+    };
+    if record
+        .finished
+        .is_none_or(|finished| finished.hash != *hash || finished.used)
+    {
+        return Ok(());
+    }
+    (record.chunks, record.size) = (0, 0);
+    let (from, to) = keys::upload_chunks(reader.shard, account, upload);
+    batch.delete_range(Column::Bodies, from, to);
     batch.put(
         Column::Rows,
         keys::upload(reader.shard, account, upload),

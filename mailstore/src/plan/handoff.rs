@@ -193,6 +193,7 @@ mod tests {
                     shard: ShardId(1),
                     now_millis: 10_000_000,
                     limits: PlanLimits::default(),
+                    disk_nearly_full: false,
                 },
             }
         }

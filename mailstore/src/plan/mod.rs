@@ -45,6 +45,8 @@ pub struct PlanContext {
     pub now_millis: u64,
     /// Bounds.
     pub limits: PlanLimits,
+    /// Whether what makes the store grow is refused.
+    pub disk_nearly_full: bool,
 }
 
 /// How long and how much a shard keeps.
@@ -52,12 +54,17 @@ pub struct PlanContext {
 pub struct PlanLimits {
     /// How long a reply is kept for its idempotency key: ten times a proxy's patience.
     pub reply_kept_millis: u64,
-    /// How long the outcome of a delivery is kept for its transaction.
-    pub delivery_kept_millis: u64,
     /// The largest reply that is kept, at most [`REPLY_BYTES_MAX`]; a plan with a larger one is refused.
     pub reply_bytes_max: usize,
-    /// How long an upload that no plan used is kept.
+    /// How long the outcome of a delivery is kept for its transaction.
+    pub delivery_kept_millis: u64,
+    /// How long a whole upload is kept for the plan that uses it: many times a proxy's patience.
     pub upload_kept_millis: u64,
+    /// How long an upload is kept after its last chunk before it is whole: longer than a proxy takes to send the next,
+    /// over a new connection too.
+    pub upload_unfinished_kept_millis: u64,
+    /// Bytes, in whole chunks, of an account's uploads that no plan has used yet; never less than the largest message.
+    pub uploads_pending_bytes_max: u64,
     /// The largest message in bytes.
     pub message_bytes_max: u64,
 }
@@ -66,14 +73,16 @@ impl Default for PlanLimits {
     fn default() -> Self {
         Self {
             reply_kept_millis: 300 * 1000,
+            reply_bytes_max: REPLY_BYTES_MAX,
             delivery_kept_millis: 24 * 3600 * 1000,
-            upload_kept_millis: 24 * 3600 * 1000,
+            upload_kept_millis: 3600 * 1000,
+            upload_unfinished_kept_millis: 15 * 60 * 1000,
+            uploads_pending_bytes_max: 256 * 1024 * 1024,
             message_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
 
-            reply_bytes_max: REPLY_BYTES_MAX,
 /// Messages of one append.
 pub const APPEND_MESSAGES_MAX: usize = 1000;
 
@@ -160,6 +169,20 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it brings what stays, unlike what removes, changes in place, or finishes what has begun.
+    fn makes_store_grow(&self) -> bool {
+        match self {
+            Command::Append(_)
+            | Command::Deliver(_)
+            | Command::HandOff(_)
+            | Command::UploadChunk(_)
+            | Command::CreateMailbox(_) => true,
+            // A move is how mail gets into the trash, and leaves nothing behind.
+            Command::Copy(copy) => !copy.r#move,
+            _ => false,
+        }
+    }
+
     /// Bytes that it keeps in memory, roughly.
     pub fn bytes(&self) -> usize {
         const SMALL: usize = 512;
@@ -252,6 +275,9 @@ pub struct UploadChunk {
     pub raw_len: usize,
     /// Its stored form, from [`crate::schema::body::encode_chunk`].
     pub stored: Bytes,
+    /// Whether an upload is refused to an account that is over its quota. Not for deliveries: theirs serves all
+    /// recipients of the shard, of whom each is checked by itself.
+    pub within_quota: bool,
 }
 
 /// All chunks of an upload have been stored. Doing it again changes nothing.
@@ -305,16 +331,28 @@ fn done(modseq: ModSeq) -> reply::Call {
 pub fn plan(view: &dyn View, context: &PlanContext, mutation: &Mutation) -> Result<Plan, Status> {
     let account = mutation.account;
     let Some(key) = &mutation.key else {
+        refuse_growth(context, &mutation.command)?;
         return dispatch(view, context, account, &mutation.command);
     };
     if let Some(reply) = key::kept_reply(view, context, account, key)? {
         return Ok(reply);
     }
+    refuse_growth(context, &mutation.command)?;
     let mut plan = dispatch(view, context, account, &mutation.command)?;
     if !plan.batch.is_empty() {
         key::keep_reply(&mut plan, context, account, key)?;
     }
     Ok(plan)
+}
+
+/// A disk that is nearly full takes no new mail, so that what frees it can still be written.
+fn refuse_growth(context: &PlanContext, command: &Command) -> Result<(), Status> {
+    if context.disk_nearly_full && command.makes_store_grow() {
+        return Err(Status::unavailable(
+            "the disk is nearly full: nothing new is stored until there is room again",
+        ));
+    }
+    Ok(())
 }
 
 fn dispatch(

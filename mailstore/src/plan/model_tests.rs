@@ -130,6 +130,7 @@ impl World {
             shard: SHARD,
             now_millis: self.now,
             limits: PlanLimits::default(),
+            disk_nearly_full: false,
         };
         let Plan {
             batch,
@@ -157,6 +158,7 @@ impl World {
                 shard: SHARD,
                 now_millis: self.now,
                 limits: PlanLimits::default(),
+                disk_nearly_full: false,
             };
             let mutation = Mutation {
                 account: AccountId(0),

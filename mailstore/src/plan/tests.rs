@@ -16,6 +16,7 @@ use crate::schema::*;
 
 mod damage;
 mod limits;
+mod uploads;
 
 const SHARD: ShardId = ShardId(1);
 const ACCOUNT: AccountId = AccountId(9);
@@ -23,6 +24,7 @@ const ACCOUNT: AccountId = AccountId(9);
 struct Rig {
     store: MemoryStore,
     now: u64,
+    limits: PlanLimits,
 }
 
 impl Rig {
@@ -30,6 +32,7 @@ impl Rig {
         let mut rig = Self {
             store: MemoryStore::new(),
             now: 10_000_000,
+            limits: PlanLimits::default(),
         };
         rig.run(put_account(1, 0)).expect("creates");
         rig
@@ -39,7 +42,8 @@ impl Rig {
         let context = PlanContext {
             shard: SHARD,
             now_millis: self.now,
-            limits: PlanLimits::default(),
+            limits: self.limits,
+            disk_nearly_full: false,
         };
         let plan = plan(
             &self.store,
@@ -345,6 +349,7 @@ fn uploads_are_used_once_whole_and_expire_unused() {
             index,
             raw_len: raw.len(),
             stored: encode_chunk(raw),
+            within_quota: true,
         })
     };
     let hash = BodyHash::of(&raw);

@@ -7,6 +7,7 @@ use rookery_replication::{Batch, Column, View};
 
 use super::{FinishUpload, Plan, PlanContext, UploadChunk, limit_exceeded};
 use crate::schema::body::{BODY_CHUNK_BYTES, FinishedUpload, UploadRecord, chunk_count};
+use crate::schema::keys::Kind;
 use crate::schema::{AccountId, Reader, UploadId, Value, keys};
 
 pub(super) fn chunk(
@@ -16,15 +17,12 @@ pub(super) fn chunk(
     command: &UploadChunk,
 ) -> Result<Plan, Status> {
     let reader = Reader::new(view, context.shard, account);
-    reader.writable_account()?;
+    let account_record = reader.writable_account()?;
     let before = reader.upload(command.upload)?;
-    let new = before.is_none();
     let mut record = before.unwrap_or(UploadRecord {
         chunks: 0,
         size: 0,
-        expires_millis: context
-            .now_millis
-            .saturating_add(context.limits.upload_kept_millis),
+        expires_millis: 0,
         finished: None,
     });
     if command.index < record.chunks {
@@ -49,16 +47,59 @@ pub(super) fn chunk(
             context.limits.message_bytes_max
         )));
     }
+    if before.is_none() && command.within_quota {
+        check_quota(&reader, account_record.quota_bytes)?;
+    }
+    check_pending(&reader, context)?;
     record.chunks += 1;
     let mut batch = Batch::new();
     let key = keys::upload_chunk(context.shard, account, command.upload, command.index);
     batch.put(Column::Bodies, key, command.stored.clone());
-    put(&mut batch, context, account, command.upload, &record);
-    if new {
-        let expiry = keys::upload_expiry(context.shard, record.expires_millis, account, command.upload);
-        batch.put(Column::Rows, expiry, Bytes::new());
-    }
+    let kept_millis = context.limits.upload_unfinished_kept_millis;
+    put(&mut batch, context, account, command.upload, record, kept_millis);
     Ok(Plan::new(batch, uploaded(record.size, Bytes::new())))
+}
+
+/// An account that is over its quota can use no upload.
+fn check_quota(reader: &Reader<'_>, quota_bytes: u64) -> Result<(), Status> {
+    if quota_bytes != 0 && reader.counters()?.used_bytes >= quota_bytes {
+        return Err(Status::new(
+            Reason::OverQuota,
+            format!("the account may hold {quota_bytes} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses one chunk more when the account's uploads that wait to be used hold as much as they may: no quota counts them.
+fn check_pending(reader: &Reader<'_>, context: &PlanContext) -> Result<(), Status> {
+    let limits = &context.limits;
+    let chunks_max = chunk_count(limits.uploads_pending_bytes_max.max(limits.message_bytes_max));
+    if pending_chunks(reader)? >= chunks_max {
+        return Err(Status::unavailable(
+            "the account has too many uploads that were not used yet: retry later",
+        ));
+    }
+    Ok(())
+}
+
+/// Chunks of the account's uploads that can still expire.
+fn pending_chunks(reader: &Reader<'_>) -> Result<u64, Status> {
+    let mut uploads = Vec::new();
+    let (from, to) = keys::kind_range(reader.shard, Kind::UploadExpiry);
+    let scanned = reader.view.scan(Column::Rows, &from, &to, &mut |key, _| {
+        let upload = keys::upload_of_expiry(key);
+        uploads.extend(upload.filter(|(account, _)| *account == reader.account));
+        true
+    });
+    scanned.map_err(|error| Status::internal(error.to_string()))?;
+    let mut chunks = 0;
+    for (_, upload) in uploads {
+        chunks += reader
+            .upload(upload)?
+            .map_or(0, |record| u64::from(record.chunks));
+    }
+    Ok(chunks)
 }
 
 pub(super) fn finish(
@@ -76,7 +117,7 @@ pub(super) fn finish(
         )
     };
     let mut record = reader.upload(command.upload)?.ok_or_else(gone)?;
-    let reply = uploaded(record.size, Bytes::copy_from_slice(&command.blake3));
+    let reply = uploaded(command.hash.size, Bytes::copy_from_slice(&command.blake3));
     if let Some(finished) = record.finished {
         return if finished.hash == command.hash {
             Ok(Plan::unchanged(reply))
@@ -95,17 +136,27 @@ pub(super) fn finish(
         used: false,
     });
     let mut batch = Batch::new();
-    put(&mut batch, context, account, command.upload, &record);
+    let kept_millis = context.limits.upload_kept_millis;
+    put(&mut batch, context, account, command.upload, record, kept_millis);
     Ok(Plan::new(batch, reply))
 }
 
+/// Writes an upload that expires so long from now.
 fn put(
     batch: &mut Batch,
     context: &PlanContext,
     account: AccountId,
     upload: UploadId,
-    record: &UploadRecord,
+    before: UploadRecord,
+    kept_millis: u64,
 ) {
+    let expiry = |millis| keys::upload_expiry(context.shard, millis, account, upload);
+    let record = UploadRecord {
+        expires_millis: context.now_millis.saturating_add(kept_millis),
+        ..before
+    };
+    batch.delete(Column::Rows, expiry(before.expires_millis));
+    batch.put(Column::Rows, expiry(record.expires_millis), Bytes::new());
     batch.put(
         Column::Rows,
         keys::upload(context.shard, account, upload),

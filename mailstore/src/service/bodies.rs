@@ -56,37 +56,47 @@ impl MailstoreService {
         let upload =
             UploadId::from_slice(id).ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
         let snapshot = self.snapshot(shard, account);
-        let finished = snapshot
-            .reader()
-            .upload(upload)?
-            .and_then(|record| record.finished)
-            .ok_or_else(|| {
-                Status::new(
-                    Reason::FailedPrecondition,
-                    "the upload is not finished, or has expired: send it again",
-                )
-            })?;
+        let gone = || {
+            Status::new(
+                Reason::FailedPrecondition,
+                "the upload is not finished, or has expired: send it again",
+            )
+        };
+        let upload_record = snapshot.reader().upload(upload)?.ok_or_else(gone)?;
+        let finished = upload_record.finished.ok_or_else(gone)?;
         let hash = finished.hash;
-        let raw = match self.analyser.remembered(&hash) {
-            Some(analysed) => Err(analysed),
+        // A plan may still take the upload's chunks. Otherwise they belong to the body already, or were given up for it.
+        let unused = !finished.used && upload_record.chunks > 0;
+        let location = BodyLocation::Upload(account, upload);
+        let record = if unused {
+            BodyRecord { location }
+        } else {
+            snapshot.reader().body(&hash)?.ok_or_else(gone)?
+        };
+        let remembered = self.analyser.remembered(&hash).filter(|_| !unused);
+        let analysed = match remembered {
+            Some(analysed) => analysed,
             None => {
                 // Room first, so that not all large messages are in memory at once.
                 let _room = self.analyser.room(hash.size).await;
                 let bodies = Arc::clone(&self.bodies);
-                let body = crate::body::OpenBody {
-                    hash,
-                    record: BodyRecord {
-                        location: BodyLocation::Upload(account, upload),
-                    },
-                };
+                let body = crate::body::OpenBody { hash, record };
                 let raw = blocking(&self.reads, move || {
-                    Ok(bodies.read_range(&snapshot.reader(), &body, 0..hash.size)?)
+                    let raw = bodies.read_range(&snapshot.reader(), &body, 0..hash.size)?;
+                    // Chunks of two attempts may have come under one id: nothing may be stored under the hash of other
+                    // bytes, and so be given to whoever is sent those.
+                    if unused && BodyHash::of(&raw) != hash {
+                        return Err(Status::new(
+                            Reason::FailedPrecondition,
+                            "the upload holds other bytes than it was finished with: send it again under another id",
+                        ));
+                    }
+                    Ok(raw)
                 })
                 .await?;
-                Ok(self.analyser.analyze(&hash, &raw).await)
+                self.analyser.analyze(&hash, &raw).await
             }
         };
-        let analysed = raw.unwrap_or_else(|remembered| remembered);
         Ok(PreparedBody {
             hash,
             source: BodySource::Upload(account, upload),

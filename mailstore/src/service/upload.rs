@@ -99,6 +99,7 @@ impl Sending<'_> {
             index: self.next,
             raw_len,
             stored,
+            within_quota: self.grant.rights == Rights::Owner,
         };
         self.next += 1;
         self.start(Command::UploadChunk(chunk));

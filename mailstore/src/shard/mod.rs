@@ -2,6 +2,7 @@
 //!
 //! An idle shard is one sleeping task. Never plans itself ([`crate::plan`]), never interprets what it stores.
 
+mod disk;
 mod events;
 mod gather;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use rookery_replication::store::{Snapshot, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use self::disk::{DiskSpace, FreeSpace};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
 use crate::plan::{Command, Mutation, PlanLimits};
 use crate::schema::{AccountId, ShardId};
@@ -36,12 +38,14 @@ pub struct ShardOptions {
     pub queue_bytes_max: usize,
     /// Commands that are gathered into one entry.
     pub entry_commands_max: usize,
-    /// Bytes of commands that are gathered into one entry, unless one alone has more.
+    /// Bytes of commands that are gathered into one entry, and of what they write, unless one alone has more.
     pub entry_bytes_max: usize,
     /// Entries that may be in flight.
     pub entries_in_flight_max: usize,
     /// The time.
     pub clock: Clock,
+    /// The store's disk, which is not to be filled; `None`: it has room without end.
+    pub disk: Option<Arc<DiskSpace>>,
 }
 
 impl Default for ShardOptions {
@@ -53,6 +57,7 @@ impl Default for ShardOptions {
             entry_bytes_max: 4 * 1024 * 1024,
             entries_in_flight_max: 4,
             clock: Arc::new(unix_millis),
+            disk: None,
         }
     }
 }

@@ -121,6 +121,23 @@ async fn many_at_once_are_each_stored_once_and_stay() {
     assert_eq!(uid(rig.shard.mutate(mutation(append("later"))).await), 201);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_entry_has_no_room_for_comes_with_the_next() {
+    let rig = Rig::new(ShardOptions {
+        entry_bytes_max: 2000,
+        ..ShardOptions::default()
+    })
+    .await;
+    let appends = (0..50).map(|n| {
+        let command = append(&format!("message {n}"));
+        rig.shard.mutate(mutation(command))
+    });
+    // All are queued before the first is taken, and the shard closes while they wait.
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(appends), rig.shard.close());
+    let uids: Vec<u32> = answers.into_iter().map(uid).collect();
+    assert_eq!(uids, (1..=50).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_key_in_flight_is_run_once() {
     let rig = Rig::new(ShardOptions::default()).await;
@@ -183,6 +200,28 @@ async fn more_than_may_wait_is_refused() {
     assert_eq!((uid(a), uid(b)), (1, 2));
     assert_eq!(c.expect_err("is too much").reason, Reason::Unavailable);
     assert_eq!(uid(rig.shard.mutate(mutation(append("c"))).await), 3);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_mail_until_it_has_room() {
+    let free = Arc::new(std::sync::atomic::AtomicU64::new(100));
+    let probe: FreeSpace = {
+        let free = Arc::clone(&free);
+        Arc::new(move || Some(free.load(std::sync::atomic::Ordering::SeqCst)))
+    };
+    let disk = DiskSpace::new(probe, 100, std::time::Duration::ZERO);
+    let rig = Rig::new(ShardOptions {
+        disk: Some(Arc::new(disk)),
+        ..ShardOptions::default()
+    })
+    .await;
+    assert_eq!(uid(rig.shard.mutate(mutation(append("a"))).await), 1);
+    free.store(99, std::sync::atomic::Ordering::SeqCst);
+    let refused = rig.shard.mutate(mutation(append("b"))).await;
+    assert_eq!(refused.expect_err("is refused").reason, Reason::Unavailable);
+    rig.shard.maintain().await.expect("goes on");
+    free.store(100, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(uid(rig.shard.mutate(mutation(append("b"))).await), 2);
 }
 
 #[tokio::test]

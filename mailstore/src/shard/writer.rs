@@ -2,6 +2,7 @@
 //!
 //! Each command is answered when its entry and all before it are durable; then the events go out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -12,7 +13,7 @@ use rookery_replication::group::{Leader, Member, ProposeError};
 use rookery_replication::{GroupId, Overlay};
 use tokio::sync::mpsc;
 
-use super::gather::{Answer, Gathered, gather};
+use super::gather::{Answer, Gathered, Work, gather};
 use super::{EventHub, Queued, ShardOptions};
 use crate::plan::PlanContext;
 use crate::schema::ShardId;
@@ -32,6 +33,8 @@ pub(super) struct Writer {
     options: ShardOptions,
     events: Arc<EventHub>,
     commands: mpsc::UnboundedReceiver<Queued>,
+    /// Taken, but not planned yet: the entry before was large enough without. They come first.
+    rest: VecDeque<Queued>,
     /// `None` only while it is with the planning thread.
     overlay: Option<Overlay>,
     in_flight: FuturesOrdered<BoxFuture<'static, Settled>>,
@@ -54,6 +57,7 @@ impl Writer {
             options,
             events,
             commands,
+            rest: VecDeque::new(),
             overlay: Some(Overlay::new()),
             in_flight: FuturesOrdered::new(),
             garbage: false,
@@ -62,14 +66,16 @@ impl Writer {
 
     pub(super) async fn run(mut self) {
         let mut open = true;
-        while open || !self.in_flight.is_empty() {
+        while open || !self.in_flight.is_empty() || !self.rest.is_empty() {
             let room = self.in_flight.len() < self.options.entries_in_flight_max;
             // Garbage by itself is worked off when nothing else is under way.
             let idle = self.in_flight.is_empty();
+            let rest = !self.rest.is_empty();
             tokio::select! {
                 biased;
                 Some(settled) = self.in_flight.next(), if !idle => self.settle(settled).await,
-                first = self.commands.recv(), if open && room => match first {
+                () = std::future::ready(()), if rest && room => self.take(None).await,
+                first = self.commands.recv(), if open && room && !rest => match first {
                     Some(first) => self.take(Some(first)).await,
                     None => open = false,
                 },
@@ -80,20 +86,21 @@ impl Writer {
 
     /// Plans and proposes what waits.
     async fn take(&mut self, first: Option<Queued>) {
-        let mut commands = Vec::new();
-        let mut bytes = 0;
-        let mut next = first;
-        while let Some(queued) = next.take() {
+        let mut commands = std::mem::take(&mut self.rest);
+        commands.extend(first);
+        let mut bytes: usize = commands.iter().map(|queued| queued.bytes).sum();
+        while commands.len() < self.options.entry_commands_max && bytes < self.options.entry_bytes_max {
+            let Ok(queued) = self.commands.try_recv() else {
+                break;
+            };
             bytes += queued.bytes;
-            commands.push(queued);
-            if commands.len() < self.options.entry_commands_max && bytes < self.options.entry_bytes_max {
-                next = self.commands.try_recv().ok();
-            }
+            commands.push_back(queued);
         }
         self.leader.ready().await;
-        let Some(gathered) = self.plan(commands).await else {
+        let Some(mut gathered) = self.plan(commands).await else {
             return;
         };
+        self.rest = std::mem::take(&mut gathered.rest);
         if gathered.void {
             fail(gathered, ProposeError::Replan);
             return self.start_anew().await;
@@ -103,18 +110,25 @@ impl Writer {
     }
 
     /// Plans on a thread that may read the disk.
-    async fn plan(&mut self, commands: Vec<Queued>) -> Option<Gathered> {
+    async fn plan(&mut self, commands: VecDeque<Queued>) -> Option<Gathered> {
         let mut overlay = self.overlay.take().unwrap_or_default();
         let store = Arc::clone(self.member.store());
-        let context = PlanContext {
+        let mut context = PlanContext {
             shard: self.shard,
             now_millis: (self.options.clock)(),
             limits: self.options.limits,
+            disk_nearly_full: false,
         };
-        let number = self.leader.next_number();
-        let collect = self.garbage;
+        let disk = self.options.disk.clone();
+        let work = Work {
+            number: self.leader.next_number(),
+            commands,
+            collect: self.garbage,
+            bytes_max: self.options.entry_bytes_max,
+        };
         let planned = tokio::task::spawn_blocking(move || {
-            let gathered = gather(&mut overlay, store.as_ref(), &context, number, commands, collect);
+            context.disk_nearly_full = disk.is_some_and(|disk| disk.is_nearly_full());
+            let gathered = gather(&mut overlay, store.as_ref(), &context, work);
             (overlay, gathered)
         });
         match planned.await {

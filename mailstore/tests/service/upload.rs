@@ -141,3 +141,58 @@ async fn uploads_are_the_accounts_and_have_limits() {
     client.upload(owner(ANN), id, Bytes::new()).await.unwrap_err();
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_of_two_attempts_are_not_stored_under_the_hash_of_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(folder.path()).await;
+    fixture.put_accounts().await;
+    let client = fixture.proxy();
+    let wanted = large(900_000);
+    let other: Bytes = wanted.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>().into();
+    let append = |account, id| {
+        let messages = vec![proto::AppendMessage {
+            body: Some(uploaded(id)),
+            ..proto::AppendMessage::default()
+        }];
+        client.mutate(
+            Wire::Append(proto::Append { mailbox: 1, messages }),
+            account,
+            unique(),
+            1,
+        )
+    };
+    // Another shard has the message, so that its analysis is known.
+    let elsewhere = unique();
+    client
+        .upload(owner(CAT), elsewhere, wanted.clone())
+        .await
+        .unwrap();
+    append(CAT, elsewhere).await.unwrap();
+    // The first attempt brings other bytes, and breaks off. Its second chunk went off when the first was stored.
+    let id = unique();
+    let (sender, broken) = Body::channel();
+    let call = Wire::Upload(proto::Upload {
+        id: id.to_vec().into(),
+    });
+    let replies = client.start(request(call), owner(ANN), Some(broken));
+    sender.send(Ok(other.slice(..600_000))).await.unwrap();
+    sender.send(Err(Status::unavailable("broken"))).await.unwrap();
+    replies.single().await.unwrap_err();
+    client.upload(owner(ANN), id, wanted.clone()).await.unwrap();
+    assert_eq!(
+        append(ANN, id).await.unwrap_err().reason,
+        Reason::FailedPrecondition
+    );
+    // Under an id of its own it is stored, and one of a body that is known can be named again by a retry.
+    for _ in 0..2 {
+        let id = unique();
+        client.upload(owner(ANN), id, wanted.clone()).await.unwrap();
+        append(ANN, id).await.unwrap();
+        append(ANN, id).await.unwrap();
+    }
+    let messages = client.messages(ANN, 1).await;
+    assert_eq!(messages.len(), 4);
+    assert!(messages.iter().all(|(_, message)| *message == wanted));
+    fixture.stop().await;
+}

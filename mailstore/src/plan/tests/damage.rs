@@ -111,6 +111,7 @@ fn what_has_expired_goes_though_garbage_cannot_be_collected() {
             index: 0,
             raw_len: 1,
             stored: encode_chunk(b"x"),
+            within_quota: true,
         };
         rig.run(Command::UploadChunk(chunk)).expect("stores");
     };
@@ -122,6 +123,7 @@ fn what_has_expired_goes_though_garbage_cannot_be_collected() {
         shard: SHARD,
         now_millis: rig.now,
         limits: PlanLimits::default(),
+        disk_nearly_full: false,
     };
     let view = Failing(&rig.store, keys::Kind::Garbage);
     let mutation = Mutation {
