@@ -228,6 +228,12 @@ impl Cluster {
         }
     }
 
+    /// The environment of nodes that are started again from now on.
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = environment.iter().map(owned).collect();
+    }
+
     /// Starts a node again with its `restart` command and waits until it says that it serves.
     pub fn restart(&mut self, id: &str) -> Result<()> {
         let command = self.node(id).restart.clone();

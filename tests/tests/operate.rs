@@ -484,7 +484,7 @@ fn wrong_use_exits_with_two() {
         1,
         "no playground runs",
     );
-    fails(&run_program(&["domain", "list"]).unwrap(), 1, "--cluster");
+    fails(&run_program(&["domain", "list"]).unwrap(), 2, "--cluster");
     let elsewhere = run_program(&["status", "--cluster", "/nonexistent/cluster.json"]).unwrap();
     fails(&elsewhere, 1, "/nonexistent/cluster.json");
     assert!(program().unwrap().is_file());

@@ -70,6 +70,53 @@ fn a_mailstore_that_is_down_answers_later_and_comes_back() {
     assert_eq!(selected.exists(), Some(1), "what was refused is not there");
 }
 
+#[test]
+fn a_disk_that_is_nearly_full_takes_no_mail_and_still_serves() {
+    const FREE_MIN: &str = "ROOKERY__MAILSTORE__DISK_FREE_MIN";
+    let mut cluster = Cluster::start(&rookery_tests::Options {
+        mailstores: 1,
+        ..Default::default()
+    })
+    .unwrap();
+    let user = ["user1@example.test".to_owned()];
+    let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
+    let mut imap = ImapClient::login(&cluster.proxy(1).imap, &user[0]).unwrap();
+    smtp.deliver(&user, &messages::numbered(1, 100))
+        .unwrap()
+        .expect("250")
+        .unwrap();
+
+    // More than any disk has: it is nearly full from here on.
+    cluster.kill("mailstore-1");
+    cluster.set_environment(&[(FREE_MIN, "1000000TiB")]);
+    cluster.restart("mailstore-1").unwrap();
+    let reply = smtp.deliver(&user, &messages::numbered(2, 100)).unwrap();
+    assert!(reply.code().starts_with('4'), "{}", reply.0);
+    imap.command("SELECT INBOX").unwrap().ok().unwrap();
+    for command in ["APPEND INBOX {4+}\r\na: b", "COPY 1 Archive", "CREATE more"] {
+        let answer = imap.command(command).unwrap();
+        assert!(
+            answer.tagged.starts_with("NO [UNAVAILABLE]"),
+            "{command}: {}",
+            answer.tagged
+        );
+    }
+    // What frees room goes on.
+    for command in ["FETCH 1 BODY[]", "STORE 1 +FLAGS (\\Deleted)", "EXPUNGE"] {
+        imap.command(command).unwrap().ok().unwrap();
+    }
+
+    cluster.kill("mailstore-1");
+    cluster.set_environment(&[]);
+    cluster.restart("mailstore-1").unwrap();
+    smtp.deliver(&user, &messages::numbered(3, 100))
+        .unwrap()
+        .expect("250")
+        .unwrap();
+    let selected = imap.command("SELECT INBOX").unwrap().ok().unwrap();
+    assert_eq!(selected.exists(), Some(1), "what was refused is not there");
+}
+
 /// Logs in; a proxy that has not yet heard the directory again says UNAVAILABLE for a moment.
 fn login_when_back(cluster: &Cluster, proxy: usize, user: &str) -> ImapClient {
     let mut imap = ImapClient::connect(&cluster.proxy(proxy).imap).unwrap();

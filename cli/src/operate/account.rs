@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use rookery_proto::admin::v1::{
     self as admin, AccountState, AddAccountsRequest, DeleteAccountRequest, GetAccountRequest,
@@ -13,7 +13,6 @@ use serde_json::json;
 
 use super::AdminClient;
 use super::output::{self, refused};
-use crate::usage::WrongUse;
 
 /// Accounts asked for at a time.
 const PAGE: u32 = 1000;
@@ -98,15 +97,10 @@ impl PasswordSource {
         }
         let password = text.lines().next().unwrap_or_default().to_owned();
         if password.is_empty() {
-            return Err(WrongUse::new(
-                "the password is empty: give it on the first line of --password-file or of standard input",
-            )
-            .into());
+            bail!("the password is empty: give it on the first line of --password-file or of standard input");
         }
         if password.len() > PASSWORD_BYTES_MAX {
-            let message =
-                format!("the password has more than {PASSWORD_BYTES_MAX} bytes: give a shorter one");
-            return Err(WrongUse::new(message).into());
+            bail!("the password has more than {PASSWORD_BYTES_MAX} bytes: give a shorter one");
         }
         Ok(password)
     }

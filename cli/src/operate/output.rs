@@ -5,8 +5,6 @@ use std::io::Write;
 use anyhow::anyhow;
 use tonic::Status;
 
-use crate::usage::WrongUse;
-
 /// Prints rows under a heading, columns aligned.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
@@ -55,7 +53,6 @@ pub(crate) fn refused(status: Status) -> anyhow::Error {
             "the directory does not take the admin token: {}",
             status.message()
         ),
-        tonic::Code::InvalidArgument => WrongUse::new(status.message()).into(),
         _ => anyhow!("{}", status.message()),
     }
 }

@@ -59,6 +59,9 @@ pub trait BodyStore: Send + Sync + 'static {
     /// Compresses a whole body of a known hash, for a plan to put.
     fn encode(&self, raw: &[u8], hash: BodyHash) -> EncodedBody;
 
+    /// All of a body that no plan has taken yet. Nothing of it is remembered: its bytes may not be those of its hash.
+    fn read_unverified(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError>;
+
     /// Finds a body of the reader's shard.
     fn open(&self, reader: &Reader<'_>, hash: &BodyHash) -> Result<OpenBody, BodyError>;
 
