@@ -348,7 +348,8 @@ pub fn plan(view: &dyn View, context: &PlanContext, mutation: &Mutation) -> Resu
 /// A disk that is nearly full takes no new mail, so that what frees it can still be written.
 fn refuse_growth(context: &PlanContext, command: &Command) -> Result<(), Status> {
     if context.disk_nearly_full && command.makes_store_grow() {
-        return Err(Status::unavailable(
+        return Err(Status::new(
+            Reason::NoSpace,
             "the disk is nearly full: nothing new is stored until there is room again",
         ));
     }

@@ -218,7 +218,7 @@ async fn a_disk_that_is_nearly_full_takes_no_mail_until_it_has_room() {
     assert_eq!(uid(rig.shard.mutate(mutation(append("a"))).await), 1);
     free.store(99, std::sync::atomic::Ordering::SeqCst);
     let refused = rig.shard.mutate(mutation(append("b"))).await;
-    assert_eq!(refused.expect_err("is refused").reason, Reason::Unavailable);
+    assert_eq!(refused.expect_err("is refused").reason, Reason::NoSpace);
     rig.shard.maintain().await.expect("goes on");
     free.store(100, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(uid(rig.shard.mutate(mutation(append("b"))).await), 2);

@@ -163,6 +163,10 @@ pub(super) fn refusal(status: &Status) -> Answer {
         | Reason::Frozen
         | Reason::Replan
         | Reason::ExpiredKey => (ResponseCode::Unavailable, "temporarily unavailable, try again"),
+        Reason::NoSpace => (
+            ResponseCode::Unavailable,
+            "no room for anything new, try again later",
+        ),
         Reason::OverQuota => (ResponseCode::OverQuota, "the account is over its quota"),
         Reason::LimitExceeded => (ResponseCode::Limit, "a limit was reached"),
         Reason::NoMailbox | Reason::NotFound => (ResponseCode::Nonexistent, "no such mailbox"),

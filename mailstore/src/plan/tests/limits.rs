@@ -97,7 +97,7 @@ fn a_disk_that_is_nearly_full_takes_nothing_new_and_lets_go_of_the_old() {
     for command in [append, deliver, hand_off, chunk, copy(false), create] {
         for key in [None, key] {
             let refused = run(key, command.clone()).expect_err("is refused");
-            assert_eq!(refused.reason, Reason::Unavailable, "{command:?}");
+            assert_eq!(refused.reason, Reason::NoSpace, "{command:?}");
             assert!(refused.message.contains("disk is nearly full"));
         }
     }
