@@ -64,6 +64,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     match run(line) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_reader_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
             if error.is::<WrongUse>() {
@@ -73,6 +74,12 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Whether what went wrong is that nobody reads the output any more, as behind `| head`.
+fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let output = error.downcast_ref::<std::io::Error>();
+    output.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(line: CommandLine) -> anyhow::Result<()> {
