@@ -1,8 +1,9 @@
 //! Account tokens: what the directory says that a proxy may do for an account, signed.
 //!
 //! A token names the account, its shard and placement, the rights, and the certificate of the proxy that may use it. It
-//! lives for minutes, or for an hour where it gives the right to deliver and no more. While a session lives its proxy has it renewed without the password, for which the token may have
-//! ended a while ago: a directory that was away must not end sessions.
+//! lives for minutes, or for an hour where it gives the right to deliver and no more. While a session lives its proxy has
+//! it renewed without the password, for which the token may have ended a while ago: a directory that was away must not end
+//! sessions.
 
 use parking_lot::RwLock;
 use prost::Message;

@@ -126,6 +126,10 @@ fn use_upload(
         Column::Rows,
         keys::upload_expiry(reader.shard, record.expires_millis, account, upload),
     );
+    batch.add(
+        keys::uploads_pending(reader.shard, account),
+        -i64::from(record.chunks),
+    );
     record.finished = Some(FinishedUpload {
         hash: *hash,
         used: true,
@@ -156,6 +160,10 @@ fn empty_upload(
     {
         return Ok(());
     }
+    batch.add(
+        keys::uploads_pending(reader.shard, account),
+        -i64::from(record.chunks),
+    );
     (record.chunks, record.size) = (0, 0);
     let (from, to) = keys::upload_chunks(reader.shard, account, upload);
     batch.delete_range(Column::Bodies, from, to);

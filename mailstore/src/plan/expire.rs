@@ -27,18 +27,20 @@ pub(super) fn expire(view: &dyn View, context: &PlanContext) -> Result<Plan, Sta
     let (uploads, more_uploads) = due_keys(view, context, Kind::UploadExpiry, UPLOADS_MAX)?;
     for key in uploads {
         if let Some((account, upload)) = keys::upload_of_expiry(&key) {
-            let used = match Reader::new(view, context.shard, account).upload(upload) {
-                Ok(record) => record
-                    .and_then(|record| record.finished)
-                    .is_some_and(|finished| finished.used),
+            let unused = match Reader::new(view, context.shard, account).upload(upload) {
+                Ok(record) => record.filter(|record| record.finished.is_none_or(|finished| !finished.used)),
                 // A body may refer to it: it stays, and the others expire nevertheless.
                 Err(error @ ReadError::Value { .. }) => {
                     tell_damage("an upload", account, &error);
-                    true
+                    None
                 }
                 Err(error) => return Err(error.into()),
             };
-            if !used {
+            if let Some(record) = unused {
+                batch.add(
+                    keys::uploads_pending(context.shard, account),
+                    -i64::from(record.chunks),
+                );
                 let (from, to) = keys::upload_chunks(context.shard, account, upload);
                 batch.delete_range(Column::Bodies, from, to);
                 batch.delete(Column::Rows, keys::upload(context.shard, account, upload));

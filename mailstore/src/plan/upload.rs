@@ -7,7 +7,6 @@ use rookery_replication::{Batch, Column, View};
 
 use super::{FinishUpload, Plan, PlanContext, UploadChunk, limit_exceeded};
 use crate::schema::body::{BODY_CHUNK_BYTES, FinishedUpload, UploadRecord, chunk_count};
-use crate::schema::keys::Kind;
 use crate::schema::{AccountId, Reader, UploadId, Value, keys};
 
 pub(super) fn chunk(
@@ -55,6 +54,7 @@ pub(super) fn chunk(
     let mut batch = Batch::new();
     let key = keys::upload_chunk(context.shard, account, command.upload, command.index);
     batch.put(Column::Bodies, key, command.stored.clone());
+    batch.add(keys::uploads_pending(context.shard, account), 1);
     let kept_millis = context.limits.upload_unfinished_kept_millis;
     put(&mut batch, context, account, command.upload, record, kept_millis);
     Ok(Plan::new(batch, uploaded(record.size, Bytes::new())))
@@ -75,31 +75,13 @@ fn check_quota(reader: &Reader<'_>, quota_bytes: u64) -> Result<(), Status> {
 fn check_pending(reader: &Reader<'_>, context: &PlanContext) -> Result<(), Status> {
     let limits = &context.limits;
     let chunks_max = chunk_count(limits.uploads_pending_bytes_max.max(limits.message_bytes_max));
-    if pending_chunks(reader)? >= chunks_max {
+    let pending = reader.counter(&keys::uploads_pending(reader.shard, reader.account))?;
+    if u64::try_from(pending).unwrap_or(0) >= chunks_max {
         return Err(Status::unavailable(
             "the account has too many uploads that were not used yet: retry later",
         ));
     }
     Ok(())
-}
-
-/// Chunks of the account's uploads that can still expire.
-fn pending_chunks(reader: &Reader<'_>) -> Result<u64, Status> {
-    let mut uploads = Vec::new();
-    let (from, to) = keys::kind_range(reader.shard, Kind::UploadExpiry);
-    let scanned = reader.view.scan(Column::Rows, &from, &to, &mut |key, _| {
-        let upload = keys::upload_of_expiry(key);
-        uploads.extend(upload.filter(|(account, _)| *account == reader.account));
-        true
-    });
-    scanned.map_err(|error| Status::internal(error.to_string()))?;
-    let mut chunks = 0;
-    for (_, upload) in uploads {
-        chunks += reader
-            .upload(upload)?
-            .map_or(0, |record| u64::from(record.chunks));
-    }
-    Ok(chunks)
 }
 
 pub(super) fn finish(

@@ -32,7 +32,7 @@ pub enum Kind {
     Change = 0x17,
     /// Account, session, number.
     Reply = 0x18,
-    /// Account, upload. In bodies: then the chunk.
+    /// Account, upload. In bodies: then the chunk. In counters, without the upload: chunks of all that wait to be used.
     Upload = 0x19,
     /// Body hash, size. In bodies: then the chunk. In counters: references to it beyond the first.
     Body = 0x30,
@@ -308,6 +308,11 @@ pub fn reply_of_expiry(shard: ShardId, key: &[u8]) -> Option<Bytes> {
 /// An upload's record.
 pub fn upload(shard: ShardId, account: AccountId, upload: UploadId) -> Bytes {
     Key::account(shard, Kind::Upload, account).bytes(&upload.0).done()
+}
+
+/// Counts the chunks of an account's uploads that no plan has used yet, in the counters column.
+pub fn uploads_pending(shard: ShardId, account: AccountId) -> Bytes {
+    Key::account(shard, Kind::Upload, account).done()
 }
 
 /// A chunk of an upload, in the bodies column.
