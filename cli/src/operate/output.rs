@@ -32,7 +32,8 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()
 /// Prints a JSON value on lines of its own.
 pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
+    // As an error of the output, which it is: values of ours can always be written.
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
 }
