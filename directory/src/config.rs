@@ -13,6 +13,8 @@ use serde::Deserialize;
 pub struct Config {
     /// Shards of the cluster; never changed once they are placed.
     pub shards: u32,
+    /// Replicas of each shard, on different mailstores: 1, 3 or 5; never changed once the shards are placed.
+    pub replicas: u32,
     /// Mailstores that must have registered before the shards are placed on them.
     pub expected_mailstores: u32,
     /// Where the operator's API listens (TLS).
@@ -34,6 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             shards: 256,
+            replicas: 1,
             expected_mailstores: 1,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             admin_token_file: None,
@@ -56,6 +59,9 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         if !(1..=SHARDS_MAX).contains(&self.shards) {
             return Err(format!("directory.shards must be from 1 to {SHARDS_MAX}"));
+        }
+        if ![1, 3, 5].contains(&self.replicas) {
+            return Err("directory.replicas must be 1, 3 or 5".to_owned());
         }
         if self.expected_mailstores == 0 {
             return Err("directory.expected_mailstores must be at least 1".to_owned());

@@ -24,7 +24,7 @@ use crate::plan::signing_key::{self, Ages};
 use crate::provision::{Mailstores, Provisioner, reconcile};
 use crate::schema::read::{ReadError, Rows};
 use crate::service::DirectoryService;
-use crate::state::State;
+use crate::state::{Seat, State};
 use crate::tokens::{self, Tokens};
 use crate::watch::Picture;
 
@@ -94,7 +94,7 @@ impl Directory {
         let listener = Listener::bind(config.admin_listen, &host.admin_certificate).await?;
         let admin_address = listener.address()?;
 
-        let core = Arc::new(put_together(&config, &host)?);
+        let core = Arc::new(put_together(&config, &host).await?);
         warn_of_shards(&core, &config);
         let ages = ages(&config);
         rotate(&core, ages).await?;
@@ -162,12 +162,17 @@ impl Directory {
     }
 }
 
-fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
+async fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
+    let seat = Seat::take(&host.member).await?;
     let picture = Arc::new(Picture::load(
         Rows(&host.member.store().snapshot()),
         Instant::now(),
     )?);
-    let state = Arc::new(State::start(Arc::clone(&host.member), Arc::clone(&picture))?);
+    let state = Arc::new(State::start(
+        Arc::clone(&host.member),
+        seat,
+        Arc::clone(&picture),
+    )?);
     let provisioner = Arc::new(Provisioner::new(
         Arc::clone(&state),
         Arc::clone(&picture),
@@ -177,6 +182,7 @@ fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
         cluster: Cluster {
             id: host.cluster_id.clone(),
             shards: config.shards,
+            replicas: config.replicas,
             expected_mailstores: config.expected_mailstores,
         },
         state,

@@ -22,9 +22,7 @@ pub mod watch;
 mod clock;
 mod core;
 mod handle;
-mod store;
 
 pub use config::Config;
 pub use handle::{Directory, Host, StartError};
 pub use provision::Mailstores;
-pub use store::{NodeStore, open_store};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rookery_proto::Status;
 use rookery_proto::directory::v1::WatchEvent;
-use rookery_replication::group::{Leader, Member, Proposal};
+use rookery_replication::group::{Group, Leader, Member, Proposal, ReplicaSpec};
 use rookery_replication::{Batch, Column, GroupId, Overlay, View, Write};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -85,6 +85,36 @@ where
     }
 }
 
+/// The lead of the directory's group.
+pub struct Seat {
+    group: Arc<Group>,
+    leader: Leader,
+}
+
+impl Seat {
+    /// Opens the node's replica of the directory and takes the lead. What is applied then is all there is.
+    pub async fn take(member: &Arc<Member>) -> Result<Self, Status> {
+        let spec = ReplicaSpec::alone(GroupId::DIRECTORY, member.node());
+        let group = member
+            .open_group(spec)
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let leader = lead(&group).await.ok_or_else(stopping)?;
+        Ok(Self { group, leader })
+    }
+}
+
+/// Waits for the lead and begins a leadership; `None` when the replica has been closed.
+async fn lead(group: &Arc<Group>) -> Option<Leader> {
+    while group.until_leading().await {
+        match group.lead().await {
+            Ok(leader) => return Some(leader),
+            Err(error) => tracing::warn!(%error, "the directory's lead was lost as it began"),
+        }
+    }
+    None
+}
+
 /// The directory's state.
 pub struct State {
     member: Arc<Member>,
@@ -95,15 +125,15 @@ pub struct State {
 }
 
 impl State {
-    /// Takes the lead of the directory's group and starts the writer. Must be called within a tokio runtime.
-    pub fn start(member: Arc<Member>, picture: Arc<Picture>) -> Result<Self, Status> {
-        let leader = member.lead(GroupId::DIRECTORY);
+    /// Starts the writer. Must be called within a tokio runtime.
+    pub fn start(member: Arc<Member>, seat: Seat, picture: Arc<Picture>) -> Result<Self, Status> {
         let (messages, receiver) = std::sync::mpsc::channel();
         let (proposals, proposed) = mpsc::unbounded_channel();
         tokio::spawn(finish(proposed, messages.clone(), picture));
         let writer = Writer {
             member: Arc::clone(&member),
-            leader,
+            runtime: tokio::runtime::Handle::current(),
+            seat,
             overlay: Overlay::new(),
             epoch: 0,
             number: 0,
@@ -183,7 +213,8 @@ struct InFlight {
 
 struct Writer {
     member: Arc<Member>,
-    leader: Leader,
+    runtime: tokio::runtime::Handle,
+    seat: Seat,
     overlay: Overlay,
     /// Grows when what was in flight is lost.
     epoch: u64,
@@ -219,7 +250,7 @@ impl Writer {
         if let Err(error) = self.overlay.push(self.number, &batch, base.as_ref()) {
             return answer(Err(Status::internal(error.to_string())));
         }
-        let proposal = self.leader.propose(batch);
+        let proposal = self.seat.leader.propose_blocking(batch);
         let in_flight = InFlight {
             epoch: self.epoch,
             number: self.number,
@@ -235,7 +266,10 @@ impl Writer {
     fn lose(&mut self) {
         self.overlay.clear();
         self.epoch += 1;
-        self.leader = self.member.lead(GroupId::DIRECTORY);
+        match self.runtime.block_on(lead(&self.seat.group)) {
+            Some(leader) => self.seat.leader = leader,
+            None => tracing::info!("the directory's replica has been closed"),
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rookery_proto::directory::v1::{Node, Shard, VerifyingKey, WatchEvent};
+use rookery_proto::directory::v1::{HeldReplica, LedShard, Node, Shard, VerifyingKey, WatchEvent};
 use tokio::sync::broadcast;
 
-use crate::plan::{node, signing_key};
+use crate::plan::{node, shard, signing_key};
 use crate::schema::read::{ReadError, Rows};
 
 /// A node that was not heard for so long is not alive. Nodes register every two seconds.
@@ -28,8 +28,25 @@ struct Known {
     version: u64,
     nodes: BTreeMap<String, Node>,
     shards: BTreeMap<u32, Shard>,
+    /// Who leads which shard, as its leaders said: the term, the node, the replicas that vote.
+    leaders: HashMap<u32, Leadership>,
     keys: Vec<VerifyingKey>,
     heard: HashMap<String, Instant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Leadership {
+    term: u64,
+    node: String,
+    voters: Vec<u64>,
+}
+
+impl Leadership {
+    /// Puts what is not in the shard's row.
+    fn put(&self, shard: &mut Shard) {
+        shard.leader.clone_from(&self.node);
+        shard.voters.clone_from(&self.voters);
+    }
 }
 
 /// The picture.
@@ -46,21 +63,16 @@ impl Picture {
             .into_iter()
             .map(|(id, row)| (id.clone(), node::to_proto(&id, &row, true)))
             .collect();
-        let shards = rows.shards()?.into_iter().map(|(id, row)| {
-            (
-                id.0,
-                Shard {
-                    id: id.0,
-                    generation: row.generation,
-                    replicas: row.replicas,
-                },
-            )
-        });
+        let shards = rows
+            .shards()?
+            .into_iter()
+            .map(|(id, row)| (id.0, shard::to_proto(id, row)));
         let known = Known {
             version: rows.sequences()?.version,
             heard: nodes.keys().map(|id| (id.clone(), now)).collect(),
             nodes,
             shards: shards.collect(),
+            leaders: HashMap::new(),
             keys: signing_key::to_proto(&rows.signing_keys()?),
         };
         Ok(Self {
@@ -75,7 +87,12 @@ impl Picture {
     }
 
     // Under the lock, so that a snapshot and the changes after it fit together.
-    fn publish_to(&self, known: &mut Known, event: WatchEvent) {
+    fn publish_to(&self, known: &mut Known, mut event: WatchEvent) {
+        for shard in &mut event.shards {
+            if let Some(leadership) = known.leaders.get(&shard.id) {
+                leadership.put(shard);
+            }
+        }
         known.version = known.version.max(event.version);
         for node in &event.nodes {
             known.nodes.insert(node.id.clone(), node.clone());
@@ -208,11 +225,53 @@ impl Picture {
         !self.known.lock().shards.is_empty()
     }
 
+    /// Takes in which shards a node leads, and tells the watchers of changes. A leadership of an older term changes nothing.
+    pub fn led(&self, node: &str, led: &[LedShard]) {
+        let mut known = self.known.lock();
+        let mut changed = Vec::new();
+        for led in led {
+            let leadership = Leadership {
+                term: led.term,
+                node: node.to_owned(),
+                voters: led.voters.clone(),
+            };
+            let before = known.leaders.get(&led.shard);
+            let is_new = before.is_none_or(|before| before.term <= led.term && *before != leadership);
+            if let (true, Some(shard)) = (is_new, known.shards.get(&led.shard)) {
+                changed.push(shard.clone());
+                known.leaders.insert(led.shard, leadership);
+            }
+        }
+        if !changed.is_empty() {
+            let version = known.version;
+            let event = WatchEvent {
+                version,
+                shards: changed,
+                ..WatchEvent::default()
+            };
+            self.publish_to(&mut known, event);
+        }
+    }
+
+    /// Whether all of these replicas are noted as held by their node.
+    pub fn are_taken(&self, held: &[HeldReplica]) -> bool {
+        let known = self.known.lock();
+        held.iter().all(|held| {
+            known.shards.get(&held.shard).is_none_or(|shard| {
+                match shard.members.iter().find(|member| member.id == held.replica) {
+                    Some(member) => member.taken,
+                    None => true,
+                }
+            })
+        })
+    }
+
     /// A shard and the node that leads it, as far as the directory knows.
     pub fn leader(&self, shard: u32) -> Option<(Shard, Node)> {
         let known = self.known.lock();
         let shard = known.shards.get(&shard)?;
-        let node = known.nodes.get(shard.replicas.first()?)?;
+        let leader = Some(&shard.leader).filter(|leader| !leader.is_empty());
+        let node = known.nodes.get(leader.or(shard.replicas.first())?)?;
         Some((shard.clone(), node.clone()))
     }
 }
@@ -249,6 +308,7 @@ mod tests {
             id: 3,
             generation: 1,
             replicas: vec!["mailstore-1".to_owned()],
+            ..Shard::default()
         };
         picture.publish(WatchEvent {
             version: 2,

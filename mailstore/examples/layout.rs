@@ -14,8 +14,9 @@ use rookery_mailstore::schema::{
 };
 use rookery_mailstore::shard::{Shard, ShardOptions};
 use rookery_proto::mailstore::v1::{self as proto, reply};
-use rookery_replication::group::{Leader, Member, MemberOptions};
+use rookery_replication::group::{Leader, Member, MemberOptions, ReplicaSpec};
 use rookery_replication::{Batch, Column, GroupId, View};
+use tokio::runtime::Runtime;
 
 const SHARD: ShardId = ShardId(1);
 const ACCOUNT: AccountId = AccountId(1);
@@ -26,25 +27,32 @@ fn main() {
     let messages: u32 = std::env::args()
         .nth(1)
         .map_or(100_000, |count| count.parse().expect("a number"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("runtime");
     let folder = tempfile::tempdir().expect("tempdir");
     let member = Member::open(folder.path(), MemberOptions::default()).expect("opens");
     println!("## Flags of {messages} messages, by messages in a block\n");
     println!("| a block | blocks | bytes | STORE 1:* | its bytes | flags of all | change one | its bytes |");
     println!("|---|---|---|---|---|---|---|---|");
     for (group, size) in [1, 32, 128, 512].into_iter().enumerate() {
-        flag_blocks(&member, GroupId(1000 + group as u32), messages, size);
+        flag_blocks(&runtime, &member, GroupId(1000 + group as u32), messages, size);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("runtime");
     runtime.block_on(commands(Arc::clone(&member), messages));
 }
 
+async fn lead(member: &Arc<Member>, group: GroupId) -> Leader {
+    let spec = ReplicaSpec::alone(group, member.node());
+    let group = member.open_group(spec).await.expect("opens");
+    assert!(group.until_leading().await);
+    group.lead().await.expect("leads")
+}
+
 /// The same flags in blocks of another size; a size of 1 is a row a message.
-fn flag_blocks(member: &Member, group: GroupId, messages: u32, size: u32) {
-    let leader = member.lead(group);
+fn flag_blocks(runtime: &Runtime, member: &Arc<Member>, group: GroupId, messages: u32, size: u32) {
+    let leader = runtime.block_on(lead(member, group));
     let key = |block: u32| [&group.0.to_be_bytes()[..], &[1], &block.to_be_bytes()].concat();
     let store = member.store();
     let mut batch = Batch::new();
@@ -134,11 +142,14 @@ fn entry(uid: u32) -> FlagEntry {
 }
 
 fn commit(leader: &Leader, batch: Batch) {
-    leader.propose(batch).blocking_wait().expect("commits");
+    leader.propose_blocking(batch).blocking_wait().expect("commits");
 }
 
 async fn commands(member: Arc<Member>, messages: u32) {
-    let shard = Shard::open(Arc::clone(&member), SHARD, ShardOptions::default());
+    let spec = ReplicaSpec::alone(GroupId(SHARD.0), member.node());
+    let group = member.open_group(spec).await.expect("opens");
+    let shard = Shard::open(Arc::clone(&member), group, ShardOptions::default());
+    shard.set_formed();
     let put = proto::PutAccount {
         shard: SHARD.0,
         account: ACCOUNT.0,

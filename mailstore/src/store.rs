@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use rookery_replication::group::{Member, MemberOptions};
 use rookery_replication::store::StoreError;
+use rookery_replication::transport::Transport;
+pub use rookery_replication::transport::{Connect as PeerConnect, Peers, ReplicationService};
 
-/// A node's open store. Closed, with all that waits written, when the last of its users has gone.
+/// A node's open store, with the replicas in it. To be closed when its users have stopped.
 pub type NodeStore = Arc<Member>;
 
 /// Opens the store in a folder, making it when it is not there. Roles that share a process share it.
-pub fn open_store(folder: &Path) -> Result<NodeStore, StoreError> {
-    Member::open(folder, MemberOptions::default())
+pub fn open_store(folder: &Path, node: &str, transport: Arc<dyn Transport>) -> Result<NodeStore, StoreError> {
+    let options = MemberOptions {
+        node: node.to_owned(),
+        ..MemberOptions::default()
+    };
+    Member::open_with(folder, options, transport)
 }

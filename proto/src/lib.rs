@@ -45,8 +45,17 @@ pub mod admin {
     }
 }
 
+/// Generated code of the `rookery.replication.v1` package.
+pub mod replication {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("rookery.replication.v1");
+    }
+}
+
 pub use call::{
     Body, Call, CallContext, Caller, Incoming, Peer, Protocol, Replies, ReplySink, Role, Service,
 };
-pub use protocols::{DirectoryProtocol, MailstoreProtocol};
+pub use protocols::{DirectoryProtocol, MailstoreProtocol, ReplicationProtocol};
 pub use status::{Reason, Status};

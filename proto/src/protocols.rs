@@ -1,7 +1,7 @@
 //! The protocols that run over the call model.
 
 use crate::call::Protocol;
-use crate::{directory, mailstore};
+use crate::{directory, mailstore, replication};
 
 /// Calls on a mailstore node (`rookery.mailstore.v1`).
 #[derive(Debug, Clone, Copy)]
@@ -31,4 +31,20 @@ impl Protocol for DirectoryProtocol {
     type Request = directory::v1::Request;
     type Reply = directory::v1::Reply;
     const NAME: &'static str = "directory";
+}
+
+/// Calls between nodes that hold replicas of the same groups (`rookery.replication.v1`).
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicationProtocol;
+
+impl Protocol for ReplicationProtocol {
+    type Request = replication::v1::Request;
+    type Reply = replication::v1::Reply;
+    const NAME: &'static str = "replication";
+
+    fn is_bulk(request: &Self::Request) -> bool {
+        use replication::v1::request::Call;
+        // Snapshots must not hold up entries, votes and beats.
+        matches!(&request.call, Some(Call::ReadSnapshot(_)))
+    }
 }

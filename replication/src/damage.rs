@@ -39,24 +39,16 @@ fn named_log(text: &str) -> Option<&str> {
 mod tests {
     use std::fs::OpenOptions;
 
-    use rocksdb::WriteBatch;
-
     use super::*;
-    use crate::batch::{Batch, Column};
-    use crate::store::{Store, StoreError, StoreOptions};
-    use crate::view::View;
+    use crate::store::{OwnRows, Store, StoreError, StoreOptions};
 
     const ENTRIES: [&str; 3] = ["the first entry", "the second entry", "the third entry"];
 
-    /// A store whose entries are in its write-ahead log alone, and that log.
+    /// A store with own rows that are in its write-ahead log alone, and that log.
     fn written(folder: &Path) -> PathBuf {
         let store = Store::open(folder, &StoreOptions::default()).expect("opens");
         for entry in ENTRIES {
-            let mut batch = Batch::new();
-            batch.put(Column::Rows, entry, "is there");
-            let mut writes = WriteBatch::default();
-            store.gather(&mut writes, &batch).expect("gathers");
-            store.write(writes).expect("writes");
+            store.put_own(entry.as_bytes(), "is there").expect("writes");
         }
         drop(store);
         let logs = std::fs::read_dir(folder).expect("is a folder");
@@ -70,7 +62,7 @@ mod tests {
     fn found(store: &Store) -> Vec<&'static str> {
         let entries = ENTRIES.into_iter();
         entries
-            .filter(|entry| store.contains(Column::Rows, entry.as_bytes()).expect("reads"))
+            .filter(|entry| store.own_row(entry.as_bytes()).expect("reads").is_some())
             .collect()
     }
 

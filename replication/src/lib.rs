@@ -14,11 +14,23 @@ pub mod overlay;
 pub mod view;
 
 #[cfg(feature = "store")]
+mod applied;
+#[cfg(feature = "store")]
+mod applier;
+#[cfg(feature = "store")]
 mod damage;
 #[cfg(feature = "store")]
 pub mod group;
 #[cfg(feature = "store")]
+pub mod log;
+#[cfg(feature = "store")]
+mod raft;
+#[cfg(feature = "store")]
+mod snapshot;
+#[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "store")]
+pub mod transport;
 
 pub use batch::{Batch, Column, Write};
 pub use entry::{Entry, GroupId, LeaderId};

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use rookery_directory::{Directory, Mailstores};
-use rookery_mailstore::NodeStore;
 use rookery_mailstore::analysis::WORKER_COMMAND;
 use rookery_mailstore::node::Mailstore;
+use rookery_mailstore::{NodeStore, Peers, ReplicationService};
 use rookery_process::health::Health;
 use rookery_process::shutdown::stage;
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::{Node, NodeRole};
 use rookery_proto::local::Local;
 use rookery_proto::remote::{ConnectOptions, Endpoint, NodeTls, Server, ServerOptions, connect};
-use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Peer, Replies, Role, Service, Status};
+use rookery_proto::{
+    Caller, DirectoryProtocol, MailstoreProtocol, Peer, Protocol, ReplicationProtocol, Replies, Role,
+    Service, Status,
+};
 use rookery_proxy::node::Proxy;
 use rookery_proxy::route::Connect;
 use tokio::net::TcpListener;
@@ -44,6 +47,8 @@ pub(super) struct Wiring {
     http: String,
     data: PathBuf,
     local_mailstore: LocalMailstore,
+    peers: Arc<Peers>,
+    store: Option<NodeStore>,
     directory: Option<Directory>,
     mailstore: Option<Mailstore>,
     proxy: Option<Proxy>,
@@ -53,12 +58,15 @@ pub(super) struct Wiring {
 
 impl Wiring {
     pub(super) fn new(config: Config, tls: NodeTls, health: Health, http: String, data: PathBuf) -> Self {
+        let peers = Peers::new(peer_connect(config.role(), tls.clone()));
         Self {
             config,
             tls,
             health,
             http,
             data,
+            peers,
+            store: None,
             local_mailstore: LocalMailstore::default(),
             directory: None,
             mailstore: None,
@@ -79,7 +87,10 @@ impl Wiring {
         let mailstore = self.config.mailstore.clone();
         if directory.is_some() || mailstore.is_some() {
             // Roles that share a process share its store, and so its syncs.
-            let store = rookery_mailstore::open_store(&self.data.join(STORE_FOLDER))?;
+            let folder = self.data.join(STORE_FOLDER);
+            let store =
+                rookery_mailstore::open_store(&folder, &self.config.node.id, Arc::clone(&self.peers) as _)?;
+            self.store = Some(Arc::clone(&store));
             if let Some(section) = directory {
                 self.start_directory(section, address.clone(), Arc::clone(&store), endpoints)
                     .await?;
@@ -121,6 +132,9 @@ impl Wiring {
         }
         if let Some(directory) = self.directory.take() {
             directory.shutdown().await;
+        }
+        if let Some(store) = self.store.take() {
+            store.close().await;
         }
     }
 
@@ -211,6 +225,7 @@ impl Wiring {
             cluster_id: self.config.node.cluster.clone(),
             node: self.describe(NodeRole::Mailstore, address),
             member: store,
+            peers: Arc::clone(&self.peers),
             directory: self.directory_caller(Role::Mailstore)?,
             worker_command: vec![program, WORKER_COMMAND.to_owned()],
             health: self.health.clone(),
@@ -266,6 +281,13 @@ impl Wiring {
         if let Some(mailstore) = &self.mailstore {
             server = server.add(mailstore.service(), &[Role::Proxy, Role::Directory]);
         }
+        if let Some(store) = &self.store {
+            let service = Arc::new(ReplicationService(Arc::clone(store)));
+            server = server.add(
+                service as Arc<dyn Service<ReplicationProtocol>>,
+                &[self.config.role()],
+            );
+        }
         self.calls = Some(tokio::spawn(async move {
             if let Err(error) = server.serve(listener).await {
                 tracing::error!(%error, "calls of other nodes are no longer answered");
@@ -306,6 +328,21 @@ impl Wiring {
             tls: self.tls.clone(),
         }
     }
+}
+
+/// Makes channels between nodes that hold replicas of the same groups, which have the same role.
+fn peer_connect(role: Role, tls: NodeTls) -> rookery_mailstore::PeerConnect {
+    Box::new(move |address| {
+        let endpoint = Endpoint {
+            address: address.to_owned(),
+            role,
+            tls: tls.clone(),
+        };
+        match connect::<ReplicationProtocol>(endpoint, ConnectOptions::default()) {
+            Ok(remote) => Arc::new(remote),
+            Err(error) => Arc::new(Unreachable(format!("{address} cannot be called: {error}"))),
+        }
+    })
 }
 
 /// Makes channels to mailstores.
@@ -353,8 +390,8 @@ impl Mailstores for Channels {
 /// A node with an address that cannot be used: every call says so.
 struct Unreachable(String);
 
-impl Caller<MailstoreProtocol> for Unreachable {
-    fn call(&self, _call: rookery_proto::Call<MailstoreProtocol>) -> Replies<MailstoreProtocol> {
+impl<P: Protocol> Caller<P> for Unreachable {
+    fn call(&self, _call: rookery_proto::Call<P>) -> Replies<P> {
         Replies::failed(Status::unavailable(self.0.clone()))
     }
 }

@@ -271,7 +271,7 @@ fn shard_loads(rows: Rows<'_>) -> Result<Vec<ShardLoad>, ReadError> {
         .collect();
     let mut loads = Vec::new();
     for (id, shard) in rows.shards()? {
-        let node = shard.replicas.into_iter().next().unwrap_or_default();
+        let node = shard.replicas.into_iter().next().unwrap_or_default().node;
         let weight = weights.get(&node).copied().unwrap_or(100);
         loads.push(ShardLoad {
             id,

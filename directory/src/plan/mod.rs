@@ -7,6 +7,7 @@ pub mod account;
 pub mod alias;
 pub mod domain;
 pub mod node;
+pub mod shard;
 pub mod signing_key;
 
 #[cfg(test)]

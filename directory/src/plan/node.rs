@@ -6,11 +6,11 @@ use rookery_proto::directory::v1 as directory;
 use rookery_proto::directory::v1::NodeRole;
 use rookery_replication::{Batch, Column};
 
-use super::{PlanError, Planned};
+use super::{PlanError, Planned, shard};
 use crate::placement::{Candidate, place};
+use crate::schema::key;
 use crate::schema::read::Rows;
 use crate::schema::row::{self, Row};
-use crate::schema::{ShardId, key};
 
 /// Capacity of a node that names none.
 pub const WEIGHT_USUAL: u32 = 100;
@@ -25,6 +25,8 @@ pub struct Cluster {
     pub id: String,
     /// Shards to place.
     pub shards: u32,
+    /// Replicas of each.
+    pub replicas: u32,
     /// Mailstores that must be there before the shards are placed.
     pub expected_mailstores: u32,
 }
@@ -68,14 +70,7 @@ pub fn register(
         batch.put(Column::Rows, key::node(&node.id), row.to_stored());
         planned_node = Some(to_proto(&node.id, &row, true));
     }
-    let shards = place_first(rows, cluster, &node.id, &row, alive)?;
-    for shard in &shards {
-        let row = row::Shard {
-            generation: shard.generation,
-            replicas: shard.replicas.clone(),
-        };
-        batch.put(Column::Rows, key::shard(ShardId(shard.id)), row.to_stored());
-    }
+    let shards = place_first(rows, cluster, &node.id, &row, alive, &mut batch)?;
     let mut planned = Planned::new(batch, ());
     planned.event.nodes.extend(planned_node);
     planned.event.shards = shards;
@@ -110,6 +105,7 @@ fn place_first(
     id: &str,
     row: &row::Node,
     alive: &BTreeSet<String>,
+    batch: &mut Batch,
 ) -> Result<Vec<directory::Shard>, PlanError> {
     if row.role != i32::from(NodeRole::Mailstore) || rows.any(&key::shards())? {
         return Ok(Vec::new());
@@ -126,18 +122,31 @@ fn place_first(
             });
         }
     }
-    if candidates.len() < cluster.expected_mailstores as usize {
+    if candidates.len() < cluster.expected_mailstores.max(cluster.replicas) as usize {
         return Ok(Vec::new());
     }
-    let placed = place(cluster.shards, &candidates);
-    Ok(placed
-        .into_iter()
-        .map(|(id, node)| directory::Shard {
-            id: id.0,
+    let mut sequences = rows.sequences()?;
+    let mut shards = Vec::new();
+    for (id, nodes) in place(cluster.shards, cluster.replicas, &candidates) {
+        let mut replicas = Vec::new();
+        for node in nodes {
+            sequences.replicas += 1;
+            replicas.push(row::Replica {
+                id: sequences.replicas,
+                node,
+                taken: false,
+            });
+        }
+        let row = row::Shard {
             generation: 1,
-            replicas: vec![node],
-        })
-        .collect())
+            replicas,
+            formed: false,
+        };
+        batch.put(Column::Rows, key::shard(id), row.to_stored());
+        shards.push(shard::to_proto(id, row));
+    }
+    batch.put(Column::Rows, key::sequences(), sequences.to_stored());
+    Ok(shards)
 }
 
 /// A node's row as it is told to others.

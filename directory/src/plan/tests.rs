@@ -37,6 +37,7 @@ impl World {
         let cluster = Cluster {
             id: "c".to_owned(),
             shards: 16,
+            replicas: 1,
             expected_mailstores: 3,
         };
         Self {
@@ -250,7 +251,11 @@ fn accounts_are_made_all_or_none_and_spread() {
     let shards = Rows(&world.store).shards().unwrap();
     let nodes: HashSet<String> = ids
         .iter()
-        .map(|id| shards[world.account(*id).unwrap().shard as usize].1.replicas[0].clone())
+        .map(|id| {
+            shards[world.account(*id).unwrap().shard as usize].1.replicas[0]
+                .node
+                .clone()
+        })
         .collect();
     assert_eq!(nodes.len(), 3, "three accounts are on three mailstores");
     let before = world.store.clone();

@@ -65,6 +65,9 @@ pub struct Sequences {
     /// Signing keys ever made.
     #[prost(uint32, tag = "4")]
     pub keys: u32,
+    /// Replicas ever placed; the last one's id.
+    #[prost(uint64, tag = "5")]
+    pub replicas: u64,
 }
 
 impl Row for Sequences {
@@ -202,9 +205,26 @@ pub struct Shard {
     /// Grows with every change of its placement.
     #[prost(uint64, tag = "1")]
     pub generation: u64,
-    /// Node ids; the first leads when nothing else is known.
-    #[prost(string, repeated, tag = "2")]
-    pub replicas: Vec<String>,
+    /// The first leads when nothing else is known.
+    #[prost(message, repeated, tag = "3")]
+    pub replicas: Vec<Replica>,
+    /// Every first replica has been taken by its node.
+    #[prost(bool, tag = "4")]
+    pub formed: bool,
+}
+
+/// A replica of a shard.
+#[derive(Clone, PartialEq, Message)]
+pub struct Replica {
+    /// New for every placement, never used again.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Where it is.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// The node has said that it holds it: when it is no longer found there, it is lost.
+    #[prost(bool, tag = "3")]
+    pub taken: bool,
 }
 
 impl Row for Shard {

@@ -7,7 +7,7 @@ use rookery_proto::{Peer, Status};
 
 use super::{denied, node_role};
 use crate::core::Core;
-use crate::plan::node;
+use crate::plan::{node, shard};
 
 pub(super) async fn run(core: &Core, peer: &Peer, request: RegisterNode) -> Result<RegisteredNode, Status> {
     let node = request.node.ok_or_else(|| Status::invalid("no node is named"))?;
@@ -33,6 +33,13 @@ pub(super) async fn run(core: &Core, peer: &Peer, request: RegisterNode) -> Resu
             .change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive))
             .await?;
     }
+    if !request.lost.is_empty() || !core.picture.are_taken(&request.held) {
+        let (node, held, lost) = (id.clone(), request.held, request.lost);
+        core.state
+            .change(move |rows| shard::note(rows, &node, &held, &lost))
+            .await?;
+    }
+    core.picture.led(&id, &request.led);
     core.picture.heard(&id, Instant::now());
     Ok(RegisteredNode {
         version: core.picture.version(),

@@ -235,6 +235,7 @@ impl World {
         let register = directory::RegisterNode {
             node: Some(node),
             cluster_id: cluster.to_owned(),
+            ..directory::RegisterNode::default()
         };
         self.call(peer, request::Call::RegisterNode(register))
             .await

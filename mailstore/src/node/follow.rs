@@ -7,6 +7,8 @@ use std::time::Duration;
 use rookery_proto::directory::v1::{Request, Shard, Watch, WatchEvent, reply, request};
 use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Replies, Status};
 
+use rookery_replication::log::ReplicaId;
+
 use crate::schema::ShardId;
 
 /// A watch that says nothing for so long is begun anew; the directory says something every second.
@@ -18,19 +20,10 @@ const WATCH_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Pause before the watch is begun anew.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where a shard is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// Grows with every change of the placement.
-    pub generation: u64,
-    /// Node ids; the first leads when nothing else is known.
-    pub replicas: Vec<String>,
-}
-
 /// Where all shards are.
 #[derive(Debug, Default)]
 pub struct ShardMap {
-    shards: HashMap<ShardId, Placement>,
+    shards: HashMap<ShardId, Shard>,
 }
 
 impl ShardMap {
@@ -40,36 +33,25 @@ impl ShardMap {
             let told: HashSet<u32> = event.shards.iter().map(|shard| shard.id).collect();
             self.shards.retain(|shard, _| told.contains(&shard.0));
         }
-        for Shard {
-            id,
-            generation,
-            replicas,
-        } in &event.shards
-        {
-            let known = self.shards.entry(ShardId(*id)).or_insert(Placement {
-                generation: 0,
-                replicas: Vec::new(),
-            });
-            if *generation >= known.generation {
-                *known = Placement {
-                    generation: *generation,
-                    replicas: replicas.clone(),
-                };
+        for shard in &event.shards {
+            let known = self.shards.entry(ShardId(shard.id)).or_default();
+            if shard.generation >= known.generation {
+                known.clone_from(shard);
             }
         }
     }
 
     /// Where a shard is.
-    pub fn placement(&self, shard: ShardId) -> Option<&Placement> {
+    pub fn placement(&self, shard: ShardId) -> Option<&Shard> {
         self.shards.get(&shard)
     }
 
-    /// The shards of which the node holds a replica.
-    pub fn shards_of<'a>(&'a self, node: &'a str) -> impl Iterator<Item = (ShardId, &'a Placement)> {
-        self.shards
-            .iter()
-            .filter(move |(_, placement)| placement.replicas.iter().any(|replica| replica == node))
-            .map(|(shard, placement)| (*shard, placement))
+    /// The shards of which the node is to hold a replica, and which.
+    pub fn shards_of<'a>(&'a self, node: &'a str) -> impl Iterator<Item = (&'a Shard, ReplicaId)> {
+        self.shards.values().filter_map(move |shard| {
+            let member = shard.members.iter().find(|member| member.node == node)?;
+            Some((shard, ReplicaId(member.id)))
+        })
     }
 }
 
@@ -121,6 +103,8 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use rookery_proto::directory::v1::ShardReplica;
+
     use super::*;
 
     fn event(snapshot: bool, shards: &[(u32, u64, &str)]) -> WatchEvent {
@@ -129,7 +113,12 @@ mod tests {
             .map(|(id, generation, node)| Shard {
                 id: *id,
                 generation: *generation,
-                replicas: vec![(*node).to_owned()],
+                members: vec![ShardReplica {
+                    id: u64::from(*id),
+                    node: (*node).to_owned(),
+                    taken: true,
+                }],
+                ..Shard::default()
             })
             .collect();
         WatchEvent {
@@ -146,7 +135,7 @@ mod tests {
         map.apply(&event(false, &[(2, 2, "a")]));
         // A late word of an older placement changes nothing.
         map.apply(&event(false, &[(2, 1, "b")]));
-        let mut mine: Vec<u32> = map.shards_of("a").map(|(shard, _)| shard.0).collect();
+        let mut mine: Vec<u32> = map.shards_of("a").map(|(shard, _)| shard.id).collect();
         mine.sort_unstable();
         assert_eq!(mine, [1, 2]);
         assert_eq!(map.placement(ShardId(2)).unwrap().generation, 2);

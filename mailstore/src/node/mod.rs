@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_process::health::Health;
-use rookery_proto::directory::v1::{Node, RegisterNode, Request, request};
+use rookery_proto::directory::v1::{Node, NodeRole, RegisterNode, Request, request};
 use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Service};
 use rookery_replication::group::Member;
+use rookery_replication::transport::Peers;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,13 +20,16 @@ use crate::plan::PlanLimits;
 use crate::service::{MailstoreService, ServiceParts, Shards, Tokens};
 use crate::shard::{DiskSpace, ShardOptions};
 use follow::Follower;
-pub use follow::{Placement, ShardMap};
+pub use follow::ShardMap;
 
 /// How often a node tells the directory that it is there.
 const REGISTER_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long the directory has to answer a registration.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the members of groups are compared with what the directory names.
+const MEMBERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often each shard works off what has expired.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -47,6 +51,8 @@ pub struct Host {
     pub node: Node,
     /// The store, opened.
     pub member: Arc<Member>,
+    /// The ways to other mailstores, which are told their addresses.
+    pub peers: Arc<Peers>,
     /// The directory.
     pub directory: Arc<dyn Caller<DirectoryProtocol>>,
     /// The command line of a process that runs [`crate::analysis::worker_main`]; empty for none.
@@ -122,6 +128,7 @@ impl Mailstore {
             Arc::clone(&host.directory),
             Arc::clone(&shards),
             tokens,
+            host.peers,
             host.health.clone(),
         );
         tasks.spawn(until(cancel.clone(), following));
@@ -129,16 +136,15 @@ impl Mailstore {
             weight: config.weight,
             ..host.node
         };
-        let registering = register(
-            host.directory,
-            RegisterNode {
-                node: Some(node),
-                cluster_id: host.cluster_id,
-            },
-            host.health,
-        );
+        let registration = RegisterNode {
+            node: Some(node),
+            cluster_id: host.cluster_id,
+            ..RegisterNode::default()
+        };
+        let registering = register(host.directory, registration, Arc::clone(&shards), host.health);
         tasks.spawn(until(cancel.clone(), registering));
         tasks.spawn(until(cancel.clone(), keep_house(Arc::clone(&shards))));
+        tasks.spawn(until(cancel.clone(), keep_members(Arc::clone(&shards))));
         tasks.close();
         Ok(Self {
             member: host.member,
@@ -188,6 +194,7 @@ async fn heed(
     directory: Arc<dyn Caller<DirectoryProtocol>>,
     shards: Arc<Shards>,
     tokens: Arc<Tokens>,
+    peers: Arc<Peers>,
     health: Health,
 ) {
     let mut follower = Follower::new(directory);
@@ -200,6 +207,11 @@ async fn heed(
                 continue;
             }
         };
+        for node in &event.nodes {
+            if node.role() == NodeRole::Mailstore {
+                peers.set_address(&node.id, &node.address);
+            }
+        }
         if event.snapshot || !event.keys.is_empty() {
             tokens.set_keys(event.keys.iter().map(|key| (key.id, key.public_key.to_vec())));
         }
@@ -210,13 +222,22 @@ async fn heed(
     }
 }
 
-/// Tells the directory again and again that this node is there.
-async fn register(directory: Arc<dyn Caller<DirectoryProtocol>>, register: RegisterNode, health: Health) {
+/// Tells the directory again and again that this node is there, what it holds and what it leads; at once when that changes.
+async fn register(
+    directory: Arc<dyn Caller<DirectoryProtocol>>,
+    mut register: RegisterNode,
+    shards: Arc<Shards>,
+    health: Health,
+) {
     let mut ticks = tokio::time::interval(REGISTER_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut told = None;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shards.changed() => {}
+        }
+        (register.held, register.lost, register.led) = shards.report();
         let call = Call {
             context: CallContext::with_timeout(REGISTER_TIMEOUT),
             request: Request {
@@ -239,11 +260,24 @@ async fn register(directory: Arc<dyn Caller<DirectoryProtocol>>, register: Regis
     }
 }
 
+/// Makes the members of the shards' groups those that the directory names; for shards that this node leads.
+async fn keep_members(shards: Arc<Shards>) {
+    loop {
+        tokio::time::sleep(MEMBERS_INTERVAL).await;
+        for shard in shards.all() {
+            shards.keep_members(&shard).await;
+        }
+    }
+}
+
 /// Has the shards work off what has expired, one after the other.
 async fn keep_house(shards: Arc<Shards>) {
     loop {
         tokio::time::sleep(MAINTAIN_INTERVAL).await;
         for shard in shards.all() {
+            if !shard.shard().group().leads() {
+                continue;
+            }
             if let Err(status) = shard.maintain().await {
                 tracing::warn!(shard = shard.id().0, %status, "housekeeping failed; it will be tried again");
             }

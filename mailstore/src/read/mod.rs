@@ -9,7 +9,6 @@ mod fetch;
 mod list;
 mod message;
 mod open;
-mod owned;
 mod search;
 mod section;
 
@@ -26,7 +25,7 @@ pub use changes::changes;
 pub use fetch::{FetchCursor, REPLY_BYTES_TARGET, REPLY_ROWS_MAX};
 pub use list::list_mailboxes;
 pub use open::{OpenCache, open_mailbox};
-pub use owned::OwnedSnapshot;
+pub use rookery_replication::store::OwnedSnapshot;
 pub use search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SearchCursor};
 
 /// A view that threads may share.

@@ -16,7 +16,7 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(20);
 
 impl MailstoreService {
     /// The shard and the account that the call's token names, if it gives the right.
-    pub(super) fn access(
+    pub(super) async fn access(
         &self,
         incoming: &Incoming<MailstoreProtocol>,
         needed: Rights,
@@ -27,13 +27,21 @@ impl MailstoreService {
             needed,
             now_millis(),
         )?;
-        let shard = self.shard(grant.shard.0, incoming.request.shard_generation)?;
+        let shard = self
+            .shard(grant.shard.0, incoming.request.shard_generation)
+            .await?;
         Ok((shard, grant))
     }
 
-    /// A shard of this node; the fitting status when it is not, or when the caller has an old placement in mind.
-    pub(super) fn shard(&self, shard: u32, callers_generation: u64) -> Result<Arc<HostedShard>, Status> {
+    /// A shard that this node leads; the fitting status when it does not, or when the caller has a placement in mind that is so
+    /// old that the account may have left the shard since.
+    pub(super) async fn shard(
+        &self,
+        shard: u32,
+        callers_generation: u64,
+    ) -> Result<Arc<HostedShard>, Status> {
         let hosted = self.shards.get(ShardId(shard))?;
+        hosted.ready().await?;
         if callers_generation < hosted.generation() {
             let message = format!(
                 "shard {shard} has generation {}, not {callers_generation}: ask the directory again",
@@ -49,7 +57,8 @@ impl MailstoreService {
         &self,
         incoming: &Incoming<MailstoreProtocol>,
     ) -> Result<(Arc<HostedShard>, Snapshot), Status> {
-        let (shard, grant) = self.access(incoming, Rights::Owner)?;
+        let (shard, grant) = self.access(incoming, Rights::Owner).await?;
+        shard.confirm().await?;
         loop {
             let snapshot = self.snapshot(&shard, grant.account);
             if has_reached(&snapshot, incoming.request.seen_modseq)? {

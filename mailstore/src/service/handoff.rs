@@ -65,7 +65,8 @@ impl MailstoreService {
         mut lease: proto::LeaseHandOffs,
         replies: &ReplySink<MailstoreProtocol>,
     ) -> Result<(), Status> {
-        let shard = self.shard(lease.shard, incoming.request.shard_generation)?;
+        let shard = self.shard(lease.shard, incoming.request.shard_generation).await?;
+        shard.confirm().await?;
         lease.limit = lease.limit.clamp(1, LEASE_ROWS_MAX);
         let leasing = {
             let shard = Arc::clone(&shard);

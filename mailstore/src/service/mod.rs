@@ -8,6 +8,7 @@ mod access;
 mod bodies;
 mod deliver;
 mod handoff;
+mod members;
 mod mutate;
 mod reads;
 mod roles;
@@ -128,19 +129,19 @@ impl MailstoreService {
             }
             Call::Upload(upload) => Box::pin(self.upload(incoming, upload)).await?,
             Call::Append(append) => {
-                let (shard, grant) = self.access(&incoming, Rights::Owner)?;
+                let (shard, grant) = self.access(&incoming, Rights::Owner).await?;
                 let key = mutate::key(&incoming)?;
                 self.to_completion(move |service| service.append(shard, grant, key, append))
                     .await?
             }
             Call::Deliver(deliver) => {
-                let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
+                let (shard, grant) = self.access(&incoming, Rights::Deliver).await?;
                 let holder = incoming.peer.certificate;
                 self.to_completion(move |service| service.deliver(shard, grant, holder, deliver))
                     .await?
             }
             Call::HandOff(hand_off) => {
-                let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
+                let (shard, grant) = self.access(&incoming, Rights::Deliver).await?;
                 self.to_completion(move |service| service.hand_off(shard, grant, hand_off))
                     .await?
             }

@@ -43,25 +43,25 @@ impl MailstoreService {
         let generation = incoming.request.shard_generation;
         let (shard, account, key, command) = match call {
             Call::PutAccount(put) => (
-                self.shard(put.shard, generation)?,
+                self.shard(put.shard, generation).await?,
                 put.account,
                 None,
                 Command::PutAccount(put),
             ),
             Call::PurgeAccount(purge) => (
-                self.shard(purge.shard, generation)?,
+                self.shard(purge.shard, generation).await?,
                 purge.account,
                 None,
                 Command::PurgeAccount(purge),
             ),
             Call::CompleteHandOff(complete) => (
-                self.shard(complete.shard, generation)?,
+                self.shard(complete.shard, generation).await?,
                 0,
                 None,
                 Command::CompleteHandOff(complete),
             ),
             other => {
-                let (shard, grant) = self.access(incoming, Rights::Owner)?;
+                let (shard, grant) = self.access(incoming, Rights::Owner).await?;
                 let command = match other {
                     Call::CreateMailbox(create) => Command::CreateMailbox(create),
                     Call::DeleteMailbox(delete) => Command::DeleteMailbox(delete),

@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use rookery_proto::directory::v1 as proto;
+use rookery_proto::directory::v1::{HeldReplica, LedShard};
 use rookery_proto::mailstore::v1::{Reply, reply};
 use rookery_proto::{Reason, Status};
-use rookery_replication::group::Member;
+use rookery_replication::GroupId;
+use rookery_replication::group::{GroupMember, Member, OpenError, ReplicaSpec, Start};
+use rookery_replication::log::ReplicaId;
+use tokio::sync::Notify;
 
 use super::watch::Watchers;
 use crate::node::ShardMap;
@@ -45,6 +50,21 @@ impl HostedShard {
         call.ok_or_else(|| Status::internal("the writer gave an empty answer"))
     }
 
+    /// [`Shard::ready`].
+    pub(super) async fn ready(&self) -> Result<(), Status> {
+        self.shard.ready().await
+    }
+
+    /// [`Shard::confirm`].
+    pub(super) async fn confirm(&self) -> Result<(), Status> {
+        self.shard.confirm().await
+    }
+
+    /// Its shard.
+    pub fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+
     pub(super) fn subscribe(&self) -> Subscription {
         self.shard.events()
     }
@@ -64,6 +84,10 @@ pub struct Shards {
     node: String,
     member: Arc<Member>,
     options: ShardOptions,
+    /// Replicas that this node should hold and does not find.
+    lost: Mutex<Vec<HeldReplica>>,
+    /// Something is to be told to the directory.
+    changed: Arc<Notify>,
     hosted: RwLock<HashMap<ShardId, Arc<HostedShard>>>,
     map: RwLock<ShardMap>,
 }
@@ -71,37 +95,46 @@ pub struct Shards {
 impl Shards {
     /// None yet.
     pub fn new(node: String, member: Arc<Member>, options: ShardOptions) -> Self {
+        let changed = Arc::new(Notify::new());
+        let led = Arc::clone(&changed);
+        let options = ShardOptions {
+            on_leading: Some(Arc::new(move || led.notify_one())),
+            ..options
+        };
         Self {
             node,
             member,
             options,
+            lost: Mutex::default(),
+            changed,
             hosted: RwLock::default(),
             map: RwLock::default(),
         }
     }
 
-    /// A shard that is served here; NOT_LEADER with who leads it otherwise.
+    /// A shard of which a replica is open here; NOT_LEADER with who leads it otherwise.
     pub fn get(&self, shard: ShardId) -> Result<Arc<HostedShard>, Status> {
         if let Some(hosted) = self.hosted.read().get(&shard) {
             return Ok(Arc::clone(hosted));
         }
         let map = self.map.read();
-        let leader = map
-            .placement(shard)
-            .and_then(|placement| placement.replicas.first())
-            .cloned();
-        let message = match &leader {
-            Some(leader) if *leader == self.node => {
-                return Err(Status::unavailable(format!(
-                    "shard {shard} is being opened here: retry"
-                )));
-            }
-            Some(leader) => format!("shard {shard} is led by {leader}, not by {}", self.node),
-            None => format!("shard {shard} is not on {}", self.node),
-        };
+        let placement = map.placement(shard);
+        if placement.is_some_and(|placement| placement.members.iter().any(|member| member.node == self.node))
+        {
+            return Err(Status::unavailable(format!(
+                "shard {shard} is being opened here: retry"
+            )));
+        }
+        let leader = placement.map_or("", |placement| match placement.leader.as_str() {
+            "" => placement.replicas.first().map_or("", String::as_str),
+            leader => leader,
+        });
         Err(Status {
-            leader: leader.unwrap_or_default(),
-            ..Status::new(Reason::NotLeader, message)
+            leader: leader.to_owned(),
+            ..Status::new(
+                Reason::NotLeader,
+                format!("shard {shard} is not on {}", self.node),
+            )
         })
     }
 
@@ -110,56 +143,184 @@ impl Shards {
         self.hosted.read().values().cloned().collect()
     }
 
-    /// Takes in the shard map: opens the shards that it gives to this node, closes those that it takes away. Must be
-    /// called by one task alone, as opening waits for what is under way.
+    /// Takes in the shard map: opens the replicas that it gives to this node, removes those that it takes away once the
+    /// others no longer count on them. Must be called by one task alone.
     pub async fn reconcile(&self, change: impl FnOnce(&mut ShardMap)) {
-        let wanted: HashMap<ShardId, u64> = {
+        let wanted: HashMap<ShardId, (proto::Shard, ReplicaId)> = {
             let mut map = self.map.write();
             change(&mut map);
             let mine = map.shards_of(&self.node);
-            mine.map(|(shard, placement)| (shard, placement.generation))
+            mine.map(|(shard, replica)| (ShardId(shard.id), (shard.clone(), replica)))
                 .collect()
         };
-        let gone: Vec<Arc<HostedShard>> = {
-            let mut hosted = self.hosted.write();
-            let gone: Vec<ShardId> = hosted
-                .keys()
-                .filter(|shard| !wanted.contains_key(shard))
-                .copied()
-                .collect();
-            gone.into_iter()
-                .filter_map(|shard| hosted.remove(&shard))
-                .collect()
-        };
-        for hosted in gone {
-            tracing::info!(shard = hosted.id().0, "the shard is served elsewhere now");
-            hosted.shard.close().await;
+        self.remove_others(&wanted).await;
+        let mut lost = Vec::new();
+        for (shard, replica) in wanted.values() {
+            if !self.open(shard, *replica).await {
+                lost.push(HeldReplica {
+                    shard: shard.id,
+                    replica: replica.0,
+                });
+            }
         }
-        for (shard, generation) in wanted {
-            self.open(shard, generation);
+        let is_new = {
+            let mut known = self.lost.lock();
+            let is_new = *known != lost && !lost.is_empty();
+            *known = lost;
+            is_new
+        };
+        if is_new {
+            self.changed.notify_one();
         }
         metrics::gauge!("rookery_mailstore_shards").set(self.hosted.read().len() as f64);
     }
 
-    /// Opens a shard, or notes its new generation.
-    fn open(&self, shard: ShardId, generation: u64) {
+    /// Removes replicas that are not placed here any more, when the group's members agree that they are none.
+    async fn remove_others(&self, wanted: &HashMap<ShardId, (proto::Shard, ReplicaId)>) {
+        let held = match self.member.held_groups() {
+            Ok(held) => held,
+            Err(error) => return tracing::error!(%error, "cannot read which replicas this node holds"),
+        };
+        for (group, replica) in held {
+            let shard = ShardId(group.0);
+            if group == GroupId::DIRECTORY || wanted.get(&shard).is_some_and(|(_, wanted)| *wanted == replica)
+            {
+                continue;
+            }
+            let is_out = self.map.read().placement(shard).is_some_and(|placement| {
+                !placement.voters.is_empty() && !placement.voters.contains(&replica.0)
+            });
+            if !is_out {
+                continue;
+            }
+            let hosted = self.hosted.write().remove(&shard);
+            if let Some(hosted) = hosted {
+                hosted.shard.close().await;
+            }
+            tracing::info!(
+                shard = shard.0,
+                replica = replica.0,
+                "the replica is no longer needed here and is removed"
+            );
+            if let Err(error) = self.member.remove_group(group).await {
+                tracing::error!(shard = shard.0, %error, "the replica could not be removed; it will be tried again");
+            }
+        }
+    }
+
+    /// Opens a replica, or notes what is new of its shard. False when the node has lost it.
+    async fn open(&self, placement: &proto::Shard, replica: ReplicaId) -> bool {
+        let shard = ShardId(placement.id);
         if let Some(hosted) = self.hosted.read().get(&shard) {
-            hosted.generation.fetch_max(generation, Ordering::Relaxed);
-            return;
+            hosted
+                .generation
+                .fetch_max(placement.generation, Ordering::Relaxed);
+            if placement.formed {
+                hosted.shard.set_formed();
+            }
+            return true;
+        }
+        let taken = placement
+            .members
+            .iter()
+            .any(|member| member.id == replica.0 && member.taken);
+        let start = if taken {
+            Start::Resume
+        } else if placement.formed {
+            Start::Join
+        } else {
+            Start::Form(members_of(placement))
+        };
+        let spec = ReplicaSpec {
+            group: GroupId(placement.id),
+            replica,
+            start,
+        };
+        let group = match self.member.open_group(spec).await {
+            Ok(group) => group,
+            Err(error) => {
+                tracing::error!(shard = shard.0, %error, "the replica cannot be opened");
+                return !matches!(error, OpenError::Lost { .. });
+            }
+        };
+        let opened = Shard::open(Arc::clone(&self.member), group, self.options.clone());
+        if placement.formed {
+            opened.set_formed();
         }
         let hosted = HostedShard {
-            shard: Shard::open(Arc::clone(&self.member), shard, self.options.clone()),
-            generation: AtomicU64::new(generation),
+            shard: opened,
+            generation: AtomicU64::new(placement.generation),
             watchers: Arc::default(),
         };
         self.hosted.write().insert(shard, Arc::new(hosted));
+        self.changed.notify_one();
+        true
+    }
+
+    /// Where a shard is, as the directory said last.
+    pub(super) fn placement(&self, shard: ShardId) -> Option<proto::Shard> {
+        self.map.read().placement(shard).cloned()
+    }
+
+    /// There is something to tell the directory.
+    pub(super) fn tell(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is something to tell the directory.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The replicas that are open here, those that were lost, and the shards that this node leads.
+    pub fn report(&self) -> (Vec<HeldReplica>, Vec<HeldReplica>, Vec<LedShard>) {
+        let (mut held, mut led) = (Vec::new(), Vec::new());
+        for hosted in self.all() {
+            let group = hosted.shard.group();
+            let shard = hosted.id().0;
+            held.push(HeldReplica {
+                shard,
+                replica: group.replica().0,
+            });
+            let standing = group.standing();
+            if standing.leads {
+                let voters = match standing.changing {
+                    true => Vec::new(),
+                    false => standing
+                        .members
+                        .iter()
+                        .filter(|(_, _, votes)| *votes)
+                        .map(|(replica, _, _)| replica.0)
+                        .collect(),
+                };
+                led.push(LedShard {
+                    shard,
+                    term: standing.term,
+                    voters,
+                });
+            }
+        }
+        (held, self.lost.lock().clone(), led)
     }
 
     /// Closes all: what waits is answered, nothing more is taken.
     pub async fn close(&self) {
         let all: Vec<_> = self.hosted.write().drain().collect();
-        for (_, hosted) in all {
+        for (shard, hosted) in all {
             hosted.shard.close().await;
+            self.member.close_group(GroupId(shard.0)).await;
         }
     }
+}
+
+fn members_of(placement: &proto::Shard) -> Vec<GroupMember> {
+    placement
+        .members
+        .iter()
+        .map(|member| GroupMember {
+            replica: ReplicaId(member.id),
+            node: member.node.clone(),
+            witness: false,
+        })
+        .collect()
 }

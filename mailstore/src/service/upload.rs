@@ -29,7 +29,7 @@ impl MailstoreService {
         mut incoming: Incoming<MailstoreProtocol>,
         upload: proto::Upload,
     ) -> Result<reply::Call, Status> {
-        let (shard, grant) = self.access(&incoming, Rights::Deliver)?;
+        let (shard, grant) = self.access(&incoming, Rights::Deliver).await?;
         let id = UploadId::from_slice(&upload.id)
             .ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
         let mut body = incoming

@@ -65,7 +65,7 @@ impl MailstoreService {
         watch: proto::Watch,
         replies: &ReplySink<MailstoreProtocol>,
     ) -> Result<(), Status> {
-        let shard = self.shard(watch.shard, incoming.request.shard_generation)?;
+        let shard = self.shard(watch.shard, incoming.request.shard_generation).await?;
         let place = shard.watchers().enter(&incoming.peer.node);
         // Subscribed before the first word: whatever is committed after it will be told.
         let mut subscription = shard.subscribe();

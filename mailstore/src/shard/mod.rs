@@ -10,15 +10,14 @@ mod tests;
 mod writer;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rookery_proto::Status;
 use rookery_proto::mailstore::v1::Reply;
-use rookery_replication::GroupId;
-use rookery_replication::group::Member;
+use rookery_proto::{Reason, Status};
+use rookery_replication::group::{Group, Member};
 use rookery_replication::store::{Snapshot, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use self::disk::{DiskSpace, FreeSpace};
@@ -44,6 +43,8 @@ pub struct ShardOptions {
     pub entries_in_flight_max: usize,
     /// The time.
     pub clock: Clock,
+    /// Called when the shard begins to be served here.
+    pub on_leading: Option<Arc<dyn Fn() + Send + Sync>>,
     /// The store's disk, which is not to be filled; `None`: it has room without end.
     pub disk: Option<Arc<DiskSpace>>,
 }
@@ -57,6 +58,7 @@ impl Default for ShardOptions {
             entry_bytes_max: 4 * 1024 * 1024,
             entries_in_flight_max: 4,
             clock: Arc::new(unix_millis),
+            on_leading: None,
             disk: None,
         }
     }
@@ -77,44 +79,108 @@ struct Queued {
     _room: OwnedSemaphorePermit,
 }
 
-/// A shard that this node leads.
+/// How long a call waits for a shard to have a leader.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
+
+/// A shard of which this node holds a replica, and which it serves while that leads.
 pub struct Shard {
     id: ShardId,
     member: Arc<Member>,
+    group: Arc<Group>,
     options: ShardOptions,
     commands: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
     room: Arc<Semaphore>,
     events: Arc<EventHub>,
+    /// Whether it is served here.
+    serving: watch::Receiver<bool>,
+    /// Whether it may be.
+    formed: watch::Sender<bool>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Shard {
-    /// Starts leading a shard. Must be called within a tokio runtime. Blocks while something of an earlier leadership of
-    /// the same shard is under way.
-    pub fn open(member: Arc<Member>, id: ShardId, options: ShardOptions) -> Arc<Self> {
+    /// Serves a shard whenever this node's replica leads it, once [`Shard::set_formed`] has been called. Must be called
+    /// within a tokio runtime.
+    pub fn open(member: Arc<Member>, group: Arc<Group>, options: ShardOptions) -> Arc<Self> {
+        let id = ShardId(group.id().0);
         let (sender, commands) = mpsc::unbounded_channel();
         let events = Arc::new(EventHub::new());
-        let leader = member.lead(GroupId(id.0));
-        let writer = writer::Writer::new(
-            id,
-            Arc::clone(&member),
-            leader,
-            options.clone(),
-            Arc::clone(&events),
-            commands,
-        );
+        let (serving_sender, serving) = watch::channel(false);
+        let (formed, may_serve) = watch::channel(false);
+        let seat = writer::Seat {
+            member: Arc::clone(&member),
+            group: Arc::clone(&group),
+            serving: serving_sender,
+            may_serve,
+        };
+        let writer = writer::Writer::new(id, seat, options.clone(), Arc::clone(&events), commands);
         let writer = tokio::spawn(writer.run());
         Arc::new(Self {
             id,
             member,
+            group,
             room: Arc::new(Semaphore::new(
                 options.queue_bytes_max.min(Semaphore::MAX_PERMITS),
             )),
             options,
             commands: Mutex::new(Some(sender)),
             events,
+            serving,
+            formed,
             writer: Mutex::new(Some(writer)),
         })
+    }
+
+    /// The shard's group is formed: what is acknowledged from now on is on record, whatever becomes of this node.
+    pub fn set_formed(&self) {
+        self.formed.send_replace(true);
+    }
+
+    /// Its replica on this node.
+    pub fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Waits until the shard is served here, for a short while. NOT_LEADER with who leads as soon as that is another node,
+    /// UNAVAILABLE when nobody does.
+    pub async fn ready(&self) -> Result<(), Status> {
+        if *self.serving.borrow() {
+            return Ok(());
+        }
+        let mut serving = self.serving.clone();
+        let led = tokio::time::timeout(LEADER_WAIT, async {
+            tokio::select! {
+                biased;
+                served = serving.wait_for(|serving| *serving) => served.is_ok(),
+                _ = self.group.until_led_elsewhere() => false,
+            }
+        });
+        match led.await {
+            Ok(true) => Ok(()),
+            Ok(false) if self.commands.lock().is_none() => Err(Status::unavailable("the shard is closing")),
+            Ok(false) => Err(self.not_leader()),
+            Err(_) => Err(Status::unavailable(format!(
+                "shard {} has no leader just now: retry",
+                self.id
+            ))),
+        }
+    }
+
+    /// Makes sure that this node leads the shard now, so that what is read next holds all that was acknowledged before.
+    pub async fn confirm(&self) -> Result<(), Status> {
+        self.group.confirm().await.map_err(|_| self.not_leader())
+    }
+
+    fn not_leader(&self) -> Status {
+        let leader = self.group.leader().unwrap_or_default();
+        let message = match leader.as_str() {
+            "" => format!("shard {} has another leader, which is not known here", self.id),
+            leader => format!("shard {} is led by {leader}", self.id),
+        };
+        Status {
+            leader,
+            ..Status::new(Reason::NotLeader, message)
+        }
     }
 
     /// The shard's number.
@@ -124,6 +190,7 @@ impl Shard {
 
     /// Plans a command and answers when it is durable. Dropping the future does not withdraw the command.
     pub async fn mutate(&self, mutation: Mutation) -> Result<Reply, Status> {
+        self.ready().await?;
         let bytes = mutation.command.bytes();
         // One command that is larger than the queue gets in when it is alone.
         let permits = bytes.min(self.options.queue_bytes_max);
@@ -188,7 +255,7 @@ impl Shard {
         &self.options.limits
     }
 
-    /// Takes no more commands, answers those that wait, and ends the writer.
+    /// Takes no more commands, answers those that wait, and ends the writer. The replica stays open.
     pub async fn close(&self) {
         self.commands.lock().take();
         let writer = self.writer.lock().take();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rookery_proto::Reason;
 use rookery_proto::mailstore::v1::{self as proto, MailboxEvent, reply};
-use rookery_replication::group::MemberOptions;
-use rookery_replication::{Column, View};
+use rookery_replication::group::{MemberOptions, ReplicaSpec};
+use rookery_replication::{Column, GroupId, View};
 
 use super::*;
 use crate::plan::{Append, AppendMessage, BodySource, MutationKey, PreparedBody};
@@ -15,6 +15,14 @@ use crate::schema::{BodyHash, MailboxId, Reader, Uid, UidRanges, keys};
 
 const SHARD: ShardId = ShardId(5);
 const ACCOUNT: AccountId = AccountId(1);
+
+async fn open(member: &Arc<Member>, options: ShardOptions) -> Arc<Shard> {
+    let spec = ReplicaSpec::alone(GroupId(SHARD.0), "node-1");
+    let group = member.open_group(spec).await.expect("opens");
+    let shard = Shard::open(Arc::clone(member), group, options);
+    shard.set_formed();
+    shard
+}
 
 struct Rig {
     folder: tempfile::TempDir,
@@ -26,7 +34,7 @@ impl Rig {
     async fn new(options: ShardOptions) -> Self {
         let folder = tempfile::tempdir().expect("tempdir");
         let member = Member::open(folder.path(), MemberOptions::default()).expect("opens");
-        let shard = Shard::open(Arc::clone(&member), SHARD, options);
+        let shard = open(&member, options).await;
         let put = proto::PutAccount {
             shard: SHARD.0,
             account: ACCOUNT.0,
@@ -51,9 +59,10 @@ impl Rig {
             shard,
         } = self;
         shard.close().await;
+        member.close().await;
         drop((shard, member));
         let member = Member::open(folder.path(), MemberOptions::default()).expect("opens again");
-        let shard = Shard::open(Arc::clone(&member), SHARD, ShardOptions::default());
+        let shard = open(&member, ShardOptions::default()).await;
         Self {
             folder,
             member,
@@ -248,7 +257,7 @@ async fn events_come_when_it_is_durable() {
 async fn a_lost_leadership_voids_the_plan_and_is_taken_anew() {
     let rig = Rig::new(ShardOptions::default()).await;
     assert_eq!(uid(rig.shard.mutate(mutation(append("a"))).await), 1);
-    drop(rig.member.lead(GroupId(SHARD.0)));
+    drop(rig.shard.group().lead().await.expect("leads"));
     let void = rig.shard.mutate(mutation(append("b"))).await;
     assert_eq!(void.expect_err("is void").reason, Reason::Replan);
     assert_eq!(uid(rig.shard.mutate(mutation(append("b"))).await), 2);

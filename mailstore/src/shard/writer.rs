@@ -8,10 +8,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use rookery_proto::Status;
-use rookery_replication::group::{Leader, Member, ProposeError};
-use rookery_replication::{GroupId, Overlay};
-use tokio::sync::mpsc;
+use rookery_proto::{Reason, Status};
+use rookery_replication::Overlay;
+use rookery_replication::group::{Group, Leader, Member, ProposeError};
+use tokio::sync::{mpsc, watch};
 
 use super::gather::{Answer, Gathered, Work, gather};
 use super::{EventHub, Queued, ShardOptions};
@@ -26,10 +26,19 @@ struct Settled {
     gathered: Gathered,
 }
 
+/// The replica whose leadership the writer uses.
+pub(super) struct Seat {
+    pub(super) member: Arc<Member>,
+    pub(super) group: Arc<Group>,
+    /// Told whether the shard is served here.
+    pub(super) serving: watch::Sender<bool>,
+    /// Whether the group is formed.
+    pub(super) may_serve: watch::Receiver<bool>,
+}
+
 pub(super) struct Writer {
     shard: ShardId,
-    member: Arc<Member>,
-    leader: Arc<Leader>,
+    seat: Seat,
     options: ShardOptions,
     events: Arc<EventHub>,
     commands: mpsc::UnboundedReceiver<Queued>,
@@ -39,21 +48,31 @@ pub(super) struct Writer {
     overlay: Option<Overlay>,
     in_flight: FuturesOrdered<BoxFuture<'static, Settled>>,
     garbage: bool,
+    /// Commands may still come.
+    open: bool,
+}
+
+/// How a leadership ended.
+enum Ended {
+    /// What was planned is void; this node may still lead.
+    Void,
+    /// Another leads, or nobody.
+    Lost,
+    /// No more commands come, and all are answered.
+    Closed,
 }
 
 impl Writer {
     pub(super) fn new(
         shard: ShardId,
-        member: Arc<Member>,
-        leader: Leader,
+        seat: Seat,
         options: ShardOptions,
         events: Arc<EventHub>,
         commands: mpsc::UnboundedReceiver<Queued>,
     ) -> Self {
         Self {
             shard,
-            member,
-            leader: Arc::new(leader),
+            seat,
             options,
             events,
             commands,
@@ -61,31 +80,100 @@ impl Writer {
             overlay: Some(Overlay::new()),
             in_flight: FuturesOrdered::new(),
             garbage: false,
+            open: true,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut open = true;
-        while open || !self.in_flight.is_empty() || !self.rest.is_empty() {
-            let room = self.in_flight.len() < self.options.entries_in_flight_max;
-            // Garbage by itself is worked off when nothing else is under way.
-            let idle = self.in_flight.is_empty();
-            let rest = !self.rest.is_empty();
+        while self.until_leading().await {
+            let leader = match self.seat.group.lead().await {
+                Ok(leader) => Arc::new(leader),
+                Err(error) => {
+                    tracing::info!(shard = self.shard.0, %error, "the leadership was lost as it began");
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            };
+            self.seat.serving.send_replace(true);
+            if let Some(on_leading) = &self.options.on_leading {
+                on_leading();
+            }
+            metrics::counter!("rookery_mailstore_leaderships_total").increment(1);
+            // What an earlier leader left.
+            self.garbage = true;
+            let ended = self.lead(&leader).await;
+            self.settle_all().await;
+            match ended {
+                Ended::Void => {}
+                Ended::Lost => {
+                    self.seat.serving.send_replace(false);
+                    self.events.close();
+                    self.refuse_all();
+                }
+                Ended::Closed => break,
+            }
+        }
+        self.seat.serving.send_replace(false);
+        self.events.close();
+        self.refuse_all();
+    }
+
+    /// Waits for the leadership, and refuses commands that come late; false when no more can come.
+    async fn until_leading(&mut self) -> bool {
+        loop {
+            let leading = async {
+                self.seat.may_serve.wait_for(|may| *may).await.is_ok()
+                    && self.seat.group.until_leading().await
+            };
             tokio::select! {
                 biased;
-                Some(settled) = self.in_flight.next(), if !idle => self.settle(settled).await,
-                () = std::future::ready(()), if rest && room => self.take(None).await,
-                first = self.commands.recv(), if open && room && !rest => match first {
-                    Some(first) => self.take(Some(first)).await,
-                    None => open = false,
+                command = self.commands.recv() => match command {
+                    Some(queued) => self.rest.push_back(queued),
+                    None => return false,
                 },
-                () = std::future::ready(()), if open && idle && self.garbage => self.take(None).await,
+                leading = leading => return leading,
+            }
+            if !*self.seat.serving.borrow() {
+                self.refuse_all();
             }
         }
     }
 
+    /// Plans and proposes what comes, as long as this node leads.
+    async fn lead(&mut self, leader: &Arc<Leader>) -> Ended {
+        let following = {
+            let group = Arc::clone(&self.seat.group);
+            async move { group.until_following().await }
+        };
+        tokio::pin!(following);
+        while self.open || !self.in_flight.is_empty() || !self.rest.is_empty() {
+            let room = self.in_flight.len() < self.options.entries_in_flight_max;
+            // Garbage by itself is worked off when nothing else is under way.
+            let idle = self.in_flight.is_empty();
+            let rest = !self.rest.is_empty();
+            let ended = tokio::select! {
+                biased;
+                Some(settled) = self.in_flight.next(), if !idle => self.settle(settled),
+                _ = &mut following => Some(Ended::Lost),
+                () = std::future::ready(()), if rest && room => self.take(leader, None).await,
+                first = self.commands.recv(), if self.open && room && !rest => match first {
+                    Some(first) => self.take(leader, Some(first)).await,
+                    None => {
+                        self.open = false;
+                        None
+                    }
+                },
+                () = std::future::ready(()), if self.open && idle && self.garbage => self.take(leader, None).await,
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+        Ended::Closed
+    }
+
     /// Plans and proposes what waits.
-    async fn take(&mut self, first: Option<Queued>) {
+    async fn take(&mut self, leader: &Arc<Leader>, first: Option<Queued>) -> Option<Ended> {
         let mut commands = std::mem::take(&mut self.rest);
         commands.extend(first);
         let mut bytes: usize = commands.iter().map(|queued| queued.bytes).sum();
@@ -96,23 +184,24 @@ impl Writer {
             bytes += queued.bytes;
             commands.push_back(queued);
         }
-        self.leader.ready().await;
-        let Some(mut gathered) = self.plan(commands).await else {
-            return;
+        leader.ready().await;
+        let Some(mut gathered) = self.plan(leader, commands).await else {
+            return Some(Ended::Void);
         };
         self.rest = std::mem::take(&mut gathered.rest);
         if gathered.void {
             fail(gathered, ProposeError::Replan);
-            return self.start_anew().await;
+            return Some(Ended::Void);
         }
         self.garbage = gathered.garbage;
-        self.propose(gathered);
+        self.propose(leader, gathered).await;
+        None
     }
 
     /// Plans on a thread that may read the disk.
-    async fn plan(&mut self, commands: VecDeque<Queued>) -> Option<Gathered> {
+    async fn plan(&mut self, leader: &Arc<Leader>, commands: VecDeque<Queued>) -> Option<Gathered> {
         let mut overlay = self.overlay.take().unwrap_or_default();
-        let store = Arc::clone(self.member.store());
+        let store = Arc::clone(self.seat.member.store());
         let mut context = PlanContext {
             shard: self.shard,
             now_millis: (self.options.clock)(),
@@ -121,7 +210,7 @@ impl Writer {
         };
         let disk = self.options.disk.clone();
         let work = Work {
-            number: self.leader.next_number(),
+            number: leader.next_number(),
             commands,
             collect: self.garbage,
             bytes_max: self.options.entry_bytes_max,
@@ -140,13 +229,12 @@ impl Writer {
                 // The runtime is going down, or planning panicked outside of a planner: the commands are unanswered,
                 // and what is in flight cannot be seen any more.
                 tracing::error!(shard = self.shard.0, %error, "planning ended badly");
-                self.start_anew().await;
                 None
             }
         }
     }
 
-    fn propose(&mut self, mut gathered: Gathered) {
+    async fn propose(&mut self, leader: &Arc<Leader>, mut gathered: Gathered) {
         if gathered.batch.is_empty() {
             // The answers may rest on what is in flight.
             let settled = Settled {
@@ -157,7 +245,7 @@ impl Writer {
             self.in_flight.push_back(Box::pin(std::future::ready(settled)));
             return;
         }
-        let proposal = self.leader.propose(std::mem::take(&mut gathered.batch));
+        let proposal = leader.propose(std::mem::take(&mut gathered.batch)).await;
         let number = Some(proposal.number());
         self.in_flight.push_back(Box::pin(async move {
             let outcome = proposal.await;
@@ -169,7 +257,8 @@ impl Writer {
         }));
     }
 
-    async fn settle(&mut self, settled: Settled) {
+    /// Answers those whose entry's outcome is known; says when what was planned after it is void.
+    fn settle(&mut self, settled: Settled) -> Option<Ended> {
         let Settled {
             number,
             outcome,
@@ -180,51 +269,64 @@ impl Writer {
                 if let (Some(number), Some(overlay)) = (number, &mut self.overlay) {
                     overlay.applied(number);
                 }
-                self.events.publish(&gathered.events);
-                for Answer { to, result } in gathered.answers {
-                    // Who has gone does not care.
-                    let _ = to.send(result);
-                }
+                self.answer(gathered);
+                None
             }
             Err(error) => {
                 fail(gathered, error);
-                self.start_anew().await;
+                Some(match error {
+                    ProposeError::Replan => Ended::Void,
+                    ProposeError::Lost | ProposeError::NotLeader | ProposeError::Closed => Ended::Lost,
+                })
             }
         }
     }
 
-    /// What was planned is void: answers what is in flight, then leads anew on what is stored.
-    async fn start_anew(&mut self) {
+    fn answer(&self, gathered: Gathered) {
+        self.events.publish(&gathered.events);
+        for Answer { to, result } in gathered.answers {
+            // Who has gone does not care.
+            let _ = to.send(result);
+        }
+    }
+
+    /// What was planned is void: answers what is in flight, and forgets it.
+    async fn settle_all(&mut self) {
         while let Some(settled) = self.in_flight.next().await {
             match settled.outcome {
                 // Answers that rested on a lost entry are as void as it.
                 Ok(()) if settled.number.is_none() => fail(settled.gathered, ProposeError::Replan),
-                Ok(()) => {
-                    self.events.publish(&settled.gathered.events);
-                    for Answer { to, result } in settled.gathered.answers {
-                        let _ = to.send(result);
-                    }
-                }
+                Ok(()) => self.answer(settled.gathered),
                 Err(error) => fail(settled.gathered, error),
             }
         }
         self.overlay = Some(Overlay::new());
-        self.garbage = true;
-        let (member, group) = (Arc::clone(&self.member), GroupId(self.shard.0));
-        match tokio::task::spawn_blocking(move || member.lead(group)).await {
-            Ok(leader) => self.leader = Arc::new(leader),
-            Err(error) => tracing::error!(shard = self.shard.0, %error, "cannot lead the shard anew"),
+    }
+
+    /// Answers commands that were not planned.
+    fn refuse_all(&mut self) {
+        while let Ok(queued) = self.commands.try_recv() {
+            self.rest.push_back(queued);
+        }
+        for queued in self.rest.drain(..) {
+            // Who has gone does not care.
+            let _ = queued.answer.send(Err(status(ProposeError::NotLeader)));
         }
     }
 }
 
 fn fail(gathered: Gathered, error: ProposeError) {
-    let status = match error {
-        ProposeError::Lost => Status::unavailable("the outcome is unknown: retry with the same key"),
-        ProposeError::Replan => Status::new(rookery_proto::Reason::Replan, "nothing was done: retry"),
-        ProposeError::Closed => Status::unavailable("the store is closing"),
-    };
+    let status = status(error);
     for Answer { to, .. } in gathered.answers {
         let _ = to.send(Err(status.clone()));
+    }
+}
+
+fn status(error: ProposeError) -> Status {
+    match error {
+        ProposeError::Lost => Status::unavailable("the outcome is unknown: retry with the same key"),
+        ProposeError::Replan => Status::new(Reason::Replan, "nothing was done: retry"),
+        ProposeError::NotLeader => Status::new(Reason::NotLeader, "this node no longer leads the shard"),
+        ProposeError::Closed => Status::unavailable("the shard is closing: retry"),
     }
 }

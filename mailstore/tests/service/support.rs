@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use rookery_mailstore::Peers;
 use rookery_mailstore::analysis::AnalysisSettings;
 use rookery_mailstore::config::Config;
 use rookery_mailstore::node::{Host, Mailstore};
@@ -108,7 +109,8 @@ impl Service<DirectoryProtocol> for FakeDirectory {
                         let _ = tokio::time::timeout(Duration::from_secs(1), events.changed()).await;
                     }
                 }
-                Some(directory::request::Call::RegisterNode(_)) => {
+                Some(directory::request::Call::RegisterNode(register)) => {
+                    self.events.send_if_modified(|event| take(event, &register.held));
                     let registered = directory::RegisteredNode::default();
                     replies
                         .send(answer(directory::reply::Call::RegisteredNode(registered)))
@@ -120,12 +122,36 @@ impl Service<DirectoryProtocol> for FakeDirectory {
     }
 }
 
+/// Notes the replicas that the node holds, as a directory does; says whether that is new.
+fn take(event: &mut WatchEvent, held: &[directory::HeldReplica]) -> bool {
+    let mut changed = false;
+    for shard in &mut event.shards {
+        for member in &mut shard.members {
+            let is_held = held
+                .iter()
+                .any(|held| held.shard == shard.id && held.replica == member.id);
+            if is_held && !member.taken {
+                member.taken = true;
+                shard.formed = true;
+                changed = true;
+            }
+        }
+    }
+    changed
+}
+
 /// The whole state as the directory tells it, with these shards on the node.
 fn event(shards: &[(u32, &str)]) -> WatchEvent {
     let shards = shards.iter().map(|(id, node)| directory::Shard {
         id: *id,
         generation: GENERATION,
         replicas: vec![(*node).to_owned()],
+        members: vec![directory::ShardReplica {
+            id: u64::from(*id) + 100,
+            node: (*node).to_owned(),
+            taken: false,
+        }],
+        ..directory::Shard::default()
     });
     let key = directory::VerifyingKey {
         id: 1,
@@ -183,6 +209,7 @@ impl Fixture {
                 ..Node::default()
             },
             member: Arc::clone(&member),
+            peers: Peers::new(Box::new(|_| unreachable!("the shards have one replica each"))),
             directory: Arc::new(Local::new(
                 Arc::clone(&directory) as Arc<dyn Service<DirectoryProtocol>>,
                 peer,
@@ -257,7 +284,7 @@ impl Fixture {
             member, mailstore, ..
         } = self;
         mailstore.stop().await;
-        member.close();
+        member.close().await;
     }
 }
 

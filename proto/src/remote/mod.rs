@@ -20,7 +20,7 @@ pub use tls::{NodeTls, TlsError};
 use tonic::service::RoutesBuilder;
 
 use crate::call::Protocol;
-use crate::{DirectoryProtocol, MailstoreProtocol};
+use crate::{DirectoryProtocol, MailstoreProtocol, ReplicationProtocol};
 
 /// A protocol that has a tonic service which carries its frames.
 pub trait RemoteProtocol: Protocol {
@@ -47,6 +47,15 @@ impl RemoteProtocol for DirectoryProtocol {
 
     fn add_to(routes: &mut RoutesBuilder, served: Served<Self>) {
         let service = crate::directory::v1::directory_server::DirectoryServer::new(served);
+        routes.add_service(service.max_decoding_message_size(limits::BATCH_BYTES_MAX));
+    }
+}
+
+impl RemoteProtocol for ReplicationProtocol {
+    const PATH: &'static str = "/rookery.replication.v1.Replication/Calls";
+
+    fn add_to(routes: &mut RoutesBuilder, served: Served<Self>) {
+        let service = crate::replication::v1::replication_server::ReplicationServer::new(served);
         routes.add_service(service.max_decoding_message_size(limits::BATCH_BYTES_MAX));
     }
 }

@@ -3,9 +3,16 @@
 //! Every write of every group goes into one sequence, so that one sync makes all of them durable. Never interprets an
 //! entry.
 
+pub mod memory;
+mod replica;
+pub mod segment;
+
 use std::io;
 
 use bytes::Bytes;
+
+pub use self::memory::MemoryLog;
+pub use self::segment::{LogError, LogOptions, SegmentLog};
 
 /// One replica of a group: new for every placement, never used again, not even on the same node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,7 +67,22 @@ pub trait Log: Send + Sync + 'static {
 
     /// Entries from `from` (inclusive) to `to` (exclusive), as many as fit in `bytes_max` but at least one when there is one. May
     /// read the disk. Entries that are not there, at the beginning or the end, are left out.
-    fn read(&self, replica: ReplicaId, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<(Position, Bytes)>>;
+    fn read(
+        &self,
+        replica: ReplicaId,
+        from: u64,
+        to: u64,
+        bytes_max: usize,
+    ) -> io::Result<Vec<(Position, Bytes)>>;
+
+    /// [`Log::read`] without the disk: `None` when that is needed.
+    fn read_recent(
+        &self,
+        replica: ReplicaId,
+        from: u64,
+        to: u64,
+        bytes_max: usize,
+    ) -> Option<Vec<(Position, Bytes)>>;
 
     /// The replicas that have written and were not forgotten.
     fn replicas(&self) -> Vec<ReplicaId>;

@@ -16,7 +16,8 @@ use crate::frame::v1::Batch;
 use crate::mailstore::v1::mailstore_server::Mailstore;
 use crate::remote::RemoteProtocol;
 use crate::remote::outbox::Writer;
-use crate::{DirectoryProtocol, MailstoreProtocol};
+use crate::replication::v1::replication_server::Replication;
+use crate::{DirectoryProtocol, MailstoreProtocol, ReplicationProtocol};
 
 /// A service and who may call it. Made by [`super::Server::add`].
 pub struct Served<P: RemoteProtocol> {
@@ -90,6 +91,15 @@ impl Mailstore for Served<MailstoreProtocol> {
 
 #[tonic::async_trait]
 impl Directory for Served<DirectoryProtocol> {
+    type CallsStream = Writer;
+
+    async fn calls(&self, request: Request<Streaming<Batch>>) -> Result<Response<Writer>, Status> {
+        self.begin(request)
+    }
+}
+
+#[tonic::async_trait]
+impl Replication for Served<ReplicationProtocol> {
     type CallsStream = Writer;
 
     async fn calls(&self, request: Request<Streaming<Batch>>) -> Result<Response<Writer>, Status> {

@@ -88,6 +88,7 @@ fn snapshot() -> WatchEvent {
         id,
         generation: 1,
         replicas: vec![node],
+        ..Shard::default()
     };
     WatchEvent {
         snapshot: true,

@@ -1,19 +1,29 @@
 //! The node's one RocksDB: columns, tuning, consistent reads.
 //!
-//! Written by the committer alone ([`crate::group`]), in synced batches; read by everybody. Never interprets a value.
+//! Groups' keys are written by the applier alone, without a log of the store's own: until a flush the node's log
+//! ([`crate::log`]) has what they say. Few rows of this crate's own are written and synced at once. Read by everybody.
+//! Never interprets a value.
+
+mod owned;
+mod sst;
 
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, ErrorKind, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBRecoveryMode, ErrorKind, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
 use crate::batch::{Batch, Column, Write};
 use crate::damage::damaged_log;
+use crate::entry::GroupId;
 use crate::memory::counter;
 use crate::view::{View, ViewError, Visitor};
+
+pub use self::owned::OwnedSnapshot;
+pub(crate) use self::sst::write_sst;
 
 /// Tuning of a node's store. The default suits a machine with a few gigabytes of memory.
 #[derive(Debug, Clone)]
@@ -30,8 +40,6 @@ pub struct StoreOptions {
     pub background_jobs: i32,
     /// Files kept open.
     pub open_files_max: i32,
-    /// Size of the write-ahead log from which on columns are flushed.
-    pub wal_bytes_max: u64,
 }
 
 impl Default for StoreOptions {
@@ -43,7 +51,6 @@ impl Default for StoreOptions {
             blob_file_bytes: 128 * 1024 * 1024,
             background_jobs: 2,
             open_files_max: 1024,
-            wal_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -155,22 +162,71 @@ impl Store {
         Ok(())
     }
 
-    /// Writes and syncs. On an error nothing may be assumed about what is on disk.
-    pub(crate) fn write(&self, writes: WriteBatch) -> Result<(), StoreError> {
+    /// Writes without a log: durable after the next [`Store::flush`], and lost with all later ones in a crash before it.
+    pub(crate) fn apply(&self, writes: WriteBatch) -> Result<(), StoreError> {
         #[cfg(test)]
         if self.fail_writes.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(StoreError::Write("told to fail".to_owned()));
         }
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        self.db
-            .write_opt(writes, &synced)
-            .map_err(|error| StoreError::Write(error.to_string()))
+        let mut unlogged = WriteOptions::default();
+        unlogged.disable_wal(true);
+        self.db.write_opt(writes, &unlogged).map_err(write_error)
     }
 
-    /// A row of this crate's own.
-    pub(crate) fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.db.get(key).map_err(|error| ViewError(error.to_string()))
+    /// Sets a row of this crate's own, durably. Such rows never depend on what is applied.
+    pub(crate) fn put_own(&self, key: &[u8], value: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        self.db.put_opt(key, value, &synced()).map_err(write_error)
+    }
+
+    /// Removes a row of this crate's own, durably.
+    pub(crate) fn delete_own(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.db.delete_opt(key, &synced()).map_err(write_error)
+    }
+
+    /// Rows of this crate's own whose keys begin with a prefix.
+    pub(crate) fn own_rows(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ViewError> {
+        let mut found = Vec::new();
+        walk(self.db.raw_iterator(), prefix, &mut |key, value| {
+            let is_one = key.starts_with(prefix);
+            if is_one {
+                found.push((key.to_vec(), value.to_vec()));
+            }
+            is_one
+        })?;
+        Ok(found)
+    }
+
+    /// Removes all keys of a group. Durable after the next flush.
+    pub(crate) fn delete_group(&self, group: GroupId) -> Result<(), StoreError> {
+        let (from, to) = group.key_range();
+        let mut writes = WriteBatch::default();
+        for column in Column::ALL {
+            writes.delete_range_cf(self.column(column)?, &from, &to);
+        }
+        self.apply(writes)
+    }
+
+    /// Takes files of sorted rows into a column. Durable when it answers. The files stay where they are.
+    pub(crate) fn ingest(&self, column: Column, files: &[&str]) -> Result<(), StoreError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(false);
+        self.db
+            .ingest_external_file_cf_opts(self.column(column)?, &options, files.to_vec())
+            .map_err(write_error)
+    }
+
+    /// Gives the space of a group's deleted keys back. Only costs time when it fails.
+    pub(crate) fn compact_group(&self, group: GroupId) {
+        let (from, to) = group.key_range();
+        for column in Column::ALL {
+            if let Ok(column) = self.column(column) {
+                self.db
+                    .compact_range_cf(column, Some(from.as_slice()), Some(to.as_slice()));
+            }
+        }
     }
 
     fn get_with(
@@ -207,6 +263,34 @@ fn walk(mut rows: DBRawIterator<'_>, from: &[u8], visit: Visitor<'_>) -> Result<
         rows.next();
     }
     rows.status().map_err(|error| ViewError(error.to_string()))
+}
+
+/// Rows of this crate's own.
+pub(crate) trait OwnRows {
+    /// A row's value.
+    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError>;
+}
+
+impl OwnRows for Store {
+    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        self.db.get(key).map_err(|error| ViewError(error.to_string()))
+    }
+}
+
+impl OwnRows for Snapshot<'_> {
+    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        self.inner.get(key).map_err(|error| ViewError(error.to_string()))
+    }
+}
+
+fn synced() -> WriteOptions {
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    synced
+}
+
+fn write_error(error: rocksdb::Error) -> StoreError {
+    StoreError::Write(error.to_string())
 }
 
 impl View for Store {
@@ -265,14 +349,13 @@ fn database_options(options: &StoreOptions) -> Options {
     let mut database = Options::default();
     database.create_if_missing(true);
     database.create_missing_column_families(true);
-    // Columns are flushed together, so that a log beside the store may one day be cut by what has been flushed.
+    // Columns are flushed together, so that what a crash leaves is the state of one entry, in all of them.
     database.set_atomic_flush(true);
     // A record that a crash cut short was never acknowledged and is left out. A damaged one before the end is an error;
     // RocksDB's default would silently drop it and all that was acknowledged after it. What still looks like a cut end
     // is a damaged length that points past the end of the log.
     database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     database.set_db_write_buffer_size(options.write_buffer_bytes);
-    database.set_max_total_wal_size(options.wal_bytes_max);
     database.set_max_background_jobs(options.background_jobs);
     database.set_max_open_files(options.open_files_max);
     database.set_bytes_per_sync(1024 * 1024);
@@ -333,7 +416,7 @@ mod tests {
         fill(&mut batch);
         let mut writes = WriteBatch::default();
         store.gather(&mut writes, &batch).expect("gathers");
-        store.write(writes).expect("writes");
+        store.apply(writes).expect("writes");
     }
 
     fn keys(view: &dyn View, from: &[u8], to: &[u8]) -> Vec<Vec<u8>> {

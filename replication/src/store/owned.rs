@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rookery_replication::store::{Snapshot, Store};
-use rookery_replication::view::Visitor;
-use rookery_replication::{Column, View, ViewError};
 use self_cell::self_cell;
+
+use super::{OwnRows, Snapshot, Store};
+use crate::batch::Column;
+use crate::view::{View, ViewError, Visitor};
 
 self_cell!(
     struct Cell {
@@ -36,5 +37,11 @@ impl View for OwnedSnapshot {
 
     fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
         self.0.borrow_dependent().scan(column, from, to, visit)
+    }
+}
+
+impl OwnRows for OwnedSnapshot {
+    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        self.0.borrow_dependent().own_row(key)
     }
 }

@@ -1,0 +1,82 @@
+//! Replicas of shards: what their nodes say of them.
+
+use rookery_proto::directory::v1 as directory;
+use rookery_proto::directory::v1::HeldReplica;
+use rookery_replication::{Batch, Column};
+
+use super::{PlanError, Planned};
+use crate::schema::read::Rows;
+use crate::schema::row::{self, Row};
+use crate::schema::{ShardId, key};
+
+/// A node names the replicas that it holds, and those that it should hold and has lost. Those that it holds are noted, and a
+/// shard whose first replicas are all held is formed. Each lost one is replaced by a new one on the same node, as
+/// long as others can bring it up to date; the last one stays, for its mail can come from a backup alone.
+pub fn note(
+    rows: Rows<'_>,
+    node: &str,
+    held: &[HeldReplica],
+    lost: &[HeldReplica],
+) -> Result<Planned<()>, PlanError> {
+    let mut planned = Planned::new(Batch::new(), ());
+    let mut sequences = rows.sequences()?;
+    let before = sequences.replicas;
+    let mut named: Vec<u32> = held.iter().chain(lost).map(|replica| replica.shard).collect();
+    named.sort_unstable();
+    named.dedup();
+    for id in named {
+        let id = ShardId(id);
+        let Some(stored) = rows.shard(id)? else { continue };
+        let mut shard = stored.clone();
+        let is_named = |named: &[HeldReplica], replica: &row::Replica| {
+            replica.node == node
+                && named
+                    .iter()
+                    .any(|named| named.shard == id.0 && named.replica == replica.id)
+        };
+        let others = shard.replicas.len() > 1;
+        for replica in &mut shard.replicas {
+            if is_named(held, replica) {
+                replica.taken = true;
+            } else if replica.taken && others && is_named(lost, replica) {
+                sequences.replicas += 1;
+                replica.id = sequences.replicas;
+                replica.taken = false;
+            }
+        }
+        shard.formed |= shard.replicas.iter().all(|replica| replica.taken);
+        if shard == stored {
+            continue;
+        }
+        shard.generation += 1;
+        planned.batch.put(Column::Rows, key::shard(id), shard.to_stored());
+        planned.event.shards.push(to_proto(id, shard));
+    }
+    if sequences.replicas != before {
+        planned
+            .batch
+            .put(Column::Rows, key::sequences(), sequences.to_stored());
+    }
+    Ok(planned)
+}
+
+/// A shard's row as it is told to others; who leads it is not in the row.
+pub fn to_proto(id: ShardId, row: row::Shard) -> directory::Shard {
+    directory::Shard {
+        id: id.0,
+        generation: row.generation,
+        replicas: row.replicas.iter().map(|replica| replica.node.clone()).collect(),
+        members: row
+            .replicas
+            .into_iter()
+            .map(|replica| directory::ShardReplica {
+                id: replica.id,
+                node: replica.node,
+                taken: replica.taken,
+            })
+            .collect(),
+        formed: row.formed,
+        leader: String::new(),
+        voters: Vec::new(),
+    }
+}

@@ -1,0 +1,63 @@
+//! Keeps a led shard's members as the directory names them, and leadership where it is wanted.
+
+use rookery_replication::group::{GroupMember, MembersError};
+use rookery_replication::log::ReplicaId;
+
+use super::{HostedShard, Shards};
+
+impl Shards {
+    /// Takes in new replicas and lets go of old ones, one change at a time, when this node leads the shard and every new one is held
+    /// by its node. Waits until it is done; what breaks it off is made up for the next time.
+    pub async fn keep_members(&self, hosted: &HostedShard) {
+        let group = hosted.shard().group();
+        let standing = group.standing();
+        if !standing.leads {
+            return;
+        }
+        let Some(placement) = self.placement(hosted.id()) else {
+            return;
+        };
+        if !placement.formed || placement.members.iter().any(|member| !member.taken) {
+            return;
+        }
+        let wanted: Vec<GroupMember> = placement
+            .members
+            .iter()
+            .map(|member| GroupMember {
+                replica: ReplicaId(member.id),
+                node: member.node.clone(),
+                witness: false,
+            })
+            .collect();
+        let is_wanted = |replica: ReplicaId| wanted.iter().any(|member| member.replica == replica);
+        let is_so = standing.members.len() == wanted.len()
+            && standing
+                .members
+                .iter()
+                .all(|(replica, _, votes)| *votes && is_wanted(*replica));
+        if is_so && !standing.changing {
+            return;
+        }
+        if !is_wanted(group.replica()) {
+            // Who leads cannot let go of itself: one of those that stay takes over and goes on.
+            let heir = standing
+                .members
+                .iter()
+                .find(|(replica, _, votes)| *votes && is_wanted(*replica));
+            if let Some((heir, _, _)) = heir {
+                return group.hand_over(*heir).await;
+            }
+        }
+        match group.set_members(&wanted).await {
+            Ok(()) => {
+                tracing::info!(
+                    shard = hosted.id().0,
+                    "the shard's replicas are those that the directory names"
+                );
+                self.tell();
+            }
+            Err(MembersError::NotLeading(_)) => {}
+            Err(error) => tracing::warn!(shard = hosted.id().0, %error, "trying again"),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Keeps the log short: notes what is applied, flushes the store, and lets the log go up to there.
+//!
+//! What was flushed before last is cut, not what was flushed last, so that a follower that is a little behind still
+//! finds what it lacks in the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::member::Member;
+use crate::applied::Applied;
+use crate::entry::GroupId;
+
+/// Pause between two looks at the log.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A log that is not empty is cut after so long, however short it is, so that a start is quick.
+const FLUSH_AGE_MAX: Duration = Duration::from_secs(300);
+
+/// Looks after the log until the member has gone.
+pub(super) async fn run(member: Weak<Member>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(held) = member.upgrade() else { return };
+        let mut keeper = held.keeper.lock().await;
+        let grown = held.log.bytes_held().saturating_sub(keeper.held_at_flush);
+        if grown >= held.options.log_bytes_max / 2 || keeper.flushed.elapsed() >= FLUSH_AGE_MAX {
+            keeper.flush(&held).await;
+        }
+    }
+}
+
+impl Member {
+    /// Flushes the store, and cuts the log up to what was flushed before that. Done by itself when the log has grown.
+    pub async fn cut_log(&self) {
+        self.keeper.lock().await.flush(self).await;
+    }
+}
+
+/// What is known of earlier flushes.
+pub(super) struct Keeper {
+    /// What was applied in each group before the last completed flush.
+    noted: HashMap<GroupId, Applied>,
+    held_at_flush: u64,
+    flushed: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new() -> Self {
+        Self {
+            noted: HashMap::new(),
+            held_at_flush: 0,
+            flushed: Instant::now(),
+        }
+    }
+
+    async fn flush(&mut self, member: &Member) {
+        let groups = member.groups();
+        let now: HashMap<GroupId, Applied> = groups
+            .iter()
+            .map(|group| (group.id(), group.progress.applied()))
+            .collect();
+        let store = Arc::clone(&member.store);
+        let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
+        match flushed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return (member.options.on_failure)(&error),
+            Err(error) => return tracing::error!(%error, "the store could not be flushed"),
+        }
+        let before = std::mem::replace(&mut self.noted, now);
+        for group in groups {
+            let cut = match before.get(&group.id()) {
+                // A group at rest has nobody who is behind.
+                Some(applied) => applied.clone(),
+                None => continue,
+            };
+            if cut.last > group.progress.flushed().last {
+                group.progress.set_flushed(cut);
+                // A replica that is being closed is cut at its next start.
+                let _ = group.raft.trigger().snapshot().await;
+            }
+        }
+        self.held_at_flush = member.log.bytes_held();
+        self.flushed = Instant::now();
+    }
+}

@@ -1,0 +1,511 @@
+//! A node's store, log and replicas.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use openraft::{Config, SnapshotPolicy};
+use parking_lot::{Mutex, RwLock};
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::detector::Detector;
+use super::leader::Budget;
+use super::replica::Group;
+use super::{MemberOptions, ReplicaSpec, Start, keeper, store_failure, supervise};
+use crate::applier::Applier;
+use crate::entry::GroupId;
+use crate::log::segment::{LogOptions, SegmentLog};
+use crate::log::{Log, Record, ReplicaId};
+use crate::raft::log_store::LogStore;
+use crate::raft::machine::Machine;
+use crate::raft::network::Network;
+use crate::raft::{Host, Raft};
+use crate::snapshot::{HeldSnapshots, finish_installs, remove_range};
+use crate::store::{OwnRows, OwnedSnapshot, Snapshot, Store, StoreError};
+use crate::transport::{NoTransport, Transport};
+
+/// The store's folder within a node's.
+const STORE_FOLDER: &str = "rows";
+/// The log's.
+const LOG_FOLDER: &str = "log";
+/// Where states are that are being fetched.
+const INCOMING_FOLDER: &str = "incoming";
+
+/// Own rows: the replicas that this node holds, by group.
+const REPLICA: &[u8] = b"replica/";
+
+/// A replica cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The node is to go on with a replica of which it knows nothing: its disk was lost or replaced.
+    #[error("this node has lost its replica {replica} of group {group}: it has to be replaced by a new one")]
+    Lost {
+        /// The group.
+        group: u32,
+        /// The replica.
+        replica: u64,
+    },
+    /// Another replica of the group is here.
+    #[error(
+        "this node holds replica {held} of group {group}, which has to be removed before replica {wanted} can be opened"
+    )]
+    Other {
+        /// The group.
+        group: u32,
+        /// Which is here.
+        held: u64,
+        /// Which was wanted.
+        wanted: u64,
+    },
+    /// The store or the log failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The consensus of the group does not start.
+    #[error("group {group} does not start: {reason}")]
+    Consensus {
+        /// The group.
+        group: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The node is closing.
+    #[error("the node's store is closing")]
+    Closing,
+}
+
+/// What the node knows of a replica that it holds; format 1.
+#[derive(Clone, PartialEq, Message)]
+struct ReplicaRow {
+    #[prost(uint64, tag = "1")]
+    replica: u64,
+    /// Its removal has begun: nothing of it may serve again.
+    #[prost(bool, tag = "2")]
+    removing: bool,
+}
+
+/// A node's store, log and replicas.
+pub struct Member {
+    pub(super) options: MemberOptions,
+    pub(super) node: Arc<str>,
+    pub(super) store: Arc<Store>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) snapshots: Arc<HeldSnapshots>,
+    pub(super) detector: Arc<Detector>,
+    pub(super) incoming: PathBuf,
+    applier: Arc<Applier>,
+    budget: Arc<Budget>,
+    groups: RwLock<HashMap<GroupId, Arc<Group>>>,
+    /// Opening and closing of replicas, one at a time.
+    changing: tokio::sync::Mutex<()>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    background: Mutex<bool>,
+    pub(super) keeper: tokio::sync::Mutex<keeper::Keeper>,
+}
+
+impl Member {
+    /// Opens the store and the log in a folder, for groups without other members.
+    pub fn open(path: impl AsRef<Path>, options: MemberOptions) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(path, options, Arc::new(NoTransport))
+    }
+
+    /// Opens the store and the log in a folder.
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: MemberOptions,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let path = path.as_ref();
+        let log_options = LogOptions {
+            on_failure: {
+                let on_failure = Arc::clone(&options.on_failure);
+                Arc::new(move |error| on_failure(error))
+            },
+            ..LogOptions::default()
+        };
+        let open = |error: &dyn std::fmt::Display| StoreError::Open {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        if path.join("CURRENT").exists() {
+            return Err(open(
+                &"it was written by a version without a log of its own, which this one does not read",
+            ));
+        }
+        std::fs::create_dir_all(path).map_err(|error| open(&error))?;
+        let log = SegmentLog::open(&path.join(LOG_FOLDER), log_options).map_err(|error| open(&error))?;
+        Self::with_log(path, options, transport, log)
+    }
+
+    /// The same over another log.
+    pub(crate) fn with_log(
+        path: &Path,
+        options: MemberOptions,
+        transport: Arc<dyn Transport>,
+        log: Arc<dyn Log>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let store = Arc::new(Store::open(&path.join(STORE_FOLDER), &options.store)?);
+        finish_installs(&store)?;
+        let incoming = path.join(INCOMING_FOLDER);
+        if incoming.exists() {
+            std::fs::remove_dir_all(&incoming).map_err(|error| store_failure(error.to_string()))?;
+        }
+        let applier = Applier::start(Arc::clone(&store), Arc::clone(&options.on_failure))
+            .map_err(|error| store_failure(format!("cannot start the applier: {error}")))?;
+        let member = Self {
+            node: options.node.as_str().into(),
+            budget: Budget::new(options.queue_bytes_max),
+            options,
+            store,
+            log,
+            transport,
+            snapshots: Arc::new(HeldSnapshots::new()),
+            detector: Arc::new(Detector::new()),
+            incoming,
+            applier,
+            groups: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            background: Mutex::new(false),
+            keeper: tokio::sync::Mutex::new(keeper::Keeper::new()),
+        };
+        member.finish_removals()?;
+        Ok(Arc::new(member))
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// What is applied.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What is applied, at one moment.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        self.store.snapshot()
+    }
+
+    /// An open replica.
+    pub fn group(&self, group: GroupId) -> Option<Arc<Group>> {
+        self.groups.read().get(&group).cloned()
+    }
+
+    /// All open replicas.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// The replica that this node holds of a group, open or not.
+    pub fn held(&self, group: GroupId) -> Result<Option<ReplicaId>, StoreError> {
+        Ok(self
+            .replica_row(group)?
+            .filter(|row| !row.removing)
+            .map(|row| ReplicaId(row.replica)))
+    }
+
+    /// Groups of which this node holds replicas, open or not.
+    pub fn held_groups(&self) -> Result<Vec<(GroupId, ReplicaId)>, StoreError> {
+        let rows = self.store.own_rows(REPLICA)?;
+        rows.iter()
+            .map(|(key, value)| {
+                let group = key[REPLICA.len()..]
+                    .try_into()
+                    .map_err(|_| store_failure("a replica's row has a damaged key".to_owned()))?;
+                Ok((GroupId(u32::from_be_bytes(group)), decode(value)?))
+            })
+            .filter(|held| !matches!(held, Ok((_, row)) if row.removing))
+            .map(|held| held.map(|(group, row)| (group, ReplicaId(row.replica))))
+            .collect()
+    }
+
+    /// Opens a replica, or gives the one that is open.
+    pub async fn open_group(self: &Arc<Self>, spec: ReplicaSpec) -> Result<Arc<Group>, OpenError> {
+        let _changing = self.changing.lock().await;
+        if self.cancel.is_cancelled() {
+            return Err(OpenError::Closing);
+        }
+        if let Some(group) = self.group(spec.group) {
+            return match group.replica() == spec.replica {
+                true => Ok(group),
+                false => Err(other(&spec, group.replica().0)),
+            };
+        }
+        match self.replica_row(spec.group)? {
+            Some(row) if row.replica != spec.replica.0 || row.removing => {
+                return Err(other(&spec, row.replica));
+            }
+            Some(_) => {}
+            None if spec.start == Start::Resume => {
+                return Err(OpenError::Lost {
+                    group: spec.group.0,
+                    replica: spec.replica.0,
+                });
+            }
+            None => self.put_replica_row(&spec, false)?,
+        }
+        let group = self.start(&spec).await?;
+        self.groups.write().insert(spec.group, Arc::clone(&group));
+        self.start_background();
+        Ok(group)
+    }
+
+    async fn start(self: &Arc<Self>, spec: &ReplicaSpec) -> Result<Arc<Group>, OpenError> {
+        let refused = |reason: String| OpenError::Consensus {
+            group: spec.group.0,
+            reason,
+        };
+        let witness = match &spec.start {
+            Start::Form(members) => members
+                .iter()
+                .any(|member| member.replica == spec.replica && member.witness),
+            _ => false,
+        };
+        let machine = Machine::open(
+            spec.group,
+            spec.replica,
+            witness,
+            Arc::clone(&self.store),
+            Arc::clone(&self.applier),
+        )
+        .map_err(|error| refused(error.to_string()))?;
+        let progress = Arc::clone(machine.progress());
+        let network = Network {
+            group: spec.group,
+            node: Arc::clone(&self.node),
+            transport: Arc::clone(&self.transport),
+            snapshots: Arc::clone(&self.snapshots),
+        };
+        let log = LogStore::new(Arc::clone(&self.log), spec.replica);
+        let raft = Raft::new(spec.replica.0, Arc::new(config(spec)?), network, log, machine)
+            .await
+            .map_err(|error| refused(error.to_string()))?;
+        if let Start::Form(members) = &spec.start {
+            self.form(spec, &raft, members).await?;
+        }
+        let group = Group::new(
+            spec.group,
+            spec.replica,
+            raft,
+            progress,
+            Arc::clone(&self.budget),
+            Arc::clone(&self.detector),
+        );
+        Ok(Arc::new(group))
+    }
+
+    /// Gives a new group its first membership, and has the first member stand for election; alone, it always does at once.
+    async fn form(
+        &self,
+        spec: &ReplicaSpec,
+        raft: &Raft,
+        members: &[super::GroupMember],
+    ) -> Result<(), OpenError> {
+        let refused = |reason: String| OpenError::Consensus {
+            group: spec.group.0,
+            reason,
+        };
+        let is_formed = raft
+            .is_initialized()
+            .await
+            .map_err(|error| refused(error.to_string()))?;
+        if !is_formed {
+            let hosts: BTreeMap<u64, Host> = members
+                .iter()
+                .map(|member| {
+                    let host = Host {
+                        node: member.node.clone(),
+                        witness: member.witness,
+                    };
+                    (member.replica.0, host)
+                })
+                .collect();
+            raft.initialize(hosts)
+                .await
+                .map_err(|error| refused(error.to_string()))?;
+        }
+        let first = members.first().is_some_and(|first| first.replica == spec.replica);
+        if first && !is_formed {
+            // What does not come of it is made up for by supervision.
+            let _ = raft.trigger().elect(false).await;
+        }
+        Ok(())
+    }
+
+    /// Closes a replica; what it has stays. Proposals under way end as lost.
+    pub async fn close_group(&self, group: GroupId) {
+        let _changing = self.changing.lock().await;
+        self.close_open(group).await;
+    }
+
+    async fn close_open(&self, group: GroupId) {
+        let open = self.groups.write().remove(&group);
+        if let Some(open) = open
+            && let Err(error) = open.raft.shutdown().await
+        {
+            tracing::error!(group = group.0, %error, "the group's consensus ended badly");
+        }
+    }
+
+    /// Removes a replica for good, with all that it has. A crash in the middle is finished at the next start.
+    pub async fn remove_group(self: &Arc<Self>, group: GroupId) -> Result<(), StoreError> {
+        let _changing = self.changing.lock().await;
+        self.close_open(group).await;
+        let Some(row) = self.replica_row(group)? else {
+            return Ok(());
+        };
+        let removing = ReplicaRow {
+            removing: true,
+            ..row
+        };
+        let member = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            member
+                .store
+                .put_own(&replica_key(group), removing.encode_to_vec())?;
+            member.finish_removal(group, ReplicaId(removing.replica))
+        })
+        .await
+        .map_err(|error| store_failure(error.to_string()))?
+    }
+
+    fn finish_removals(&self) -> Result<(), StoreError> {
+        for (key, value) in self.store.own_rows(REPLICA)? {
+            let row = decode(&value)?;
+            let group = key[REPLICA.len()..].try_into().map(u32::from_be_bytes);
+            if let (true, Ok(group)) = (row.removing, group) {
+                tracing::info!(group, "finishing a removal that was broken off");
+                self.finish_removal(GroupId(group), ReplicaId(row.replica))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_removal(&self, group: GroupId, replica: ReplicaId) -> Result<(), StoreError> {
+        remove_range(&self.store, group)?;
+        let (sender, forgotten) = std::sync::mpsc::channel();
+        let done = Box::new(move |result| {
+            // Whoever waits below has not gone.
+            let _ = sender.send(result);
+        });
+        self.log.append(replica, vec![Record::Forget], done);
+        forgotten
+            .recv()
+            .map_err(|_| store_failure("the log has been closed".to_owned()))?
+            .map_err(|error| store_failure(error.to_string()))?;
+        self.store.delete_own(&replica_key(group))
+    }
+
+    fn replica_row(&self, group: GroupId) -> Result<Option<ReplicaRow>, StoreError> {
+        let row = self.store.own_row(&replica_key(group))?;
+        row.map(|row| decode(&row)).transpose()
+    }
+
+    fn put_replica_row(&self, spec: &ReplicaSpec, removing: bool) -> Result<(), StoreError> {
+        let row = ReplicaRow {
+            replica: spec.replica.0,
+            removing,
+        };
+        self.store.put_own(&replica_key(spec.group), row.encode_to_vec())
+    }
+
+    fn start_background(self: &Arc<Self>) {
+        let mut started = self.background.lock();
+        if !std::mem::replace(&mut *started, true) {
+            let cancel = self.cancel.clone();
+            self.tasks
+                .spawn(until(cancel, supervise::run(Arc::downgrade(self))));
+            let cancel = self.cancel.clone();
+            self.tasks.spawn(until(cancel, keeper::run(Arc::downgrade(self))));
+        }
+    }
+
+    /// A view of what is applied that may be kept for a while.
+    pub fn owned_snapshot(&self) -> OwnedSnapshot {
+        OwnedSnapshot::of(Arc::clone(&self.store))
+    }
+
+    /// Closes all replicas, then the log, and flushes the store, so that the next start is quick.
+    pub async fn close(&self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let _changing = self.changing.lock().await;
+        let open: Vec<GroupId> = self.groups.read().keys().copied().collect();
+        for group in open {
+            self.close_open(group).await;
+        }
+        let (applier, store, log) = (
+            Arc::clone(&self.applier),
+            Arc::clone(&self.store),
+            Arc::clone(&self.log),
+        );
+        let closed = tokio::task::spawn_blocking(move || {
+            applier.close();
+            log.close();
+            store.flush()
+        });
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the store could not be flushed; the log has what it lacks")
+            }
+            Err(error) => tracing::error!(%error, "closing the store failed"),
+        }
+    }
+}
+
+async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn other(spec: &ReplicaSpec, held: u64) -> OpenError {
+    OpenError::Other {
+        group: spec.group.0,
+        held,
+        wanted: spec.replica.0,
+    }
+}
+
+fn replica_key(group: GroupId) -> Vec<u8> {
+    [REPLICA, &group.0.to_be_bytes()].concat()
+}
+
+fn decode(row: &[u8]) -> Result<ReplicaRow, StoreError> {
+    ReplicaRow::decode(row).map_err(|error| store_failure(format!("a replica's row is damaged: {error}")))
+}
+
+/// openraft sends no heartbeats and holds no elections by itself: [`supervise`] does, for all groups of two nodes together.
+fn config(spec: &ReplicaSpec) -> Result<Config, OpenError> {
+    Config {
+        cluster_name: format!("group-{}", spec.group.0),
+        enable_tick: false,
+        enable_heartbeat: false,
+        enable_elect: false,
+        enable_leader_restore: Some(false),
+        heartbeat_interval: 300,
+        election_timeout_min: 600,
+        election_timeout_max: 1000,
+        enable_pre_vote: Some(true),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        replication_lag_threshold: u64::MAX,
+        max_payload_entries: 64,
+        api_channel_size: Some(1024),
+        ..Config::default()
+    }
+    .validate()
+    .map_err(|error| OpenError::Consensus {
+        group: spec.group.0,
+        reason: error.to_string(),
+    })
+}

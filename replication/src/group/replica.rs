@@ -1,0 +1,273 @@
+//! One replica of a group on this node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{ReadPolicy, ServerState};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::detector::Detector;
+use super::leader::{Budget, Leader, ProposeError};
+use super::supervise::Suspicion;
+use crate::entry::{GroupId, LeaderId};
+use crate::log::{Position, ReplicaId};
+use crate::raft::convert;
+use crate::raft::machine::Progress;
+use crate::raft::{Raft, Types};
+
+/// How old the last word of a quorum may be for a proposal to go without asking first: below openraft's lease.
+const QUORUM_AGE_MAX: Duration = Duration::from_millis(400);
+
+type Metrics = openraft::metrics::RaftServerMetrics<Types>;
+
+/// This node does not lead the group, or cannot know that it does.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this node does not lead the group")]
+pub struct NotLeading {
+    /// The node that does, as far as is known.
+    pub leader: Option<String>,
+}
+
+/// What a replica is in its group just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The term.
+    pub term: u64,
+    /// The leader's node, when it is known and there.
+    pub leader: Option<String>,
+    /// Whether this replica leads.
+    pub leads: bool,
+    /// The members, and which of them vote.
+    pub members: Vec<(ReplicaId, String, bool)>,
+    /// Whether a change of the membership is under way.
+    pub changing: bool,
+}
+
+/// One replica of a group on this node.
+pub struct Group {
+    id: GroupId,
+    replica: ReplicaId,
+    pub(super) raft: Raft,
+    pub(super) progress: Arc<Progress>,
+    pub(super) budget: Arc<Budget>,
+    detector: Arc<Detector>,
+    pub(super) runtime: Handle,
+    pub(super) suspicion: Mutex<Suspicion>,
+    /// Fetching and installing a state, one at a time.
+    pub(super) installing: tokio::sync::Mutex<()>,
+    leaderships: AtomicU32,
+    began: Instant,
+    /// When a quorum was heard of last, in milliseconds after `began`.
+    quorum_heard: AtomicU64,
+    /// Confirmations that were asked for.
+    asked: AtomicU64,
+    /// The last of them that is answered by a round that has ended.
+    answered: tokio::sync::Mutex<u64>,
+}
+
+impl Group {
+    pub(super) fn new(
+        id: GroupId,
+        replica: ReplicaId,
+        raft: Raft,
+        progress: Arc<Progress>,
+        budget: Arc<Budget>,
+        detector: Arc<Detector>,
+    ) -> Self {
+        Self {
+            id,
+            replica,
+            raft,
+            progress,
+            budget,
+            detector,
+            runtime: Handle::current(),
+            suspicion: Mutex::default(),
+            installing: tokio::sync::Mutex::default(),
+            leaderships: AtomicU32::new(0),
+            began: Instant::now(),
+            quorum_heard: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            answered: tokio::sync::Mutex::new(0),
+        }
+    }
+
+    /// Its group.
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Its number.
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    pub(super) fn metrics(&self) -> WatchReceiverOf<Types, Metrics> {
+        self.raft.server_metrics()
+    }
+
+    /// What it is just now.
+    pub fn standing(&self) -> Standing {
+        let metrics = self.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        Standing {
+            term: metrics.vote.leader_id.term,
+            leader: self.alive_leader(&metrics),
+            leads: leads(&metrics),
+            members: membership
+                .nodes()
+                .map(|(replica, host)| (ReplicaId(*replica), host.node.clone(), voters.contains(replica)))
+                .collect(),
+            changing: membership.get_joint_config().len() > 1
+                || metrics.membership_config.log_id() != metrics.committed_membership_config.log_id(),
+        }
+    }
+
+    /// Whether this replica leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        leads(&self.metrics().borrow_watched())
+    }
+
+    /// The leader's node, when it is known and there.
+    pub fn leader(&self) -> Option<String> {
+        self.standing().leader
+    }
+
+    /// The last entry that is applied here.
+    pub fn applied(&self) -> Option<Position> {
+        self.progress.applied().last.as_ref().map(convert::position)
+    }
+
+    /// Waits until this replica leads and answers true, or until it is closed and answers false.
+    pub async fn until_leading(&self) -> bool {
+        self.until(leads).await
+    }
+
+    /// Waits until this replica no longer leads and answers true, or until it is closed and answers false.
+    pub async fn until_following(&self) -> bool {
+        self.until(|metrics| !leads(metrics)).await
+    }
+
+    /// Waits until some leader is known; false when the replica is closed before.
+    pub async fn until_led(&self) -> bool {
+        self.until(|metrics| metrics.current_leader.is_some()).await
+    }
+
+    /// Waits until another replica is known to lead, on a node that is there; false when the replica is closed before.
+    pub async fn until_led_elsewhere(&self) -> bool {
+        self.until(|metrics| !leads(metrics) && self.alive_leader(metrics).is_some())
+            .await
+    }
+
+    /// The leader's node, when that is there.
+    fn alive_leader(&self, metrics: &Metrics) -> Option<String> {
+        let leader = metrics.current_leader?;
+        let host = metrics.membership_config.membership().get_node(&leader)?;
+        let is_there = leader == metrics.id || self.detector.is_alive(&host.node);
+        is_there.then(|| host.node.clone())
+    }
+
+    async fn until(&self, is_so: impl Fn(&Metrics) -> bool) -> bool {
+        let mut metrics = self.metrics();
+        loop {
+            if is_so(&metrics.borrow_watched()) {
+                return true;
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Begins a new leadership, which ends any other: nothing that was proposed before is applied after this answers, and
+    /// all of it that ever will be can be read.
+    pub async fn lead(self: &Arc<Self>) -> Result<Leader, ProposeError> {
+        let term = {
+            let metrics = self.metrics();
+            let metrics = metrics.borrow_watched();
+            if !leads(&metrics) {
+                return Err(ProposeError::NotLeader);
+            }
+            metrics.vote.leader_id.term
+        };
+        let count = self.leaderships.fetch_add(1, Ordering::Relaxed);
+        Leader::begin(Arc::clone(self), LeaderId { term, count }).await
+    }
+
+    /// Makes sure that this replica leads now, so that what is applied after this answers holds all that was acknowledged
+    /// before it was asked. One round of messages answers all who ask meanwhile; none is needed when there is no other voter.
+    pub async fn confirm(&self) -> Result<(), NotLeading> {
+        {
+            let metrics = self.metrics();
+            let metrics = metrics.borrow_watched();
+            if !leads(&metrics) {
+                return Err(not_leading(&metrics));
+            }
+            if is_alone(&metrics) {
+                return Ok(());
+            }
+        }
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut answered = self.answered.lock().await;
+        if *answered >= asked {
+            return Ok(());
+        }
+        let covers = self.asked.load(Ordering::SeqCst);
+        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+        if confirmed.is_err() {
+            return Err(not_leading(&self.metrics().borrow_watched()));
+        }
+        *answered = covers;
+        self.heard_of_quorum();
+        Ok(())
+    }
+
+    pub(super) fn heard_of_quorum(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.quorum_heard.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// openraft takes proposals only while a quorum was heard of lately, and groups at rest send no messages.
+    pub(super) async fn renew_lease(&self) -> Result<(), ProposeError> {
+        let heard = Duration::from_millis(self.quorum_heard.load(Ordering::Relaxed));
+        if self.began.elapsed().saturating_sub(heard) < QUORUM_AGE_MAX {
+            return Ok(());
+        }
+        self.confirm().await.map_err(|_| ProposeError::NotLeader)
+    }
+
+    /// Asks a member to take the leadership over; does not wait for it.
+    pub async fn hand_over(&self, to: ReplicaId) {
+        // A replica that is being closed has nothing to hand over.
+        let _ = self.raft.trigger().transfer_leader(to.0).await;
+    }
+}
+
+pub(super) fn leads(metrics: &Metrics) -> bool {
+    metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id)
+}
+
+/// Whether the replica is the only one that votes.
+pub(super) fn is_alone(metrics: &Metrics) -> bool {
+    metrics
+        .membership_config
+        .membership()
+        .voter_ids()
+        .all(|voter| voter == metrics.id)
+}
+
+fn not_leading(metrics: &Metrics) -> NotLeading {
+    NotLeading {
+        leader: metrics
+            .current_leader
+            .filter(|leader| *leader != metrics.id)
+            .and_then(|leader| metrics.membership_config.membership().get_node(&leader))
+            .map(|host| host.node.clone()),
+    }
+}

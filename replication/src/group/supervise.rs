@@ -1,0 +1,171 @@
+//! Elections and beats of all of a node's groups: one task for the node and one for each other node, none for a group.
+//!
+//! A replica stands for election when the node of its leader is no longer there, when no leader is known, or when
+//! the leader's node says that it does not lead. Elections are safe at any time; this only decides when they are useful.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use openraft::async_runtime::WatchReceiver;
+use rand::Rng;
+use rookery_proto::replication::v1::{Beat, Followed, Request, reply, request};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::detector::BEAT;
+use super::member::Member;
+use super::replica::{Group, is_alone, leads};
+
+/// Pause between two looks at the groups.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Wait before the first attempt, drawn for each group and replica: who is first is mostly alone.
+const FIRST_ATTEMPT_MILLIS: std::ops::Range<u64> = 0..300;
+
+/// Wait before the next.
+const NEXT_ATTEMPT_MILLIS: std::ops::Range<u64> = 400..1000;
+
+/// Every how many beats the followed groups are named.
+const BEATS_PER_QUESTION: u64 = 8;
+
+/// What a replica thinks of its leader.
+#[derive(Debug, Default)]
+pub(super) struct Suspicion {
+    /// When to stand for election, if nothing changes.
+    attempt: Option<Instant>,
+    /// The term whose leader says that it does not lead.
+    not_led: Option<u64>,
+}
+
+/// Looks after the groups until the member has gone.
+pub(super) async fn run(member: Weak<Member>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beating: HashMap<String, DropGuard> = HashMap::new();
+    loop {
+        ticks.tick().await;
+        let Some(held) = member.upgrade() else { return };
+        let mut nodes = BTreeSet::new();
+        for group in held.groups() {
+            look_after(&held, &group, &mut nodes);
+        }
+        beating.retain(|node, _| nodes.contains(node));
+        for node in nodes {
+            beating.entry(node.clone()).or_insert_with(|| {
+                let cancel = CancellationToken::new();
+                let work = beat(Weak::clone(&member), node);
+                let cancelled = cancel.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = cancelled.cancelled() => {}
+                        () = work => {}
+                    }
+                });
+                cancel.drop_guard()
+            });
+        }
+    }
+}
+
+/// Notes the nodes of a group's other members; stands for election when it is time.
+fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>) {
+    let metrics = group.metrics();
+    let metrics = metrics.borrow_watched();
+    let membership = metrics.membership_config.membership();
+    for (replica, host) in membership.nodes() {
+        if *replica != metrics.id {
+            nodes.insert(host.node.clone());
+        }
+    }
+    let mut suspicion = group.suspicion.lock();
+    let is_voter = membership.voter_ids().any(|voter| voter == metrics.id);
+    if leads(&metrics) || !is_voter {
+        *suspicion = Suspicion::default();
+        return;
+    }
+    let term = metrics.vote.leader_id.term;
+    let is_led = metrics.current_leader.is_some_and(|leader| {
+        leader != metrics.id
+            && suspicion.not_led != Some(term)
+            && membership
+                .get_node(&leader)
+                .is_some_and(|host| member.detector.is_alive(&host.node))
+    });
+    if is_led {
+        suspicion.attempt = None;
+        return;
+    }
+    let now = Instant::now();
+    let alone = is_alone(&metrics);
+    let attempt = *suspicion.attempt.get_or_insert_with(|| match alone {
+        true => now,
+        false => now + drawn(FIRST_ATTEMPT_MILLIS),
+    });
+    if now >= attempt {
+        suspicion.attempt = Some(now + drawn(NEXT_ATTEMPT_MILLIS));
+        let group = Arc::clone(group);
+        tokio::spawn(async move {
+            // A replica that is being closed needs no leader.
+            let _ = group.raft.trigger().elect(!alone).await;
+        });
+    }
+}
+
+fn drawn(millis: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(rand::rng().random_range(millis))
+}
+
+/// Tells a node again and again that this one is there.
+async fn beat(member: Weak<Member>, node: String) {
+    let mut ticks = tokio::time::interval(BEAT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for count in 0u64.. {
+        ticks.tick().await;
+        let Some(held) = member.upgrade() else { return };
+        let followed = match count % BEATS_PER_QUESTION {
+            0 => followed(&held, &node),
+            _ => Vec::new(),
+        };
+        let asked = followed.clone();
+        let beat = Beat {
+            node: held.node().to_owned(),
+            incarnation: held.detector.incarnation,
+            heard: held.detector.is_heard(&node),
+            followed,
+        };
+        let request = Request {
+            group: 0,
+            to: 0,
+            call: Some(request::Call::Beat(beat)),
+        };
+        let answer = held.transport.call(&node, request);
+        drop(held);
+        let answer = answer.await;
+        let Some(held) = member.upgrade() else { return };
+        if let Ok(reply::Call::BeatAnswer(answer)) = answer {
+            held.detector.answered(&node);
+            for Followed { group, term } in asked {
+                if answer.not_led.contains(&group)
+                    && let Some(group) = held.group(crate::entry::GroupId(group))
+                {
+                    group.suspicion.lock().not_led = Some(term);
+                }
+            }
+        }
+    }
+}
+
+/// Groups that are led on a node, as far as is known here.
+fn followed(member: &Member, node: &str) -> Vec<Followed> {
+    let mut followed = Vec::new();
+    for group in member.groups() {
+        let standing = group.standing();
+        if !standing.leads && standing.leader.as_deref() == Some(node) {
+            followed.push(Followed {
+                group: group.id().0,
+                term: standing.term,
+            });
+        }
+    }
+    followed
+}

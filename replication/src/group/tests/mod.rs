@@ -1,0 +1,43 @@
+//! Groups on real stores and logs, alone and of three.
+
+mod alone;
+mod three;
+
+use std::sync::Arc;
+
+use super::*;
+use crate::batch::{Batch, Column};
+use crate::view::View;
+
+const GROUP: GroupId = GroupId(7);
+
+fn put(key: &str, value: &str) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(Column::Rows, key_of(GROUP, key), value.to_owned());
+    batch
+}
+
+fn key_of(group: GroupId, key: &str) -> Vec<u8> {
+    [&group.0.to_be_bytes(), key.as_bytes()].concat()
+}
+
+fn value(member: &Member, key: &str) -> Option<String> {
+    let value = member
+        .store()
+        .get(Column::Rows, &key_of(GROUP, key))
+        .expect("reads");
+    value.map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+async fn leader_of(group: &Arc<Group>) -> Leader {
+    loop {
+        assert!(group.until_leading().await, "the replica is open");
+        if let Ok(leader) = group.lead().await {
+            return leader;
+        }
+    }
+}
+
+async fn commit(leader: &Leader, batch: Batch) -> Result<(), ProposeError> {
+    leader.propose(batch).await.await
+}

@@ -1,0 +1,350 @@
+//! Groups of three on three nodes of one process: elections, handovers, followers that are behind, members that change.
+
+use std::collections::HashMap;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use rookery_proto::Status;
+use rookery_proto::replication::v1::{Request, reply};
+use tempfile::TempDir;
+
+use super::*;
+use crate::transport::Transport;
+
+/// The nodes of one process, and which of them cannot be reached.
+#[derive(Default)]
+struct Hub {
+    members: Mutex<HashMap<String, Arc<Member>>>,
+    /// From whom to whom nothing gets through.
+    cut: Mutex<Vec<(String, String)>>,
+}
+
+impl Hub {
+    fn cut_off(&self, node: &str) {
+        for other in ["a", "b", "c", "d"] {
+            self.cut.lock().push((node.to_owned(), other.to_owned()));
+            self.cut.lock().push((other.to_owned(), node.to_owned()));
+        }
+    }
+
+    fn heal(&self) {
+        self.cut.lock().clear();
+    }
+
+    fn is_cut(&self, from: &str, to: &str) -> bool {
+        self.cut
+            .lock()
+            .iter()
+            .any(|(cut_from, cut_to)| cut_from == from && cut_to == to)
+    }
+}
+
+struct Way {
+    hub: Arc<Hub>,
+    from: String,
+}
+
+impl Transport for Way {
+    fn call(&self, node: &str, request: Request) -> BoxFuture<'static, Result<reply::Call, Status>> {
+        let (hub, from, to) = (Arc::clone(&self.hub), self.from.clone(), node.to_owned());
+        Box::pin(async move {
+            let unreachable = || Status::unavailable("cut off");
+            if hub.is_cut(&from, &to) {
+                return Err(unreachable());
+            }
+            let member = hub.members.lock().get(&to).cloned().ok_or_else(unreachable)?;
+            let answer = member.serve(request).await;
+            if hub.is_cut(&to, &from) {
+                return Err(unreachable());
+            }
+            answer
+        })
+    }
+}
+
+struct Nodes {
+    hub: Arc<Hub>,
+    folders: HashMap<String, TempDir>,
+}
+
+fn members(of: &[(u64, &str)]) -> Vec<GroupMember> {
+    of.iter()
+        .map(|(replica, node)| GroupMember {
+            replica: ReplicaId(*replica),
+            node: (*node).to_owned(),
+            witness: false,
+        })
+        .collect()
+}
+
+impl Nodes {
+    async fn three() -> (Self, Vec<Arc<Group>>) {
+        let mut nodes = Self {
+            hub: Arc::default(),
+            folders: HashMap::new(),
+        };
+        let all = members(&[(1, "a"), (2, "b"), (3, "c")]);
+        let mut groups = Vec::new();
+        for member in &all {
+            nodes.start(&member.node);
+        }
+        for member in &all {
+            let spec = ReplicaSpec {
+                group: GROUP,
+                replica: member.replica,
+                start: Start::Form(all.clone()),
+            };
+            groups.push(nodes.member(&member.node).open_group(spec).await.expect("opens"));
+        }
+        // Who was there first may have been elected.
+        while !groups[0].leads() {
+            for group in &groups[1..] {
+                if group.leads() {
+                    group.hand_over(ReplicaId(1)).await;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        (nodes, groups)
+    }
+
+    fn start(&mut self, node: &str) {
+        let folder = self
+            .folders
+            .entry(node.to_owned())
+            .or_insert_with(|| tempfile::tempdir().expect("tempdir"));
+        let options = MemberOptions {
+            node: node.to_owned(),
+            ..MemberOptions::default()
+        };
+        let way = Way {
+            hub: Arc::clone(&self.hub),
+            from: node.to_owned(),
+        };
+        let member = Member::open_with(folder.path(), options, Arc::new(way)).expect("opens");
+        self.hub.members.lock().insert(node.to_owned(), member);
+    }
+
+    fn member(&self, node: &str) -> Arc<Member> {
+        Arc::clone(&self.hub.members.lock()[node])
+    }
+
+    async fn resume(&self, node: &str, replica: u64) -> Arc<Group> {
+        let spec = ReplicaSpec {
+            group: GROUP,
+            replica: ReplicaId(replica),
+            start: Start::Resume,
+        };
+        self.member(node).open_group(spec).await.expect("opens")
+    }
+
+    async fn join(&self, node: &str, replica: u64) -> Arc<Group> {
+        let spec = ReplicaSpec {
+            group: GROUP,
+            replica: ReplicaId(replica),
+            start: Start::Join,
+        };
+        self.member(node).open_group(spec).await.expect("opens")
+    }
+
+    /// Takes a node away, as it is.
+    async fn stop(&self, node: &str) {
+        let member = self.hub.members.lock().remove(node).expect("runs");
+        member.close().await;
+        // What it was asked meanwhile still holds it for a moment.
+        while Arc::strong_count(&member) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn close(self) {
+        let members: Vec<_> = self
+            .hub
+            .members
+            .lock()
+            .drain()
+            .map(|(_, member)| member)
+            .collect();
+        for member in members {
+            member.close().await;
+        }
+    }
+}
+
+async fn any_leader(groups: &[Arc<Group>]) -> (usize, Leader) {
+    loop {
+        for (index, group) in groups.iter().enumerate() {
+            if group.leads()
+                && let Ok(leader) = group.lead().await
+            {
+                return (index, leader);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn until_value(member: &Member, key: &str, wanted: &str) {
+    while value(member, key).as_deref() != Some(wanted) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_has_all_that_was_acknowledged() {
+    let (mut nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    for n in 0..50 {
+        assert_eq!(commit(&leader, put(&n.to_string(), "v")).await, Ok(()));
+    }
+    assert_eq!(groups[0].confirm().await, Ok(()));
+    assert!(groups[1].confirm().await.is_err());
+    drop(leader);
+    let rest = groups[1..].to_vec();
+    drop(groups);
+    nodes.stop("a").await;
+
+    let (index, leader) = any_leader(&rest).await;
+    let member = nodes.member(["b", "c"][index]);
+    for n in 0..50 {
+        assert_eq!(value(&member, &n.to_string()).as_deref(), Some("v"), "{n}");
+    }
+    assert_eq!(commit(&leader, put("later", "w")).await, Ok(()));
+    nodes.start("a");
+    nodes.resume("a", 1).await;
+    until_value(&nodes.member("a"), "later", "w").await;
+    drop((leader, rest, member));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_neither_reads_nor_writes() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    nodes.hub.cut_off("a");
+    // Sent, perhaps, but never agreed on.
+    let pending = leader.propose(put("k", "never")).await;
+    let (_, new) = any_leader(&groups[1..]).await;
+    assert_eq!(commit(&new, put("k", "2")).await, Ok(()));
+    assert!(groups[0].confirm().await.is_err());
+    assert_eq!(value(&nodes.member("a"), "k").as_deref(), Some("1"));
+    nodes.hub.heal();
+    assert!(pending.await.is_err());
+    until_value(&nodes.member("a"), "k", "2").await;
+    drop((leader, new, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_does_not_hear_is_replaced() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    // What it sends arrives, what is sent to it does not.
+    for other in ["b", "c"] {
+        nodes.hub.cut.lock().push((other.to_owned(), "a".to_owned()));
+    }
+    let (_, new) = any_leader(&groups[1..]).await;
+    assert_eq!(commit(&new, put("k", "2")).await, Ok(()));
+    drop((leader, new, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_without_a_gap_in_what_is_known() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    groups[0].hand_over(ReplicaId(3)).await;
+    let new = leader_of(&groups[2]).await;
+    assert_eq!(value(&nodes.member("c"), "k").as_deref(), Some("1"));
+    assert_eq!(commit(&new, put("k", "2")).await, Ok(()));
+    assert!(commit(&leader, put("k", "late")).await.is_err());
+    assert_eq!(value(&nodes.member("c"), "k").as_deref(), Some("2"));
+    drop((leader, new, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_far_behind_is_given_the_state() {
+    let (mut nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("stale", "s")).await, Ok(()));
+    until_value(&nodes.member("c"), "stale", "s").await;
+    let first = groups[..2].to_vec();
+    drop(groups);
+    nodes.stop("c").await;
+    let mut batch = put("k", "1");
+    batch.delete(Column::Rows, key_of(GROUP, "stale"));
+    batch.put(Column::Bodies, key_of(GROUP, "body"), vec![7; 3_000_000]);
+    batch.add(key_of(GROUP, "n"), 5);
+    assert_eq!(commit(&leader, batch).await, Ok(()));
+    let member = nodes.member("a");
+    for _ in 0..2 {
+        member.cut_log().await;
+        assert_eq!(commit(&leader, put("more", "m")).await, Ok(()));
+    }
+    while member.log.state(ReplicaId(1)).purged.is_none() {
+        tokio::task::yield_now().await;
+    }
+    nodes.start("c");
+    let replica = nodes.resume("c", 3).await;
+    let behind = nodes.member("c");
+    // The columns of a state are taken in one after the other.
+    while replica.applied() < first[0].applied() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    drop(replica);
+    assert_eq!(value(&behind, "more").as_deref(), Some("m"));
+    assert_eq!(value(&behind, "stale"), None);
+    let body = behind
+        .store()
+        .get(Column::Bodies, &key_of(GROUP, "body"))
+        .expect("reads");
+    assert_eq!(body.map(|body| body.len()), Some(3_000_000));
+    assert_eq!(commit(&leader, put("k", "2")).await, Ok(()));
+    until_value(&behind, "k", "2").await;
+    // The state is there after a crash, too.
+    drop(behind);
+    nodes.stop("c").await;
+    nodes.start("c");
+    assert_eq!(value(&nodes.member("c"), "more").as_deref(), Some("m"));
+    drop((leader, first, member));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_and_go_under_new_numbers() {
+    let (mut nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    // Another node takes the place of one.
+    nodes.start("d");
+    nodes.join("d", 4).await;
+    groups[0]
+        .set_members(&members(&[(1, "a"), (2, "b"), (4, "d")]))
+        .await
+        .expect("changes");
+    until_value(&nodes.member("d"), "k", "1").await;
+    nodes.member("c").remove_group(GROUP).await.expect("removes");
+    assert_eq!(value(&nodes.member("c"), "k"), None);
+    assert_eq!(commit(&leader, put("k", "2")).await, Ok(()));
+    // The same node again, as somebody else.
+    nodes.join("c", 5).await;
+    groups[0]
+        .set_members(&members(&[(1, "a"), (4, "d"), (5, "c")]))
+        .await
+        .expect("changes");
+    until_value(&nodes.member("c"), "k", "2").await;
+    let standing = groups[0].standing();
+    let voters: Vec<u64> = standing.members.iter().map(|(replica, _, _)| replica.0).collect();
+    assert_eq!((voters, standing.changing), (vec![1, 4, 5], false));
+    // Said again it changes nothing.
+    groups[0]
+        .set_members(&members(&[(1, "a"), (4, "d"), (5, "c")]))
+        .await
+        .expect("changes");
+    drop((leader, groups));
+    nodes.close().await;
+}

@@ -1,0 +1,116 @@
+//! Taking a fetched state into the store, and removing one: each a durable state of its own, which the next start
+//! finishes, so that a half-installed replica never serves and a removed one never comes back.
+
+use prost::Message;
+
+use super::Received;
+use crate::applied::Applied;
+use crate::batch::Column;
+use crate::entry::GroupId;
+use crate::log::ReplicaId;
+use crate::store::{Store, StoreError};
+
+/// Own rows, synced: states that are being taken in, by group.
+const INSTALLING: &[u8] = b"installing/";
+
+/// What is being taken in.
+#[derive(Clone, PartialEq, Message)]
+struct Installing {
+    /// Its applied row.
+    #[prost(bytes = "vec", tag = "1")]
+    applied: Vec<u8>,
+    /// Its files: column and path.
+    #[prost(message, repeated, tag = "2")]
+    files: Vec<InstallingFile>,
+    /// The files' folder.
+    #[prost(string, tag = "3")]
+    folder: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct InstallingFile {
+    #[prost(uint32, tag = "1")]
+    column: u32,
+    #[prost(string, tag = "2")]
+    path: String,
+}
+
+/// Replaces a group's keys by a fetched state. When this answers it is durable.
+pub(crate) fn install(
+    store: &Store,
+    group: GroupId,
+    replica: ReplicaId,
+    applied: &Applied,
+    received: Received,
+) -> Result<(), StoreError> {
+    let installing = Installing {
+        applied: applied.row(replica),
+        files: received
+            .files
+            .iter()
+            .map(|(column, path)| InstallingFile {
+                column: *column as u32,
+                path: path.to_string_lossy().into_owned(),
+            })
+            .collect(),
+        folder: received.folder().to_string_lossy().into_owned(),
+    };
+    store.put_own(&key(group), installing.encode_to_vec())?;
+    finish(store, group, &installing)
+    // The files' folder goes with `received`.
+}
+
+/// Finishes what a crash broke off. To be called before any group is opened.
+pub(crate) fn finish_installs(store: &Store) -> Result<(), StoreError> {
+    for (key, value) in store.own_rows(INSTALLING)? {
+        let group = key
+            .get(INSTALLING.len()..)
+            .and_then(|group| group.try_into().ok())
+            .map(|group| GroupId(u32::from_be_bytes(group)));
+        let (Some(group), Ok(installing)) = (group, Installing::decode(value.as_slice())) else {
+            return Err(StoreError::Write(
+                "the row of a state that was being installed is damaged: remove this node's data folder and let its \
+                 replicas be rebuilt"
+                    .to_owned(),
+            ));
+        };
+        tracing::info!(group = group.0, "finishing an installation that was broken off");
+        finish(store, group, &installing)?;
+        // Already gone when the crash came late.
+        let _ = std::fs::remove_dir_all(&installing.folder);
+    }
+    Ok(())
+}
+
+fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), StoreError> {
+    store.delete_group(group)?;
+    for column in Column::ALL {
+        let files: Vec<&str> = installing
+            .files
+            .iter()
+            .filter(|file| file.column == column as u32)
+            .map(|file| file.path.as_str())
+            .collect();
+        store.ingest(column, &files)?;
+    }
+    let mut writes = rocksdb::WriteBatch::default();
+    writes.put(Applied::key(group), &installing.applied);
+    store.apply(writes)?;
+    store.flush()?;
+    store.delete_own(&key(group))
+}
+
+fn key(group: GroupId) -> Vec<u8> {
+    [INSTALLING, &group.0.to_be_bytes()].concat()
+}
+
+/// Removes all of a group's keys and gives their space back. When this answers it is durable.
+pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreError> {
+    store.delete_group(group)?;
+    let mut writes = rocksdb::WriteBatch::default();
+    writes.delete(Applied::key(group));
+    store.apply(writes)?;
+    store.flush()?;
+    store.compact_group(group);
+    Ok(())
+}

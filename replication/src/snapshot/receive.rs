@@ -1,0 +1,190 @@
+//! Fetching a state from the leader, into SST files.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rookery_proto::replication::v1::{
+    InstallSnapshot, ReadSnapshot, Request, SnapshotRow, SnapshotRows, reply, request,
+};
+use rookery_proto::{Reason, Status};
+use tokio::time::Instant;
+
+use super::held::checksum;
+use crate::applied::Sequence;
+use crate::batch::Column;
+use crate::entry::{GroupId, LeaderId};
+use crate::store::write_sst;
+use crate::transport::Transport;
+
+/// Bytes of rows that are in memory until they become a file.
+const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Tries in a row that bring nothing, after which the leader has to offer the state anew.
+const TRIES_MAX: u32 = 20;
+
+/// Pause before a try.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// A fetched state: files by column, in a folder of their own that goes with this.
+pub(crate) struct Received {
+    pub(crate) sequence: Sequence,
+    pub(crate) files: Vec<(Column, PathBuf)>,
+    folder: Folder,
+}
+
+impl Received {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+}
+
+/// Removed with what is in it when it is dropped; what a crash leaves is removed at the next start.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %self.0.display(), %error, "files of a fetched state are left over");
+        }
+    }
+}
+
+/// How a state is fetched.
+pub(crate) struct Fetch<'a> {
+    pub(crate) transport: &'a dyn Transport,
+    pub(crate) group: GroupId,
+    /// Where the files go; made anew.
+    pub(crate) folder: PathBuf,
+    /// The most that is fetched in a second; 0: no bound.
+    pub(crate) bytes_per_second_max: u64,
+}
+
+/// Fetches the state that a leader offers.
+pub(crate) async fn receive(fetch: Fetch<'_>, offer: &InstallSnapshot) -> Result<Received, Status> {
+    let unusable = |error: std::io::Error| {
+        Status::unavailable(format!(
+            "cannot write a fetched state to {}: {error}",
+            fetch.folder.display()
+        ))
+    };
+    let folder = Folder(fetch.folder.clone());
+    if folder.0.exists() {
+        std::fs::remove_dir_all(&folder.0).map_err(unusable)?;
+    }
+    std::fs::create_dir_all(&folder.0).map_err(unusable)?;
+    let mut received = Received {
+        sequence: Sequence {
+            leader: LeaderId {
+                term: offer.leader_term,
+                count: offer.leader_count,
+            },
+            next: offer.next_number,
+        },
+        files: Vec::new(),
+        folder,
+    };
+    let began = Instant::now();
+    let mut bytes = 0;
+    for column in Column::ALL {
+        column_files(&fetch, offer, column, &mut received, (began, &mut bytes)).await?;
+    }
+    tracing::info!(
+        group = fetch.group.0,
+        bytes,
+        seconds = began.elapsed().as_secs_f64(),
+        "a state was fetched from {}",
+        offer.node
+    );
+    Ok(received)
+}
+
+async fn column_files(
+    fetch: &Fetch<'_>,
+    offer: &InstallSnapshot,
+    column: Column,
+    received: &mut Received,
+    (began, bytes): (Instant, &mut u64),
+) -> Result<(), Status> {
+    let mut after = Bytes::new();
+    let mut rows: Vec<SnapshotRow> = Vec::new();
+    let mut file_bytes = 0;
+    loop {
+        let piece = piece(fetch, offer, column, &after).await?;
+        if let Some(row) = piece.rows.last() {
+            after = row.key.clone();
+        }
+        let piece_bytes: usize = piece.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+        *bytes += piece_bytes as u64;
+        file_bytes += piece_bytes;
+        metrics::counter!("rookery_replication_snapshot_received_bytes_total").increment(piece_bytes as u64);
+        rows.extend(piece.rows);
+        if !rows.is_empty() && (piece.last || file_bytes >= FILE_BYTES_MAX) {
+            let name = format!("{}-{}.sst", column.name(), received.files.len());
+            let path = received.folder().join(name);
+            let written = (path.clone(), std::mem::take(&mut rows));
+            file_bytes = 0;
+            tokio::task::spawn_blocking(move || write(column, &written.0, &written.1))
+                .await
+                .map_err(|error| Status::internal(error.to_string()))?
+                .map_err(|error| Status::unavailable(error.to_string()))?;
+            received.files.push((column, path));
+        }
+        if piece.last {
+            return Ok(());
+        }
+        if fetch.bytes_per_second_max > 0 {
+            let due = Duration::from_secs_f64(*bytes as f64 / fetch.bytes_per_second_max as f64);
+            tokio::time::sleep_until(began + due).await;
+        }
+    }
+}
+
+fn write(column: Column, path: &Path, rows: &[SnapshotRow]) -> Result<(), crate::store::StoreError> {
+    write_sst(
+        column,
+        path,
+        rows.iter().map(|row| (row.key.as_ref(), row.value.as_ref())),
+    )
+}
+
+/// The rows after a key, tried again while the leader cannot be reached.
+async fn piece(
+    fetch: &Fetch<'_>,
+    offer: &InstallSnapshot,
+    column: Column,
+    after: &Bytes,
+) -> Result<SnapshotRows, Status> {
+    let mut tries = 0;
+    loop {
+        let request = Request {
+            group: fetch.group.0,
+            to: 0,
+            call: Some(request::Call::ReadSnapshot(ReadSnapshot {
+                snapshot: offer.snapshot,
+                column: column as u32,
+                after: after.clone(),
+            })),
+        };
+        let failed = match fetch.transport.call(&offer.node, request).await {
+            Ok(reply::Call::SnapshotRows(rows)) if rows.checksum == checksum(&rows.rows) => return Ok(rows),
+            Ok(reply::Call::SnapshotRows(_)) => {
+                Status::unavailable("rows of a state were damaged on their way")
+            }
+            Ok(_) => {
+                return Err(Status::internal(
+                    "a read of a state was answered with something else",
+                ));
+            }
+            Err(status) if status.reason == Reason::NotFound => return Err(status),
+            Err(status) => status,
+        };
+        tries += 1;
+        if tries >= TRIES_MAX {
+            return Err(failed);
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
