@@ -195,6 +195,7 @@ impl State {
                 tracing::error!("the directory's writer has panicked");
             }
         }
+        self.member.close_group(GroupId::DIRECTORY).await;
     }
 }
 

@@ -465,7 +465,9 @@ fn wrong_use_exits_with_two() {
     let folder = cluster.scratch().join("never");
     let data = folder.to_str().unwrap();
     for refused in [
-        &["--replicas", "3"][..],
+        &["--replicas", "2"][..],
+        &["--replicas", "3", "--mailstores", "2"],
+        &["--replicas", "4", "--mailstores", "4"],
         &["--directories", "3"],
         &["--witness"],
         &["--mailstores", "0"],

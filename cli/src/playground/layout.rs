@@ -140,7 +140,7 @@ impl Layout {
     /// The directory of a cluster.
     pub(super) fn directory(&self, arguments: &Arguments) -> anyhow::Result<Plan> {
         let shards = arguments.shards.unwrap_or(CLUSTER_SHARDS);
-        let section = self.directory_section(shards, arguments.mailstores)?;
+        let section = self.directory_section(shards, arguments.mailstores, arguments.replicas)?;
         self.plan(
             "directory-1",
             "directory",
@@ -184,7 +184,7 @@ impl Layout {
         let shards = arguments.shards.unwrap_or(SINGLE_SHARDS);
         let base = self.base(1, arguments)?;
         let sections = vec![
-            ("directory", self.directory_section(shards, 1)?),
+            ("directory", self.directory_section(shards, 1, 1)?),
             ("mailstore", Table::new()),
             ("proxy", self.proxy_section("single-1", base)?),
         ];
@@ -216,9 +216,10 @@ impl Layout {
             })
     }
 
-    fn directory_section(&self, shards: u32, mailstores: u32) -> anyhow::Result<Table> {
+    fn directory_section(&self, shards: u32, mailstores: u32, replicas: u32) -> anyhow::Result<Table> {
         let mut section = Table::new();
         section.insert("shards".into(), Value::Integer(shards.into()));
+        section.insert("replicas".into(), Value::Integer(replicas.into()));
         section.insert("expected_mailstores".into(), Value::Integer(mailstores.into()));
         section.insert("admin_listen".into(), "127.0.0.1:0".into());
         section.insert("admin_token_file".into(), path_value(&self.admin_token_file())?);

@@ -102,8 +102,18 @@ pub(crate) async fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<(
 
 fn refuse_unbuilt(arguments: &Arguments) -> Result<(), WrongUse> {
     let refused = |what: &str| Err(WrongUse::new(format!("{what} is not built yet")));
-    if arguments.replicas != 1 {
-        return refused("--replicas other than 1");
+    match arguments.replicas {
+        1 | 3 | 5 => {}
+        2 => return refused("--replicas 2, which needs a witness,"),
+        other => {
+            return Err(WrongUse::new(format!("--replicas is 1, 3 or 5, not {other}")));
+        }
+    }
+    if arguments.replicas > 1 && (arguments.single || arguments.mailstores < arguments.replicas) {
+        return Err(WrongUse::new(format!(
+            "{} replicas of a shard are on as many mailstores: give --mailstores {}",
+            arguments.replicas, arguments.replicas
+        )));
     }
     if arguments.directories != 1 {
         return refused("--directories other than 1");

@@ -136,6 +136,7 @@ pub struct World {
     pub folder: TempDir,
     pub recorder: Arc<Recorder>,
     pub directory: Option<Directory>,
+    member: Option<Arc<Member>>,
     ca: String,
 }
 
@@ -161,6 +162,7 @@ impl World {
             folder,
             recorder,
             directory: None,
+            member: None,
             ca,
         };
         world.start().await;
@@ -193,6 +195,7 @@ impl World {
             ..Config::default()
         };
         let member = Member::open(path.join("store"), MemberOptions::default()).unwrap();
+        self.member = Some(Arc::clone(&member));
         let node = Node {
             id: "directory-1".to_owned(),
             role: NodeRole::Directory.into(),
@@ -212,6 +215,7 @@ impl World {
 
     pub async fn restart(&mut self) {
         self.directory.take().unwrap().shutdown().await;
+        self.member.take().unwrap().close().await;
         self.start().await;
     }
 

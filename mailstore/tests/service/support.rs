@@ -142,16 +142,21 @@ fn take(event: &mut WatchEvent, held: &[directory::HeldReplica]) -> bool {
 
 /// The whole state as the directory tells it, with these shards on the node.
 fn event(shards: &[(u32, &str)]) -> WatchEvent {
-    let shards = shards.iter().map(|(id, node)| directory::Shard {
-        id: *id,
-        generation: GENERATION,
-        replicas: vec![(*node).to_owned()],
-        members: vec![directory::ShardReplica {
-            id: u64::from(*id) + 100,
-            node: (*node).to_owned(),
-            taken: false,
-        }],
-        ..directory::Shard::default()
+    let shards = shards.iter().map(|(id, node)| {
+        // A replica of its own on each node.
+        let replica = u64::from(*id) + if *node == "mailstore-1" { 100 } else { 200 };
+        directory::Shard {
+            id: *id,
+            generation: GENERATION,
+            replicas: vec![(*node).to_owned()],
+            members: vec![directory::ShardReplica {
+                id: replica,
+                node: (*node).to_owned(),
+                taken: false,
+            }],
+            voters: vec![replica],
+            ..directory::Shard::default()
+        }
     });
     let key = directory::VerifyingKey {
         id: 1,

@@ -23,7 +23,7 @@ struct Peer {
 }
 
 /// What is known of other nodes.
-pub(super) struct Detector {
+pub(crate) struct Detector {
     /// New with each start of the process.
     pub(super) incarnation: u64,
     began: Instant,
@@ -54,13 +54,11 @@ impl Detector {
         peers.entry(node.to_owned()).or_default().answered = Some(Instant::now());
     }
 
-    /// Whether a node has answered lately.
-    pub(super) fn is_heard(&self, node: &str) -> bool {
+    /// Whether a node has answered lately. After a start each one is given the time to.
+    pub(crate) fn is_heard(&self, node: &str) -> bool {
         let peers = self.peers.lock();
-        peers
-            .get(node)
-            .and_then(|peer| peer.answered)
-            .is_some_and(|at| at.elapsed() < SILENCE_MAX)
+        let answered = peers.get(node).and_then(|peer| peer.answered);
+        answered.unwrap_or(self.began).elapsed() < SILENCE_MAX
     }
 
     /// Whether a node is there, and can lead. After a start each one is given the time to be heard of.
@@ -95,5 +93,6 @@ mod tests {
         detector.answered("b");
         assert!(detector.is_heard("b"));
         assert!(Detector::new().is_alive("c"), "a start gives time");
+        assert!(Detector::new().is_heard("c"), "a start gives time");
     }
 }

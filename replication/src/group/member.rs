@@ -281,6 +281,7 @@ impl Member {
             node: Arc::clone(&self.node),
             transport: Arc::clone(&self.transport),
             snapshots: Arc::clone(&self.snapshots),
+            detector: Arc::clone(&self.detector),
         };
         let log = LogStore::new(Arc::clone(&self.log), spec.replica);
         let raft = Raft::new(spec.replica.0, Arc::new(config(spec)?), network, log, machine)

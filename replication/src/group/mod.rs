@@ -19,6 +19,7 @@ use crate::entry::GroupId;
 use crate::log::ReplicaId;
 use crate::store::{StoreError, StoreOptions};
 
+pub(crate) use self::detector::Detector;
 pub use self::leader::{Leader, Proposal, ProposeError};
 pub use self::member::{Member, OpenError};
 pub use self::members::MembersError;

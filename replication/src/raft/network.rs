@@ -20,6 +20,7 @@ use rookery_proto::replication::v1::{reply, request};
 use super::convert;
 use super::types::{Host, Snapshot, Types, Vote};
 use crate::entry::GroupId;
+use crate::group::Detector;
 use crate::snapshot::{HeldSnapshots, SnapshotData};
 use crate::transport::Transport;
 
@@ -39,6 +40,7 @@ pub(crate) struct Network {
     pub(crate) node: Arc<str>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) snapshots: Arc<HeldSnapshots>,
+    pub(crate) detector: Arc<Detector>,
 }
 
 /// The way to one replica.
@@ -111,6 +113,11 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        // Entries of a leader that does not hear the answer would keep its followers from electing one that does.
+        if !self.network.detector.is_heard(&self.node) {
+            let reason = format!("{} has not been heard of lately", self.node);
+            return Err(RPCError::Unreachable(Unreachable::new(&io::Error::other(reason))));
+        }
         let entries = rpc
             .entries
             .iter()
