@@ -62,6 +62,14 @@ pub trait BodyStore: Send + Sync + 'static {
     /// All of a body that no plan has taken yet. Nothing of it is remembered: its bytes may not be those of its hash.
     fn read_unverified(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError>;
 
+    /// One chunk of an upload that is not whole yet, of which the body's size says no more than that it is there.
+    fn read_unverified_chunk(
+        &self,
+        reader: &Reader<'_>,
+        body: &OpenBody,
+        chunk: u32,
+    ) -> Result<Bytes, BodyError>;
+
     /// Finds a body of the reader's shard.
     fn open(&self, reader: &Reader<'_>, hash: &BodyHash) -> Result<OpenBody, BodyError>;
 

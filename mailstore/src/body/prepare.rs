@@ -57,6 +57,13 @@ impl ChunkWriter {
         chunks
     }
 
+    /// Takes a chunk that is stored already: it counts, and need not be made again. Only before anything was pushed.
+    pub fn take_stored(&mut self, raw: &[u8]) {
+        debug_assert!(self.pending.is_empty() && raw.len() == BODY_CHUNK_BYTES);
+        self.hasher.update(raw);
+        self.size += raw.len() as u64;
+    }
+
     /// Whether so many bytes more make a chunk.
     pub fn completes_chunk(&self, more: usize) -> bool {
         self.pending.len() + more >= BODY_CHUNK_BYTES
@@ -97,5 +104,15 @@ mod tests {
             chunks.extend(finished.last);
             assert_eq!((finished.hash, &chunks), (whole.hash, &whole.chunks));
         }
+    }
+
+    #[test]
+    fn what_is_stored_counts_and_is_not_made_again() {
+        let raw = vec![7; BODY_CHUNK_BYTES * 2 + 5];
+        let mut writer = ChunkWriter::default();
+        writer.take_stored(&raw[..BODY_CHUNK_BYTES]);
+        let chunks = writer.push(&raw[BODY_CHUNK_BYTES..]);
+        assert_eq!((chunks.len(), writer.size()), (1, raw.len() as u64));
+        assert_eq!(writer.finish().hash, BodyHash::of(&raw));
     }
 }

@@ -127,7 +127,7 @@ impl MailstoreService {
                 let (_, snapshot) = self.readable(&incoming).await?;
                 self.search(snapshot, search).await?
             }
-            Call::Upload(upload) => Box::pin(self.upload(incoming, upload)).await?,
+            Call::Upload(upload) => Box::pin(self.upload(incoming, upload, &replies)).await?,
             Call::Append(append) => {
                 let (shard, grant) = self.access(&incoming, Rights::Owner).await?;
                 let key = mutate::key(&incoming)?;

@@ -455,6 +455,7 @@ impl Client {
         };
         let call = Wire::Upload(proto::Upload {
             id: id.to_vec().into(),
+            ..proto::Upload::default()
         });
         let replies = self.start(request(call), token, Some(body));
         let (reply, ()) = tokio::join!(replies.single(), sending);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rookery_mailstore::config::Config;
 use rookery_process::config::ByteSize;
-use rookery_proto::mailstore::v1::{self as proto, request::Call as Wire};
+use rookery_proto::mailstore::v1::{self as proto, reply, request::Call as Wire};
 use rookery_proto::{Body, Reason, Status};
 
 use crate::support::*;
@@ -125,6 +125,7 @@ async fn uploads_are_the_accounts_and_have_limits() {
     let id = unique();
     let call = Wire::Upload(proto::Upload {
         id: id.to_vec().into(),
+        ..proto::Upload::default()
     });
     let replies = client.start(request(call), owner(ANN), Some(broken));
     sender.send(Ok(large(50_000))).await.unwrap();
@@ -174,6 +175,7 @@ async fn chunks_of_two_attempts_are_not_stored_under_the_hash_of_the_second() {
     let (sender, broken) = Body::channel();
     let call = Wire::Upload(proto::Upload {
         id: id.to_vec().into(),
+        ..proto::Upload::default()
     });
     let replies = client.start(request(call), owner(ANN), Some(broken));
     sender.send(Ok(other.slice(..600_000))).await.unwrap();
@@ -194,5 +196,95 @@ async fn chunks_of_two_attempts_are_not_stored_under_the_hash_of_the_second() {
     let messages = client.messages(ANN, 1).await;
     assert_eq!(messages.len(), 4);
     assert!(messages.iter().all(|(_, message)| *message == wanted));
+    fixture.stop().await;
+}
+
+/// An upload that breaks off once `acknowledged` bytes are told to be durable; more than that was sent.
+async fn break_off(client: &Client, id: [u8; 16], body: &Bytes, from: u64, acknowledged: u64) {
+    let (sender, sent) = Body::channel();
+    let call = Wire::Upload(proto::Upload {
+        id: id.to_vec().into(),
+        from,
+        acknowledge: true,
+    });
+    let mut replies = client.start(request(call), owner(ANN), Some(sent));
+    let rest = body.slice(usize::try_from(from).unwrap()..);
+    for piece in rest.chunks(60_000) {
+        sender.send(Ok(rest.slice_ref(piece))).await.unwrap();
+    }
+    for told in (from..=acknowledged).step_by(256 * 1024) {
+        let expected = proto::Uploaded {
+            size: told,
+            hash: Bytes::new(),
+        };
+        let reply = replies.next().await.unwrap().unwrap().call;
+        assert_eq!(reply, Some(reply::Call::Uploaded(expected)));
+    }
+    // The caller goes, with the body open: what its end would say is that this is all.
+    drop(replies);
+    sender.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_where_it_broke_off_also_in_another_life_of_the_node() {
+    const CHUNK: usize = 256 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Fixture::start(folder.path()).await;
+    fixture.put_accounts().await;
+    let client = fixture.proxy();
+    let body = large(5 * CHUNK / 2 + 77);
+    let id = unique();
+    // Half a chunk was on its way both times, and is nowhere.
+    break_off(&client, id, &body.slice(..CHUNK + 1000), 0, CHUNK as u64).await;
+    break_off(
+        &client,
+        id,
+        &body.slice(..2 * CHUNK + 1000),
+        CHUNK as u64,
+        2 * CHUNK as u64,
+    )
+    .await;
+    drop(client);
+    fixture.stop().await;
+
+    let fixture = Fixture::start(folder.path()).await;
+    let client = fixture.proxy();
+    let go_on = |from: usize, bytes: Bytes| {
+        let (sender, sent) = Body::channel();
+        sender.try_send(Ok(bytes)).unwrap();
+        let call = Wire::Upload(proto::Upload {
+            id: id.to_vec().into(),
+            from: from as u64,
+            acknowledge: false,
+        });
+        client.start(request(call), owner(ANN), Some(sent)).single()
+    };
+    let refused = |status: Result<proto::Reply, Status>| status.unwrap_err().reason;
+    // Not where no chunk ends, and not behind what is here.
+    assert_eq!(
+        refused(go_on(CHUNK + 1, body.slice(CHUNK + 1..)).await),
+        Reason::InvalidArgument
+    );
+    assert_eq!(
+        refused(go_on(3 * CHUNK, Bytes::from_static(b"x")).await),
+        Reason::Unavailable
+    );
+    // Before it is as good: what is stored already is not stored again. And once more, for who has lost the answer.
+    for from in [CHUNK, 2 * CHUNK] {
+        match go_on(from, body.slice(from..)).await.unwrap().call {
+            Some(reply::Call::Uploaded(uploaded)) => {
+                assert_eq!(uploaded.size, body.len() as u64);
+                assert_eq!(uploaded.hash, blake3::hash(&body).as_bytes()[..]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let messages = vec![proto::AppendMessage {
+        body: Some(uploaded(id)),
+        ..proto::AppendMessage::default()
+    }];
+    let append = Wire::Append(proto::Append { mailbox: 1, messages });
+    client.mutate(append, ANN, unique(), 1).await.unwrap();
+    assert!(client.messages(ANN, 1).await[0].1 == body);
     fixture.stop().await;
 }
