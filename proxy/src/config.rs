@@ -28,6 +28,8 @@ pub struct Config {
     pub connections_per_address_max: usize,
     /// How long a client's command waits for its shard.
     pub patience: Span,
+    /// How long after a login its password is enough while the directory cannot be asked. Zero: never.
+    pub logins_kept: Span,
     /// How long open sessions may take to end when the proxy stops.
     pub drain: Span,
 }
@@ -68,6 +70,7 @@ impl Default for Config {
             connections_max: 20_000,
             connections_per_address_max: 100,
             patience: Span::seconds(30),
+            logins_kept: Span::seconds(15 * 60),
             drain: Span::seconds(10),
         }
     }

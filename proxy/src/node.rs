@@ -69,6 +69,7 @@ impl Proxy {
         let certificate = Certificate::load(&config.certificate, &config.key)?;
         let options = ClusterOptions {
             patience: config.patience.0,
+            logins_kept: config.logins_kept.0,
             ..ClusterOptions::default()
         };
         host.health

@@ -38,8 +38,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTP/2 streams of one connection; a caller needs one.
 pub const STREAMS_MAX: u32 = 8;
 
-/// How often an idle connection is tried.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a connection is tried. With the timeout it bounds how long a peer that is cut off, or stands still, is taken
+/// for one that is there.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// When an unanswered trial ends the connection.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);

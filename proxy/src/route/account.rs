@@ -9,23 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rookery_proto::mailstore::v1::{self as mailstore, IdempotencyKey, Reply, Request, reply, request};
-use rookery_proto::{Body, Call, CallContext, MailstoreProtocol, Reason, Replies, Status};
+use rookery_proto::mailstore::v1::{self as mailstore, IdempotencyKey, reply, request};
+use rookery_proto::{Reason, Status};
 
+use super::ask::{Bearer, LeaderStream};
 use super::cluster::Cluster;
 use super::feed::Subscription;
+use super::upload::{Holder, Upload};
 
 /// How long before its end a token is renewed.
 const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 
-/// Waits between tries, the last of which repeats.
-pub(super) const RETRY_WAITS: [Duration; 5] = [
-    Duration::from_millis(20),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-];
+/// How long a token that still holds is used after it could not be renewed, before the directory is asked again.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a call is made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +50,8 @@ struct Token {
     expires_at_millis: u64,
     /// [`Cluster::grants_epoch`] from before it was granted.
     epoch: u64,
+    /// The directory did not answer: not to be asked before then.
+    renew_at: Option<Instant>,
 }
 
 /// An account as a session holds it: who it is, and the right to act for it.
@@ -65,6 +63,8 @@ pub struct Account {
     token: Mutex<Token>,
     session: [u8; 16],
     number: AtomicU64,
+    /// The highest modseq of the account that the session has seen: a leader that is behind it waits before it answers.
+    seen_modseq: AtomicU64,
 }
 
 impl Account {
@@ -83,9 +83,11 @@ impl Account {
                 bytes: authenticated.token,
                 expires_at_millis: authenticated.token_expires_at_millis,
                 epoch,
+                renew_at: None,
             }),
             session,
             number: AtomicU64::new(0),
+            seen_modseq: AtomicU64::new(0),
         }
     }
 
@@ -113,51 +115,60 @@ impl Account {
 
     /// Makes a call that has one reply, trying again until the deadline where that is safe.
     pub async fn call(&self, call: request::Call, options: CallOptions) -> Result<reply::Call, Status> {
-        let deadline = self.deadline(options);
         let key = options.mutates.then(|| self.next_key());
-        let mut tries = 0;
-        loop {
-            let result = match self.attempt(call.clone(), key.clone(), deadline, None).await {
-                Ok(replies) => replies.single().await,
-                Err(status) => Err(status),
-            };
-            match result {
-                Ok(Reply { call: Some(reply) }) => return Ok(reply),
-                Ok(_) => return Err(Status::internal("the mailstore sent an empty reply")),
-                Err(status) => self.wait(status, deadline, &mut tries).await?,
-            }
-        }
-    }
-
-    /// Starts a call that has many replies. Only its start is tried again; the caller begins anew after a failure.
-    pub async fn stream(&self, call: request::Call) -> Result<Replies<MailstoreProtocol>, Status> {
-        self.attempt(call, None, self.deadline(CallOptions::READ), None)
+        let deadline = self.deadline(options);
+        self.cluster
+            .ask_leader(self.shard, Bearer::Account(self), call, key, deadline)
             .await
     }
 
-    /// Stores a large body under an upload id, from chunks that come as the client sends them. Not tried again: the
-    /// chunks are gone. Fails when the body does. `Uploaded` says the size and hash.
-    pub async fn upload(
-        &self,
-        id: Bytes,
-        body: Body,
-        timeout: Duration,
-    ) -> Result<mailstore::Uploaded, Status> {
-        let deadline = Instant::now() + timeout;
-        let call = request::Call::Upload(mailstore::Upload { id });
-        match self
-            .attempt(call, None, deadline, Some(body))
-            .await?
-            .single()
-            .await?
-        {
-            Reply {
-                call: Some(reply::Call::Uploaded(uploaded)),
-            } => Ok(uploaded),
-            _ => Err(Status::internal(
-                "the mailstore answered an upload with something else",
-            )),
-        }
+    /// Calls that have many replies. After a failure the caller opens the stream again, for the rest.
+    pub(crate) fn stream(&self) -> LeaderStream<'_> {
+        self.cluster.stream(self.shard, Bearer::Account(self))
+    }
+
+    /// A large message on its way to the account's shard, under an id of its own.
+    pub(crate) fn upload(self: &Arc<Self>, id: [u8; 16], deadline: Instant) -> Upload {
+        Upload::begin(&self.cluster, Holder::Account(Arc::clone(self)), id, deadline)
+    }
+
+    /// The account's shard.
+    pub(super) fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    /// The highest modseq of the account that the session has seen.
+    pub(super) fn seen_modseq(&self) -> u64 {
+        self.seen_modseq.load(Ordering::Relaxed)
+    }
+
+    /// The account has got so far: what is read from now on shows it.
+    pub(crate) fn saw(&self, modseq: u64) {
+        self.seen_modseq.fetch_max(modseq, Ordering::Relaxed);
+    }
+
+    /// Takes note of how far the account had got when this was answered.
+    pub(super) fn saw_reply(&self, reply: &reply::Call) {
+        let of_mailbox = |mailbox: &mailstore::Mailbox| mailbox.highest_modseq;
+        let modseq = match reply {
+            reply::Call::Mailboxes(mailboxes) => mailboxes.modseq,
+            reply::Call::Mailbox(mailbox) => of_mailbox(mailbox),
+            reply::Call::Done(done) => done.modseq,
+            reply::Call::OpenedMailbox(opened) => opened.mailbox.as_ref().map_or(0, of_mailbox),
+            reply::Call::Changes(changes) => changes.modseq,
+            reply::Call::Search(found) => found.modseq,
+            reply::Call::Stored(stored) => stored.modseq,
+            reply::Call::Copied(copied) => copied.modseq,
+            reply::Call::Expunged(expunged) => expunged.modseq,
+            reply::Call::Appended(appended) => appended.modseq,
+            reply::Call::Rows(rows) => rows.rows.iter().map(|row| row.modseq).max().unwrap_or(0),
+            // Of no account, or of nothing that a read shows.
+            reply::Call::Uploaded(_)
+            | reply::Call::Delivered(_)
+            | reply::Call::HandOffs(_)
+            | reply::Call::ShardEvent(_) => 0,
+        };
+        self.saw(modseq);
     }
 
     fn deadline(&self, options: CallOptions) -> Instant {
@@ -172,50 +183,30 @@ impl Account {
         }
     }
 
-    async fn attempt(
-        &self,
-        call: request::Call,
-        key: Option<IdempotencyKey>,
-        deadline: Instant,
-        body: Option<Body>,
-    ) -> Result<Replies<MailstoreProtocol>, Status> {
-        let token = self.token(deadline).await?;
-        let (placement, caller) = self.cluster.leader(self.shard)?;
-        let request = Request {
-            shard_generation: placement.generation,
-            key,
-            call: Some(call),
-            ..Default::default()
-        };
-        let context = CallContext {
-            deadline,
-            traceparent: String::new(),
-            token,
-        };
-        Ok(caller.call(Call {
-            context,
-            request,
-            body,
-        }))
-    }
-
     /// The token, renewed when it is about to end, or when the directory may have said meanwhile that it is void.
-    async fn token(&self, deadline: Instant) -> Result<Bytes, Status> {
+    pub(super) async fn token(&self, deadline: Instant) -> Result<Bytes, Status> {
         let epoch = self.cluster.grants_epoch();
-        let (bytes, expires_at_millis, granted) = {
+        let (bytes, expires_at_millis) = {
             let token = self.token.lock();
-            (token.bytes.clone(), token.expires_at_millis, token.epoch)
+            let margin = u64::try_from(TOKEN_MARGIN.as_millis()).unwrap_or(u64::MAX);
+            let is_fresh = now_millis().saturating_add(margin) < token.expires_at_millis
+                || token.renew_at.is_some_and(|at| Instant::now() < at)
+                    && now_millis() < token.expires_at_millis;
+            if token.epoch == epoch && is_fresh {
+                return Ok(token.bytes.clone());
+            }
+            (token.bytes.clone(), token.expires_at_millis)
         };
-        let margin = u64::try_from(TOKEN_MARGIN.as_millis()).unwrap_or(u64::MAX);
-        if granted == epoch && now_millis().saturating_add(margin) < expires_at_millis {
-            return Ok(bytes);
-        }
         match self.cluster.renew(bytes.clone(), deadline).await {
             Ok(renewed) => {
+                self.cluster.logins().renewed(self.id, &renewed);
                 let mut token = self.token.lock();
-                token.bytes = renewed.token;
-                token.expires_at_millis = renewed.token_expires_at_millis;
-                token.epoch = epoch;
+                *token = Token {
+                    bytes: renewed.token,
+                    expires_at_millis: renewed.token_expires_at_millis,
+                    epoch,
+                    renew_at: None,
+                };
                 Ok(token.bytes.clone())
             }
             Err(status) if is_refusal(&status) => {
@@ -225,24 +216,13 @@ impl Account {
             // The old one still holds for a while. A directory that is away begins its watch anew when it is back, and
             // with it another epoch: until then the session need not wait at each call.
             Err(_) if now_millis() < expires_at_millis => {
-                self.token.lock().epoch = epoch;
+                let mut token = self.token.lock();
+                token.epoch = epoch;
+                token.renew_at = Some(Instant::now() + RENEWAL_PAUSE);
                 Ok(bytes)
             }
             Err(status) => Err(status),
         }
-    }
-
-    async fn wait(&self, status: Status, deadline: Instant, tries: &mut usize) -> Result<(), Status> {
-        if !status.is_retryable() {
-            return Err(status);
-        }
-        let pause = RETRY_WAITS[(*tries).min(RETRY_WAITS.len() - 1)];
-        *tries += 1;
-        if Instant::now() + pause >= deadline {
-            return Err(Status::new(Reason::Unavailable, status.message));
-        }
-        self.cluster.changed_or(pause).await;
-        Ok(())
     }
 }
 

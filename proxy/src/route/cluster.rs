@@ -6,37 +6,48 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
-use rookery_proto::directory::v1::{
-    self as directory, Authenticated, ResolvedRecipient, Shard, reply, request,
-};
+use rookery_proto::directory::v1::{self as directory, Authenticated, ResolvedRecipient, reply, request};
 use rookery_proto::mailstore::v1 as mailstore;
-use rookery_proto::{Body, Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Replies, Status};
+use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Reason, Status};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::account::{Account, RETRY_WAITS};
+use super::account::Account;
+use super::ask::Bearer;
 use super::feed::Feed;
+use super::leaders::Leaders;
+use super::logins::Logins;
 use super::nodes::{Connect, Nodes};
 use super::recipients::Recipients;
 use super::watch::{self, Notice, Picture};
+
+/// How long the directory is waited for by a login that it has granted lately.
+const KNOWN_LOGIN_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// How patient a proxy is.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
     /// How long a client's command waits for its shard.
     pub patience: Duration,
+    /// How long a node may say nothing to a call before another replica of the shard is asked as well.
+    pub silence: Duration,
     /// How long a lookup or a login waits for the directory.
     pub lookup_timeout: Duration,
     /// The age of the watch from which on nothing that is cached counts.
     pub watch_age_max: Duration,
+    /// How long after the directory has checked a password it lets in again while the directory cannot be asked. Zero:
+    /// never.
+    pub logins_kept: Duration,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(30),
+            silence: Duration::from_secs(3),
             lookup_timeout: Duration::from_secs(10),
             watch_age_max: Duration::from_secs(5),
+            logins_kept: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -46,9 +57,10 @@ pub struct Cluster {
     options: ClusterOptions,
     directory: Arc<dyn Caller<DirectoryProtocol>>,
     picture: Arc<Picture>,
-    nodes: Arc<Nodes>,
+    leaders: Arc<Leaders>,
     feed: Arc<Feed>,
     recipients: Recipients,
+    logins: Logins,
     /// Grows when notices may have been missed: what the directory once granted is to be asked for again.
     grants_epoch: AtomicU64,
     cancel: CancellationToken,
@@ -65,12 +77,14 @@ impl Cluster {
         let cancel = CancellationToken::new();
         let picture = Picture::new();
         let nodes = Arc::new(Nodes::new(connect));
-        let feed = Feed::new(Arc::clone(&picture), Arc::clone(&nodes), cancel.child_token());
+        let leaders = Arc::new(Leaders::new(Arc::clone(&picture), nodes, options.silence));
+        let feed = Feed::new(Arc::clone(&leaders), cancel.child_token());
         let cluster = Arc::new(Self {
+            logins: Logins::new(options.logins_kept),
             options,
             directory,
             picture,
-            nodes,
+            leaders,
             feed,
             recipients: Recipients::default(),
             grants_epoch: AtomicU64::new(0),
@@ -106,6 +120,16 @@ impl Cluster {
         &self.picture
     }
 
+    /// Who leads each shard.
+    pub(super) fn leaders(&self) -> &Arc<Leaders> {
+        &self.leaders
+    }
+
+    /// Logins that were granted lately.
+    pub(super) fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
     /// The change feed.
     pub fn feed(&self) -> &Arc<Feed> {
         &self.feed
@@ -122,7 +146,7 @@ impl Cluster {
     }
 
     /// Checks a password and gives the account to act for. Errors as `directory.v1.Authenticate`; UNAVAILABLE when the
-    /// directory does not answer in time.
+    /// directory does not answer in time, unless it has granted the same login lately.
     pub async fn authenticate(
         self: &Arc<Self>,
         login: &str,
@@ -134,23 +158,38 @@ impl Cluster {
             password: password.to_owned(),
             client: client.to_owned(),
         });
-        let deadline = Instant::now() + self.options.lookup_timeout;
-        // Before the directory is asked: what it says afterwards is newer than the answer.
-        let epoch = self.grants_epoch();
-        match self.ask(call, deadline).await? {
-            reply::Call::Authenticated(authenticated) => {
-                let session = rand::rng().random();
-                Ok(Arc::new(Account::new(
-                    Arc::clone(self),
-                    authenticated,
-                    session,
-                    epoch,
-                )))
-            }
-            _ => Err(Status::internal(
-                "the directory answered a login with something else",
-            )),
+        let mut timeout = self.options.lookup_timeout;
+        if self.logins.has(login) {
+            timeout = timeout.min(KNOWN_LOGIN_WAIT_MAX);
         }
+        // Before the directory is asked: what it says afterwards is newer than the answer.
+        let (epoch, logins_epoch) = (self.grants_epoch(), self.logins.epoch());
+        let granted = match self.ask(call, Instant::now() + timeout).await {
+            Ok(reply::Call::Authenticated(granted)) => {
+                self.logins.granted(login, password, &granted, logins_epoch);
+                granted
+            }
+            Ok(_) => {
+                return Err(Status::internal(
+                    "the directory answered a login with something else",
+                ));
+            }
+            // It has decided nothing.
+            Err(status) if is_no_answer(&status) => {
+                let granted = self.logins.get(login, password).ok_or(status)?;
+                tracing::info!(
+                    account = granted.account,
+                    "the directory is away: a login that it granted lately counts"
+                );
+                granted
+            }
+            Err(status) => {
+                self.logins.refused(login, password);
+                return Err(status);
+            }
+        };
+        let session = rand::rng().random();
+        Ok(Arc::new(Account::new(Arc::clone(self), granted, session, epoch)))
     }
 
     /// Who gets mail for an address. Errors as `directory.v1.ResolveRecipient`.
@@ -196,15 +235,6 @@ impl Cluster {
         }
     }
 
-    /// The channel to the node that leads a shard. Errors: UNAVAILABLE when no node is known for it.
-    pub fn leader(&self, shard: u32) -> Result<(Shard, Arc<dyn Caller<MailstoreProtocol>>), Status> {
-        let (placement, node) = self
-            .picture
-            .leader(shard)
-            .ok_or_else(|| Status::unavailable(format!("no node is known for shard {shard}")))?;
-        Ok((placement, self.nodes.channel(&node)))
-    }
-
     /// Makes a call on a shard for who has no session there, with a token of one of its accounts (or none, where the call
     /// needs none). Tried again until the deadline as long as that may help, so it must be idempotent.
     pub async fn call_shard(
@@ -214,51 +244,8 @@ impl Cluster {
         call: mailstore::request::Call,
         deadline: Instant,
     ) -> Result<mailstore::reply::Call, Status> {
-        let mut tries = 0;
-        loop {
-            let result = match self.start_on_shard(shard, token.clone(), call.clone(), None, deadline) {
-                Ok(replies) => replies.single().await,
-                Err(status) => Err(status),
-            };
-            let status = match result {
-                Ok(mailstore::Reply { call: Some(reply) }) => return Ok(reply),
-                Ok(_) => return Err(Status::internal("the mailstore sent an empty reply")),
-                Err(status) => status,
-            };
-            let pause = RETRY_WAITS[tries.min(RETRY_WAITS.len() - 1)];
-            tries += 1;
-            if !status.is_retryable() || Instant::now() + pause >= deadline {
-                return Err(status);
-            }
-            self.changed_or(pause).await;
-        }
-    }
-
-    /// Starts a call on a shard, as [`Cluster::call_shard`] does, once. Errors: UNAVAILABLE when no node is known for it.
-    pub fn start_on_shard(
-        &self,
-        shard: u32,
-        token: Bytes,
-        call: mailstore::request::Call,
-        body: Option<Body>,
-        deadline: Instant,
-    ) -> Result<Replies<MailstoreProtocol>, Status> {
-        let (placement, caller) = self.leader(shard)?;
-        let request = mailstore::Request {
-            shard_generation: placement.generation,
-            call: Some(call),
-            ..Default::default()
-        };
-        let context = CallContext {
-            deadline,
-            traceparent: String::new(),
-            token,
-        };
-        Ok(caller.call(Call {
-            context,
-            request,
-            body,
-        }))
+        self.ask_leader(shard, Bearer::Token(&token), call, None, deadline)
+            .await
     }
 
     /// Waits for a new shard map, at most so long.
@@ -297,6 +284,9 @@ impl Cluster {
                 () = self.cancel.cancelled() => return,
                 notice = notices.recv() => notice,
             };
+            if let Ok(notice) = &notice {
+                self.logins.void(notice);
+            }
             match notice {
                 Ok(Notice::Account {
                     account,
@@ -320,6 +310,7 @@ impl Cluster {
     /// Notices may have been missed: nothing that is remembered counts, and each session proves itself anew with its next
     /// call, which comes at once, since all are woken.
     fn doubt(&self) {
+        self.logins.void(&Notice::All);
         self.recipients.void(&Notice::All);
         self.grants_epoch.fetch_add(1, Ordering::AcqRel);
         self.feed.refresh();
@@ -329,4 +320,12 @@ impl Cluster {
     pub(crate) fn grants_epoch(&self) -> u64 {
         self.grants_epoch.load(Ordering::Acquire)
     }
+}
+
+/// Whether the directory has said neither yes nor no.
+fn is_no_answer(status: &Status) -> bool {
+    matches!(
+        status.reason,
+        Reason::Unavailable | Reason::DeadlineExceeded | Reason::NotLeader | Reason::Cancelled
+    )
 }

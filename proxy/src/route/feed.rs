@@ -4,23 +4,27 @@
 //! no knowledge of what changed: a woken session asks the shard for `Changes`.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rookery_proto::mailstore::v1::{self as mailstore, ShardEvent, reply, request};
-use rookery_proto::{Call, CallContext, Status};
+use rookery_proto::{CallContext, Reason, Status};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::nodes::Nodes;
-use super::watch::Picture;
+use super::ask::start;
+use super::leaders::{Leaders, Target, Way};
 
 /// How long one subscription lives before it is begun anew.
 const FEED_CALL_MAX: Duration = Duration::from_secs(3600);
 
 /// How long to wait before a broken feed is begun anew.
 const FEED_RETRY: Duration = Duration::from_millis(200);
+
+/// How long the shard's replicas are gone round before it is said that nobody answers.
+const FEED_SEARCH_MAX: Duration = Duration::from_secs(60);
 
 /// What a session's receiver holds.
 #[derive(Debug, Default)]
@@ -51,8 +55,7 @@ struct Inner {
 /// The change feeds of all shards that have listeners here.
 pub struct Feed {
     inner: Mutex<Inner>,
-    picture: Arc<Picture>,
-    nodes: Arc<Nodes>,
+    leaders: Arc<Leaders>,
     cancel: CancellationToken,
 }
 
@@ -76,11 +79,10 @@ pub struct Subscription {
 
 impl Feed {
     /// No listeners yet. Subscriptions stop with `cancel`.
-    pub fn new(picture: Arc<Picture>, nodes: Arc<Nodes>, cancel: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(leaders: Arc<Leaders>, cancel: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             inner: Mutex::default(),
-            picture,
-            nodes,
+            leaders,
             cancel,
         })
     }
@@ -148,39 +150,61 @@ impl Feed {
         });
     }
 
+    /// Follows whoever leads the shard.
     async fn follow(&self, shard: u32) {
+        let mut way = self.leaders.way(shard);
         loop {
-            if let Err(status) = self.follow_once(shard).await {
-                tracing::debug!(shard, %status, "the change feed broke; beginning anew");
+            let patience = Instant::now() + FEED_SEARCH_MAX;
+            let target = match self.leaders.next(&mut way, patience).await {
+                Ok(target) => target,
+                Err(status) => {
+                    tracing::debug!(shard, %status, "nobody feeds changes of the shard");
+                    way = self.leaders.way(shard);
+                    continue;
+                }
+            };
+            let mut was_heard = false;
+            let outcome = tokio::select! {
+                outcome = self.follow_one(&mut way, &target, &mut was_heard) => outcome,
+                // One that is cut off, or stands still, would not say so itself.
+                () = self.leaders.another_leads(shard, &target.node) => {
+                    Err(Status::new(Reason::NotLeader, "another node leads now"))
+                }
+            };
+            let Err(status) = outcome;
+            tracing::debug!(shard, node = target.node, %status, "the change feed broke; beginning anew");
+            self.leaders.failed(&mut way, &target.node, &status);
+            if was_heard {
+                tokio::time::sleep(FEED_RETRY).await;
             }
-            tokio::time::sleep(FEED_RETRY).await;
         }
     }
 
-    async fn follow_once(&self, shard: u32) -> Result<(), Status> {
-        let Some((placement, node)) = self.picture.leader(shard) else {
-            return Err(Status::unavailable(format!("no node is known for shard {shard}")));
-        };
-        let request = mailstore::Request {
-            shard_generation: placement.generation,
-            call: Some(request::Call::Watch(mailstore::Watch { shard })),
-            ..Default::default()
-        };
+    async fn follow_one(
+        &self,
+        way: &mut Way,
+        target: &Target,
+        was_heard: &mut bool,
+    ) -> Result<Infallible, Status> {
+        let shard = way.shard();
+        let watch = request::Call::Watch(mailstore::Watch { shard });
         let context = CallContext::with_timeout(FEED_CALL_MAX);
-        let mut replies = self.nodes.channel(&node).call(Call {
-            context,
-            request,
-            body: None,
-        });
+        let mut replies = start(target, context, 0, watch, None, None);
         while let Some(item) = replies.next().await {
             match item? {
                 mailstore::Reply {
                     call: Some(reply::Call::ShardEvent(event)),
-                } => self.take(shard, event),
+                } => {
+                    if !*was_heard {
+                        *was_heard = true;
+                        self.leaders.found(way, &target.node);
+                    }
+                    self.take(shard, event);
+                }
                 _ => return Err(Status::internal("the change feed answered something else")),
             }
         }
-        Ok(())
+        Err(Status::unavailable("the change feed has ended"))
     }
 
     fn take(&self, shard: u32, event: ShardEvent) {
@@ -252,6 +276,16 @@ impl Subscription {
     /// Whether the session must end.
     pub fn is_ended(&self) -> bool {
         self.receiver.borrow().ended
+    }
+
+    /// The last modseq of the mailbox that was told, 0 if none was.
+    pub fn told(&self, mailbox: u32) -> u64 {
+        self.receiver
+            .borrow()
+            .mailboxes
+            .get(&mailbox)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Whether the mailbox may have changed after `since`, without waiting.

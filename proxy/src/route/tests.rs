@@ -1,5 +1,8 @@
 //! Sessions end when the directory says so, also when it said so while nobody heard it, and nothing is remembered beyond that.
 
+mod leaders;
+mod logins;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,9 +30,15 @@ const ACCOUNT: u64 = 7;
 /// A directory with one account. Its watch speaks when `said` changes, and breaks when that is `None`.
 struct Directory {
     said: watch::Sender<Option<WatchEvent>>,
+    /// What the watch says first.
+    first: WatchEvent,
+    /// Answers no calls but the watch.
+    away: AtomicBool,
     suspended: AtomicBool,
     renewals: AtomicU64,
     lookups: AtomicU64,
+    /// When the tokens end that it gives.
+    expires_at_millis: AtomicU64,
 }
 
 impl Directory {
@@ -38,7 +47,7 @@ impl Directory {
             account: ACCOUNT,
             shard: SHARD,
             token: Bytes::from_static(b"token"),
-            token_expires_at_millis: u64::MAX,
+            token_expires_at_millis: self.expires_at_millis.load(Ordering::SeqCst),
             ..Authenticated::default()
         }
     }
@@ -52,7 +61,7 @@ impl Directory {
         match call.request.call {
             Some(asked::Call::Watch(_)) => {
                 let mut said = self.said.subscribe();
-                say(directory::reply::Call::WatchEvent(snapshot())).await?;
+                say(directory::reply::Call::WatchEvent(self.first.clone())).await?;
                 while said.changed().await.is_ok() {
                     let Some(event) = said.borrow_and_update().clone() else {
                         return Err(Status::unavailable("the watch broke"));
@@ -60,6 +69,10 @@ impl Directory {
                     say(directory::reply::Call::WatchEvent(event)).await?;
                 }
                 Ok(())
+            }
+            _ if self.away.load(Ordering::SeqCst) => Err(Status::unavailable("no quorum")),
+            Some(asked::Call::Authenticate(login)) if login.password != "secret" => {
+                Err(Status::new(Reason::BadCredentials, "wrong"))
             }
             Some(asked::Call::Authenticate(_)) => {
                 say(directory::reply::Call::Authenticated(self.grant())).await
@@ -137,15 +150,21 @@ fn peer() -> Peer {
 }
 
 fn snapshot() -> WatchEvent {
+    snapshot_of(&["mailstore-1"])
+}
+
+/// One shard with these replicas.
+fn snapshot_of(replicas: &[&str]) -> WatchEvent {
+    let node = |id: &&str| Node {
+        id: (*id).to_owned(),
+        ..Node::default()
+    };
     WatchEvent {
         snapshot: true,
-        nodes: vec![Node {
-            id: "mailstore-1".into(),
-            ..Node::default()
-        }],
+        nodes: replicas.iter().map(node).collect(),
         shards: vec![Shard {
             id: SHARD,
-            replicas: vec!["mailstore-1".into()],
+            replicas: replicas.iter().map(|id| (*id).to_owned()).collect(),
             ..Shard::default()
         }],
         ..WatchEvent::default()
@@ -154,14 +173,25 @@ fn snapshot() -> WatchEvent {
 
 /// A proxy's cluster that has heard the directory, and one session in it.
 async fn session() -> (Arc<Directory>, Arc<Cluster>, Arc<Account>) {
+    session_in(snapshot(), ClusterOptions::default(), Arc::new(ToMailstore)).await
+}
+
+async fn session_in(
+    first: WatchEvent,
+    options: ClusterOptions,
+    connect: Arc<dyn Connect>,
+) -> (Arc<Directory>, Arc<Cluster>, Arc<Account>) {
     let directory = Arc::new(Directory {
         said: watch::Sender::new(Some(WatchEvent::default())),
+        first,
+        away: AtomicBool::new(false),
         suspended: AtomicBool::new(false),
         renewals: AtomicU64::new(0),
         lookups: AtomicU64::new(0),
+        expires_at_millis: AtomicU64::new(u64::MAX),
     });
     let caller = Arc::new(Local::new(Arc::clone(&directory) as _, peer()));
-    let cluster = Cluster::start(ClusterOptions::default(), caller, Arc::new(ToMailstore));
+    let cluster = Cluster::start(options, caller, connect);
     until(&cluster, 1).await;
     let account = cluster
         .authenticate("user@example.test", "secret", "client")

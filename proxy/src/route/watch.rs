@@ -90,12 +90,14 @@ impl Picture {
         is_fresh.then_some(known.snapshots)
     }
 
-    /// A shard's placement and the node that leads it, as far as known.
-    pub fn leader(&self, shard: u32) -> Option<(Shard, Node)> {
-        let known = self.known.read();
-        let shard = known.shards.get(&shard)?;
-        let node = known.nodes.get(shard.replicas.first()?)?;
-        Some((shard.clone(), node.clone()))
+    /// Where a shard's replicas are, as far as known.
+    pub fn placement(&self, shard: u32) -> Option<Shard> {
+        self.known.read().shards.get(&shard).cloned()
+    }
+
+    /// Whether there is a node of that id.
+    pub fn has_node(&self, id: &str) -> bool {
+        self.known.read().nodes.contains_key(id)
     }
 
     /// A node by its id.

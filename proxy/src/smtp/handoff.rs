@@ -15,15 +15,15 @@ use rookery_mail::smtp::path::ForwardPath;
 use rookery_mail::smtp::session::DeliveryOutcome;
 use rookery_proto::directory::v1::Destination as Found;
 use rookery_proto::mailstore::v1::{self as mailstore, HandOffRow, Reply, reply, request};
-use rookery_proto::{MailstoreProtocol, Reason, Replies, Status};
+use rookery_proto::{Reason, Status};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{Destination, Intake, Message, leads, spread};
 use super::measure;
-use crate::route::Cluster;
 use crate::route::account::now_millis;
+use crate::route::{Bearer, Cluster, LeaderStream};
 
 /// Rows of one lease: few, since each comes with its message.
 const ROWS_PER_LEASE: u32 = 8;
@@ -35,6 +35,9 @@ const ISSUED_AGE_MAX: Duration = Duration::from_secs(23 * 3600);
 /// How long one lease may be worked off: its rows are delivered as they are read, each of them as patiently as any mail.
 /// Beyond the lease another proxy may be at the same rows; the transaction's id keeps that harmless.
 const VISIT_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How long a shard's leader is looked for: no client waits, and the sweep comes by again.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How busy the draining may be.
 #[derive(Debug, Clone)]
@@ -160,11 +163,12 @@ impl Drain {
             lease_millis: u32::try_from(self.options.lease.as_millis()).unwrap_or(u32::MAX),
         });
         let deadline = Instant::now() + VISIT_MAX;
-        let replies = self
-            .cluster
-            .start_on_shard(shard, Bytes::new(), call, None, deadline)?;
+        let token = Bytes::new();
+        let mut replies = self.cluster.stream(shard, Bearer::Token(&token));
+        let until = Instant::now() + LEADER_WAIT_MAX.min(self.cluster.options().patience);
+        replies.open(call, until, deadline).await?;
         let mut done = Vec::new();
-        let outcome = self.deliver(replies, &mut done).await;
+        let outcome = self.deliver(&mut replies, &mut done).await;
         // Whatever became of the others.
         if !done.is_empty() {
             measure::hand_offs("done", done.len());
@@ -179,11 +183,7 @@ impl Drain {
 
     /// Delivers leased rows and adds those that may go to `done`; gives the number of rows. A row whose body did not come
     /// whole is not delivered.
-    async fn deliver(
-        &self,
-        mut replies: Replies<MailstoreProtocol>,
-        done: &mut Vec<Bytes>,
-    ) -> Result<usize, Status> {
+    async fn deliver(&self, replies: &mut LeaderStream<'_>, done: &mut Vec<Bytes>) -> Result<usize, Status> {
         let mut rows = 0;
         let mut current: Option<Box<Row>> = None;
         // The stream is read as rows are delivered, so that no more than a few bodies are ever held.

@@ -3,7 +3,7 @@
 //! Messages are taken while they arrive: small ones are kept until the command is whole, the others stream to the shard
 //! under an upload id. Memory is bounded whatever the client sends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rand::Rng;
@@ -11,26 +11,22 @@ use rookery_mail::imap::encode::continuation;
 use rookery_mail::imap::frame::Recovery;
 use rookery_mail::imap::parse::AppendHead;
 use rookery_mail::imap::types::AppendMessage;
-use rookery_proto::call::CHUNK_BYTES_MAX;
 use rookery_proto::mailstore::v1::{
     self as mailstore, Append, InternalDate, NewBody, new_body, reply, request,
 };
-use rookery_proto::{Body, Status};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::copy::uids;
 use super::{mailboxes, unexpected};
-use crate::imap::answer::{Answer, Code, End, Failure, no_target, refusal, refusal_try_create};
+use crate::imap::answer::{Answer, Code, End, Failure, no_target, refusal_try_create};
 use crate::imap::connection::Client;
 use crate::imap::session::State;
 use crate::imap::session::view::stored_flags;
-use crate::route::CallOptions;
+use crate::route::{CallOptions, Upload};
 
 /// Bytes of the messages of one command that are kept here; what goes beyond is uploaded.
 const INLINE_BYTES_MAX: u64 = 256 * 1024;
 
-/// How long one upload may take.
+/// How long one upload may take in all.
 const UPLOAD_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// An APPEND on its way.
@@ -43,17 +39,11 @@ pub(in crate::imap) struct Appending {
 /// Where the bytes of a message are.
 enum Source {
     Inline(BytesMut),
-    Upload(Upload),
-}
-
-/// A message that streams to the shard.
-struct Upload {
-    id: Bytes,
-    /// Gone once all was sent.
-    sender: Option<mpsc::Sender<Result<Bytes, Status>>>,
-    remaining: u64,
-    size: u64,
-    task: AbortOnDropHandle<Result<mailstore::Uploaded, Status>>,
+    Upload {
+        upload: Upload,
+        /// Bytes that have not come yet.
+        remaining: u64,
+    },
 }
 
 /// The literal of a message is announced: lets it in, or says why not.
@@ -99,17 +89,11 @@ async fn admit(client: &mut Client, head: &AppendHead) -> Result<(), Answer> {
         appending.inline_bytes = inline;
         Source::Inline(BytesMut::new())
     } else {
-        let id = Bytes::copy_from_slice(&rand::rng().random::<[u8; 16]>());
-        let (sender, body) = Body::channel();
-        let upload_id = id.clone();
-        let task = tokio::spawn(async move { account.upload(upload_id, body, UPLOAD_MAX).await });
-        Source::Upload(Upload {
-            id,
-            sender: Some(sender),
+        let deadline = Instant::now() + UPLOAD_MAX;
+        Source::Upload {
+            upload: account.upload(rand::rng().random(), deadline),
             remaining: head.size,
-            size: head.size,
-            task: AbortOnDropHandle::new(task),
-        })
+        }
     });
     Ok(())
 }
@@ -122,42 +106,17 @@ pub(in crate::imap) async fn chunk(client: &mut Client, chunk: Bytes) -> Result<
         .and_then(|appending| appending.messages.last_mut());
     match last {
         Some(Source::Inline(bytes)) => bytes.extend_from_slice(&chunk),
-        Some(Source::Upload(upload)) => upload.send(chunk).await,
+        // Of one that has failed the rest is swallowed: the client hears of it when it has sent all.
+        Some(Source::Upload { upload, remaining }) => {
+            *remaining = remaining.saturating_sub(chunk.len() as u64);
+            upload.send(chunk).await;
+            if *remaining == 0 {
+                upload.end().await;
+            }
+        }
         None => {}
     }
     Ok(())
-}
-
-impl Upload {
-    /// Waits while the shard is slow. A failed upload swallows the rest: the client hears of it when it has sent all.
-    async fn send(&mut self, mut chunk: Bytes) {
-        self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
-        while !chunk.is_empty() {
-            let piece = chunk.split_to(chunk.len().min(CHUNK_BYTES_MAX));
-            let Some(sender) = &self.sender else { return };
-            if sender.send(Ok(piece)).await.is_err() {
-                self.sender = None;
-            }
-        }
-        if self.remaining == 0 {
-            self.sender = None;
-        }
-    }
-
-    async fn finish(self) -> Result<NewBody, Answer> {
-        drop(self.sender);
-        let uploaded = match self.task.await {
-            Ok(Ok(uploaded)) => uploaded,
-            Ok(Err(status)) => return Err(refusal(&status)),
-            Err(_) => return Err(refusal(&Status::internal("the upload's task ended"))),
-        };
-        if uploaded.size != self.size {
-            return Err(refusal(&Status::internal("the upload has another size")));
-        }
-        Ok(NewBody {
-            source: Some(new_body::Source::Upload(self.id)),
-        })
-    }
 }
 
 /// The command is whole: stores all messages or none.
@@ -178,7 +137,13 @@ pub(in crate::imap) async fn run(client: &mut Client, messages: &[AppendMessage]
             Source::Inline(bytes) => NewBody {
                 source: Some(new_body::Source::Inline(bytes.freeze())),
             },
-            Source::Upload(upload) => upload.finish().await?,
+            Source::Upload { upload, .. } => {
+                let deadline = Instant::now() + client.context.cluster.options().patience;
+                let id = upload.finish(deadline).await?;
+                NewBody {
+                    source: Some(new_body::Source::Upload(id)),
+                }
+            }
         };
         new.push(mailstore::AppendMessage {
             body: Some(body),

@@ -2,11 +2,11 @@
 //!
 //! When the shard's leader dies in the middle, the rest is asked of its successor, and the client sees one response.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rookery_mail::imap::encode::{FetchLine, ResponseCode};
 use rookery_mail::imap::types::{FetchItem, Numbering, SequenceSet, Uid};
-use rookery_proto::mailstore::v1::{Fetch, Flags, Store, reply, request, store::Mode};
+use rookery_proto::mailstore::v1::{Flags, Store, reply, request, store::Mode};
 use rookery_proto::{Reason, Status};
 
 use super::fetch_plan::FetchPlan;
@@ -16,10 +16,7 @@ use crate::imap::answer::{Answer, End, Failure};
 use crate::imap::connection::Client;
 use crate::imap::session::UidRuns;
 use crate::imap::session::view::SEEN;
-use crate::route::CallOptions;
-
-/// Pause before the rest is asked for again.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+use crate::route::{CallOptions, LeaderStream};
 
 /// Messages that become \Seen by one call, each perhaps a range of its own: far less than a call may weigh.
 const SEEN_AT_ONCE: usize = 20_000;
@@ -77,31 +74,31 @@ async fn all_rows(
     mut uids: UidRuns,
 ) -> Result<(), Failure> {
     let patience = client.context.cluster.options().patience;
+    let account = client.account()?;
+    let mut replies = account.stream();
     let mut progress = Instant::now();
     let mut call = plan.request(mailbox, uids.to_wire());
     loop {
-        let failed = match stream(client, plan, writer, call, &mut progress).await {
-            Ok(()) => None,
-            Err(Broken::Status(status)) => Some(status),
+        let asked = request::Call::Fetch(call);
+        let opened = replies
+            .open(asked, progress + patience, Instant::now() + patience)
+            .await;
+        let outcome = match opened {
+            Ok(()) => stream(client, plan, writer, &mut replies, &mut progress).await,
+            // Nobody answers, for as long as a client is kept waiting, or what is asked for has gone.
+            Err(status) => return Err(given_up(client, plan, writer, status)),
+        };
+        match outcome {
+            // A call that ended well has answered all it was asked for.
+            Ok(()) if writer.is_within() && !writer.answer_gone(&mut client.wire.output, plan) => {
+                return Err(broken(writer, "the message has gone"));
+            }
+            Ok(()) if !writer.has_resumed() => return Ok(()),
+            Ok(()) => {}
+            Err(Broken::Status(status)) if is_worth_another(&status) && progress.elapsed() <= patience => {}
+            Err(Broken::Status(status)) => return Err(given_up(client, plan, writer, status)),
             Err(Broken::End(end)) => return Err(end.into()),
             Err(Broken::Rows(Inconsistent(what))) => return Err(broken(writer, what)),
-        };
-        match failed {
-            Some(status) if !is_worth_another(&status) || progress.elapsed() > patience => {
-                return Err(if writer.is_within() {
-                    broken(writer, &status.message)
-                } else {
-                    status.into()
-                });
-            }
-            Some(status) => {
-                tracing::debug!(%status, "a fetch broke off; asking for the rest");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            // A call that ended well has answered all it was asked for.
-            None if writer.is_within() => return Err(broken(writer, "the message has gone")),
-            None if !writer.has_resumed() => return Ok(()),
-            None => {}
         }
         if let Some(rest) = writer.resume(&mut client.wire.output, plan, mailbox) {
             call = rest;
@@ -135,17 +132,9 @@ async fn stream(
     client: &mut Client,
     plan: &FetchPlan,
     writer: &mut RowWriter,
-    call: Fetch,
+    replies: &mut LeaderStream<'_>,
     progress: &mut Instant,
 ) -> Result<(), Broken> {
-    let account = match &client.login {
-        Some(login) => std::sync::Arc::clone(&login.account),
-        None => return Err(Broken::Status(Status::internal("no account"))),
-    };
-    let mut replies = account
-        .stream(request::Call::Fetch(call))
-        .await
-        .map_err(Broken::Status)?;
     while let Some(reply) = replies.next().await {
         let rows = match reply.map_err(Broken::Status)?.call {
             Some(reply::Call::Rows(rows)) => rows.rows,
@@ -165,6 +154,15 @@ async fn stream(
         *progress = Instant::now();
     }
     Ok(())
+}
+
+/// The rest cannot be had. Within a response it can be left out only of a message that has gone, between two literals.
+fn given_up(client: &mut Client, plan: &FetchPlan, writer: &mut RowWriter, status: Status) -> Failure {
+    let has_gone = status.reason == Reason::NoMailbox;
+    if writer.is_within() && !(has_gone && writer.answer_gone(&mut client.wire.output, plan)) {
+        return broken(writer, &status.message);
+    }
+    status.into()
 }
 
 /// Whether the rest may be had by another call.

@@ -118,6 +118,27 @@ impl RowWriter {
         Some(call)
     }
 
+    /// The call for the rest of a message has found that it is no more: ends its response with NIL for each section that
+    /// has not begun, as servers may say of what was expunged meanwhile. False within a literal, of which nothing can
+    /// stand for the rest, and of a message that is there.
+    pub(super) fn answer_gone(&mut self, out: &mut Vec<u8>, plan: &FetchPlan) -> bool {
+        let is_gone =
+            |message: &Message| self.resumed && message.open.is_none() && message.answered == message.first;
+        let Some(mut message) = self.current.take_if(|message| is_gone(message)) else {
+            return false;
+        };
+        for item in plan.sections.iter().skip(message.answered) {
+            if let FetchItem::BinarySize(part) = item {
+                message.line.binary_size(out, part, 0);
+            } else {
+                write_name(out, &mut message.line, item);
+                message.line.nil(out);
+            }
+        }
+        self.finish(out, message);
+        true
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>, message: Message) {
         message.line.finish(out);
         self.done = message.uid;
@@ -394,6 +415,29 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "* 2 FETCH (FLAGS (\\Answered $X \\Recent) BODY[1] {1}\r\nx BODY[2] {6}\r\nabcdef)\r\n"
         );
+    }
+
+    #[test]
+    fn of_a_message_that_has_gone_the_rest_is_nil_but_not_within_a_literal() {
+        let (plan, view) = (plan("(BODY.PEEK[1] BINARY.SIZE[2] BODY.PEEK[3])"), view());
+        for (bytes, text) in [
+            (
+                1,
+                Some("* 2 FETCH (BODY[1] {1}\r\nx BINARY.SIZE[2] 0 BODY[3] NIL)\r\n"),
+            ),
+            (2, None),
+        ] {
+            let (mut out, mut writer) = (Vec::new(), RowWriter::default());
+            let begun = row(8, vec![piece(0, bytes, b"x")], true);
+            writer.row(&mut out, &plan, &view, &begun).unwrap();
+            assert!(!writer.answer_gone(&mut out, &plan), "not known to have gone");
+            writer.resume(&mut out, &plan, 4).unwrap();
+            assert_eq!(writer.answer_gone(&mut out, &plan), text.is_some());
+            assert_eq!(writer.is_within(), text.is_none());
+            if let Some(text) = text {
+                assert_eq!(String::from_utf8(out).unwrap(), text);
+            }
+        }
     }
 
     #[test]

@@ -163,6 +163,8 @@ impl Client {
         let heard = login
             .subscription
             .has_changed(selected.mailbox, selected.view.modseq());
+        // A leader that has not got there yet is to wait, not to answer that there is nothing new.
+        login.account.saw(login.subscription.told(selected.mailbox));
         if heard || look || selected.stale {
             let call = Changes {
                 mailbox: selected.mailbox,

@@ -1,7 +1,7 @@
 //! Content on its way: kept while it is small, sent to each involved shard as it comes when it is large.
 //!
 //! Memory is bounded whatever the size: up to [`INLINE_BYTES_MAX`] are kept, and beyond that each shard may be behind by
-//! what its call's window holds; the pieces are shared between the shards.
+//! what its upload's window holds; the pieces are shared between the shards.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +12,7 @@ use rookery_proto::Status;
 use rookery_proto::call::CHUNK_BYTES_MAX;
 use rookery_proto::mailstore::v1::{NewBody, new_body};
 
-use super::upload::Upload;
-use crate::route::Cluster;
+use crate::route::{Cluster, Holder, Upload};
 
 /// Bytes of the largest body that travels within a request (mailstore.proto, `Upload`).
 pub(in crate::smtp) const INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -97,7 +96,8 @@ impl Intake {
         if matches!(self.state, State::Small) && self.held.len() > INLINE_BYTES_MAX {
             let deadline = Instant::now() + self.duration_max + self.cluster.options().patience;
             let begin = |(shard, token): &(u32, Bytes)| {
-                Upload::begin(&self.cluster, *shard, token.clone(), self.id, deadline)
+                let holder = Holder::Token(*shard, token.clone());
+                Upload::begin(&self.cluster, holder, self.id, deadline)
             };
             self.state = State::Uploading(self.leads.iter().map(begin).collect());
         }

@@ -9,7 +9,6 @@ mod hand_over;
 mod intake;
 mod shard;
 mod spread;
-mod upload;
 
 use std::collections::HashMap;
 use std::fmt::Write;

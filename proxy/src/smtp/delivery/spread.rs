@@ -36,7 +36,6 @@ pub(in crate::smtp) async fn spread(
     hand_offs: Option<HandOffs<'_>>,
 ) -> Vec<DeliveryOutcome> {
     let began = Instant::now();
-    let deadline = began + cluster.options().patience;
     let groups = groups(destinations);
     let octets = intake.octets();
     let mut outcomes = vec![DeliveryOutcome::TemporarilyUnavailable; destinations.len()];
@@ -44,6 +43,8 @@ pub(in crate::smtp) async fn spread(
     let mut answered = vec![false; groups.len()];
     {
         let sources = intake.finish().await;
+        // From here on, since until here it was the client's time, or that of a shard which was waited for.
+        let deadline = Instant::now() + cluster.options().patience;
         let mut running: FuturesUnordered<_> = sources
             .into_iter()
             .enumerate()

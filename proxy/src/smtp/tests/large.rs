@@ -1,6 +1,7 @@
 //! Bodies too large to be held.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{Client, World};
 use crate::smtp::Kind;
@@ -88,6 +89,47 @@ async fn a_shard_that_dies_while_the_body_arrives_does_not_stop_the_others() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].body.len(), LINE.len() * LINES);
     assert_eq!(rows[0].recipient.as_ref().unwrap().account, 2);
+}
+
+#[tokio::test]
+async fn a_shard_that_comes_back_gets_the_rest_and_nobody_hears_of_it() {
+    for kind in [Kind::Smtp, Kind::Lmtp] {
+        let world = World::with_patience(Duration::from_secs(30)).await;
+        world.stores[2].state.lock().dies_in_upload_at = Some(1_000_000);
+        world.stores[1].state.lock().dies_in_upload_at = Some(3_000_000);
+        let mut client = begin(&world, kind, &[1, 2]).await;
+        let revive = async {
+            for store in [&world.stores[2], &world.stores[1]] {
+                loop {
+                    let changed = store.changed.notified();
+                    if std::mem::take(&mut store.state.lock().down) {
+                        break;
+                    }
+                    changed.await;
+                }
+            }
+        };
+        tokio::join!(send(&world, &mut client), revive);
+        client.plays("S: 250 *").await;
+        if kind == Kind::Lmtp {
+            client.plays("S: 250 *").await;
+        }
+        let whole = LINE.repeat(LINES);
+        for number in [1, 2] {
+            let mails = world.mails(number);
+            assert!(mails.len() == 1 && mails[0].body == whole, "user{number}");
+        }
+        for (store, died_at) in [(1, 3_000_000), (2, 1_000_000)] {
+            let state = world.stores[store].state.lock();
+            let from = *state.uploads_from.last().unwrap();
+            // On from the last chunk, not from the start.
+            assert!(
+                state.uploads_from[0] == 0 && from < died_at && from + 512 * 1024 > died_at,
+                "{from}"
+            );
+            assert!(state.rows.is_empty(), "nothing was handed over");
+        }
+    }
 }
 
 #[tokio::test]

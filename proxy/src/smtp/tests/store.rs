@@ -9,10 +9,13 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rookery_proto::mailstore::v1::{
     Deliver, Delivered, DeliveryOutcome, Done, HandOff, HandOffRow, HandOffs, NewBody, Reply, ShardEvent,
-    Uploaded, new_body, reply, request,
+    Upload, Uploaded, new_body, reply, request,
 };
 use rookery_proto::{Incoming, MailstoreProtocol, Reason, ReplySink, Service, Status};
 use tokio::sync::Notify;
+
+/// Bytes of an upload that become durable together.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Bytes of a body in one reply to a lease.
 const PIECE_BYTES: usize = 300_000;
@@ -42,6 +45,10 @@ pub(super) struct State {
     pub(super) rows: Vec<HandOffRow>,
     pub(super) deliver_calls: u32,
     pub(super) uploads: HashMap<(Bytes, Bytes), Vec<u8>>,
+    /// What is stored, in whole chunks, of uploads that are not whole.
+    parts: HashMap<(Bytes, Bytes), Vec<u8>>,
+    /// Where the calls of uploads began.
+    pub(super) uploads_from: Vec<u64>,
     outcomes: HashSet<(Bytes, u64)>,
     pub(super) leased: HashSet<Bytes>,
     /// After so many pieces of rows the stream of a lease breaks.
@@ -169,12 +176,38 @@ impl Store {
         (rows, state.lease_breaks_after)
     }
 
-    async fn upload(&self, id: Bytes, mut call: Incoming<MailstoreProtocol>) -> Result<reply::Call, Status> {
+    async fn upload(
+        &self,
+        upload: Upload,
+        mut call: Incoming<MailstoreProtocol>,
+        replies: &ReplySink<MailstoreProtocol>,
+    ) -> Result<reply::Call, Status> {
         self.account(&call.context.token)?;
         if self.state.lock().stuck {
             std::future::pending::<()>().await;
         }
-        let mut bytes = Vec::new();
+        let key = (call.context.token.clone(), upload.id);
+        let mut bytes = {
+            let mut state = self.state.lock();
+            state.uploads_from.push(upload.from);
+            let mut part = state.parts.remove(&key).unwrap_or_default();
+            assert!(part.len() as u64 >= upload.from, "it goes on behind what is here");
+            part.truncate(upload.from as usize);
+            part
+        };
+        let told = |size: usize, hash: &'static [u8]| {
+            let hash = Bytes::from_static(hash);
+            reply::Call::Uploaded(Uploaded {
+                size: size as u64,
+                hash,
+            })
+        };
+        let mut stored = bytes.len();
+        replies
+            .send(Reply {
+                call: Some(told(stored, b"")),
+            })
+            .await?;
         let body = call.body.as_mut().unwrap();
         while let Some(chunk) = body.chunk().await? {
             bytes.extend_from_slice(&chunk);
@@ -184,18 +217,32 @@ impl Store {
             }
             let ahead = self.written.load(Ordering::SeqCst).saturating_sub(bytes.len());
             self.ahead_max.fetch_max(ahead, Ordering::SeqCst);
-            let mut state = self.state.lock();
-            if state.dies_in_upload_at.is_some_and(|at| bytes.len() >= at) {
-                state.down = true;
+            let dies = {
+                let mut state = self.state.lock();
+                state.parts.insert(
+                    key.clone(),
+                    bytes[..bytes.len() / CHUNK_BYTES * CHUNK_BYTES].to_vec(),
+                );
+                let dies = state.dies_in_upload_at.take_if(|at| bytes.len() >= *at).is_some();
+                state.down |= dies;
+                dies
+            };
+            self.changed.notify_waiters();
+            if dies {
                 return Err(Status::unavailable("the connection was cut"));
             }
+            if bytes.len() - stored >= CHUNK_BYTES {
+                stored = bytes.len() / CHUNK_BYTES * CHUNK_BYTES;
+                replies
+                    .send(Reply {
+                        call: Some(told(stored, b"")),
+                    })
+                    .await?;
+            }
         }
-        let uploaded = Uploaded {
-            size: bytes.len() as u64,
-            hash: Bytes::new(),
-        };
-        self.state.lock().uploads.insert((call.context.token, id), bytes);
-        Ok(reply::Call::Uploaded(uploaded))
+        let whole = told(bytes.len(), b"hash");
+        self.state.lock().uploads.insert(key, bytes);
+        Ok(whole)
     }
 }
 
@@ -226,7 +273,7 @@ impl Service<MailstoreProtocol> for Store {
             let reply = match call.request.call.clone().unwrap() {
                 request::Call::Deliver(deliver) => self.deliver(&token, deliver)?,
                 request::Call::HandOff(hand_off) => self.hand_off(&token, hand_off)?,
-                request::Call::Upload(upload) => self.upload(upload.id, call).await?,
+                request::Call::Upload(upload) => self.upload(upload, call, &replies).await?,
                 request::Call::LeaseHandOffs(_) => {
                     let (rows, breaks_after) = self.lease();
                     for (number, row) in rows.iter().flat_map(pieces).enumerate() {
