@@ -95,6 +95,8 @@ pub struct Cluster {
     restarted: Vec<(String, Child)>,
     manifest: Manifest,
     environment: Vec<(String, String)>,
+    /// Process ids of nodes that stand still.
+    paused: Vec<u32>,
     folder: TempDir,
 }
 
@@ -140,6 +142,7 @@ impl Cluster {
             restarted: Vec::new(),
             manifest,
             environment,
+            paused: Vec::new(),
             folder,
         })
     }
@@ -215,17 +218,36 @@ impl Cluster {
     /// Kills a node with SIGKILL and waits until it has gone.
     pub fn kill(&mut self, id: &str) {
         let pid = self.pid(id);
-        let raw = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id");
-        kill_process(raw, Signal::KILL).unwrap_or_else(|error| panic!("cannot kill {id} ({pid}): {error}"));
+        self.signal(id, Signal::KILL);
+        self.paused.retain(|paused| *paused != pid);
         if let Some(position) = self.restarted.iter().position(|(name, _)| name == id) {
             let (_, mut child) = self.restarted.remove(position);
             child.wait().expect("a child can be waited for");
         } else {
             wait_gone(pid);
         }
+    }
+
+    /// Makes a node stand still with SIGSTOP: its connections stay open, and nothing is said on them.
+    pub fn pause(&mut self, id: &str) {
+        self.signal(id, Signal::STOP);
+        self.paused.push(self.pid(id));
+    }
+
+    /// Lets a node go on that stood still.
+    pub fn resume(&mut self, id: &str) {
+        self.signal(id, Signal::CONT);
+        let pid = self.pid(id);
+        self.paused.retain(|paused| *paused != pid);
+    }
+
+    fn signal(&self, id: &str, signal: Signal) {
+        let pid = self.pid(id);
+        let raw = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
+        kill_process(raw, signal).unwrap_or_else(|error| panic!("cannot signal {id} ({pid}): {error}"));
     }
 
     /// The environment of nodes that are started again from now on.
@@ -264,6 +286,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // Who stands still cannot stop.
+        for pid in &self.paused {
+            if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::CONT);
+            }
+        }
         for (_, child) in &mut self.restarted {
             // May have ended already.
             let _ = child.kill();

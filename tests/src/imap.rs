@@ -162,6 +162,21 @@ impl ImapClient {
         }
     }
 
+    /// Reads so many bytes as they come, such as a part of a literal.
+    pub fn bytes(&mut self, count: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads one line, without its CRLF and without the literal that it may announce.
+    pub fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        line.truncate(line.trim_end().len());
+        Ok(line)
+    }
+
     /// One response with its literals, without the last CRLF.
     pub fn response(&mut self) -> Result<Vec<u8>> {
         let mut response = Vec::new();
