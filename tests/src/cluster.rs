@@ -217,8 +217,17 @@ impl Cluster {
 
     /// Kills a node with SIGKILL and waits until it has gone.
     pub fn kill(&mut self, id: &str) {
+        self.end(id, Signal::KILL);
+    }
+
+    /// Tells a node to stop, with SIGTERM, and waits until it has.
+    pub fn stop(&mut self, id: &str) {
+        self.end(id, Signal::TERM);
+    }
+
+    fn end(&mut self, id: &str, signal: Signal) {
         let pid = self.pid(id);
-        self.signal(id, Signal::KILL);
+        self.signal(id, signal);
         self.paused.retain(|paused| *paused != pid);
         if let Some(position) = self.restarted.iter().position(|(name, _)| name == id) {
             let (_, mut child) = self.restarted.remove(position);

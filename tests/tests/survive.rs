@@ -255,6 +255,44 @@ fn a_body_that_is_half_read_goes_on_at_the_next_byte() {
 }
 
 #[test]
+fn a_mailstore_that_is_restarted_in_order_ends_nothing() {
+    let mut cluster = cluster();
+    let (mut watcher, mut reader, mut writer) = (login(&cluster, 0), login(&cluster, 0), login(&cluster, 1));
+    let large = messages::numbered(1, LARGE);
+    writer.append("INBOX", "()", &large).unwrap().ok().unwrap();
+    let idle = watcher.begin("IDLE").unwrap();
+    until(&mut watcher, "* 1 EXISTS");
+    reader.command("NOOP").unwrap().ok().unwrap();
+    let fetch = reader.begin("FETCH 1 BODY.PEEK[]").unwrap();
+    assert_eq!(
+        reader.line().unwrap(),
+        format!("* 1 FETCH (BODY[] {{{}}}", large.len())
+    );
+    let mut body = reader.bytes(HALF).unwrap();
+    let new = messages::numbered(2, HALF);
+    let append = writer.begin(&format!("APPEND INBOX {{{}}}", new.len())).unwrap();
+    until(&mut writer, "+ ");
+    writer.send(&new.as_bytes()[..HALF / 2]).unwrap();
+
+    cluster.stop(NODE);
+    cluster.restart(NODE).unwrap();
+
+    writer.send(&new.as_bytes()[HALF / 2..]).unwrap();
+    writer.send(b"\r\n").unwrap();
+    writer.finish(&append).unwrap().ok().unwrap();
+    body.extend(reader.bytes(large.len() - body.len()).unwrap());
+    assert_same(&body, large.as_bytes());
+    assert_eq!(reader.line().unwrap(), ")");
+    reader.finish(&fetch).unwrap().ok().unwrap();
+    until(&mut watcher, "* 2 EXISTS");
+    watcher.send(b"DONE\r\n").unwrap();
+    watcher.finish(&idle).unwrap().ok().unwrap();
+    let inbox = contents(&mut reader, "INBOX");
+    assert_eq!(inbox.len(), 2);
+    assert_same(&inbox[1], new.as_bytes());
+}
+
+#[test]
 fn a_message_that_is_half_sent_over_smtp_is_stored_once() {
     let mut cluster = cluster();
     let recipients = [USER.to_owned(), "user2@example.test".to_owned()];

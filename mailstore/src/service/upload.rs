@@ -43,7 +43,7 @@ impl MailstoreService {
             .ok_or_else(|| Status::invalid("an upload has no body"))?;
         let stored = u32::try_from(upload.from / BODY_CHUNK_BYTES as u64)
             .ok()
-            .filter(|_| upload.from % BODY_CHUNK_BYTES as u64 == 0)
+            .filter(|_| upload.from.is_multiple_of(BODY_CHUNK_BYTES as u64))
             .ok_or_else(|| Status::invalid("an upload goes on where a chunk ends"))?;
         let mut writer = self.stored_so_far(&shard, &grant, id, stored).await?;
         let mut sending = Sending {

@@ -2,6 +2,7 @@
 
 mod leaders;
 mod logins;
+mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -8,7 +8,7 @@ use rookery_mail::imap::parse::{CommandError, ErrorKind, parse_command};
 use rookery_mail::imap::types::{Command, CommandBody, Numbering};
 
 use super::Client;
-use crate::imap::answer::{Answer, End, Failure};
+use crate::imap::answer::{Answer, Code, End, Failure};
 use crate::imap::session::{Expunges, State, state};
 use crate::imap::{cmd, measure};
 
@@ -39,7 +39,10 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Con
         Err(Failure::Refused(answer)) => answer,
         Err(Failure::Ended(end)) => return Err(end),
     };
+    // A shard that has just been waited for in vain is not asked for news as well.
+    let is_away = answer.code == Some(Code::Plain(ResponseCode::Unavailable));
     if client.state() == State::Selected
+        && !is_away
         && let Some(expunges) = sync.expunges
     {
         Box::pin(client.sync(expunges, sync.look)).await?;

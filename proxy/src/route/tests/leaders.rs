@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use rookery_proto::mailstore::v1::{Request, Store};
+use rookery_proto::Body;
+use rookery_proto::mailstore::v1::{Request, Store, Uploaded};
 
 use super::*;
 
 /// What a node does with a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Mood {
+pub(super) enum Mood {
     Leads,
     /// Says who leads, if it knows.
     Follows(&'static str),
@@ -19,14 +20,17 @@ enum Mood {
 }
 
 /// A node with one shard.
-struct FakeNode {
-    mood: watch::Sender<Mood>,
+pub(super) struct FakeNode {
+    pub(super) mood: watch::Sender<Mood>,
     asked: Mutex<Vec<Request>>,
     modseq: AtomicU64,
+    disk: Arc<Mutex<Vec<u8>>>,
+    /// Falls into this mood once an upload has brought so many bytes.
+    pub(super) changes_at: Mutex<Option<(usize, Mood)>>,
 }
 
 impl FakeNode {
-    fn asked(&self) -> Vec<Request> {
+    pub(super) fn asked(&self) -> Vec<Request> {
         self.asked.lock().clone()
     }
 
@@ -40,8 +44,17 @@ impl FakeNode {
         }
     }
 
-    async fn answer(&self, request: Request, replies: &ReplySink<MailstoreProtocol>) -> Result<(), Status> {
+    async fn answer(
+        &self,
+        request: Request,
+        body: Option<Body>,
+        replies: &ReplySink<MailstoreProtocol>,
+    ) -> Result<(), Status> {
         let mut moods = self.mood.subscribe();
+        let mut upload = match &request.call {
+            Some(request::Call::Upload(upload)) => body.map(|body| (upload.from, body)),
+            _ => None,
+        };
         let is_watch = matches!(request.call, Some(request::Call::Watch(_)));
         self.asked.lock().push(request);
         loop {
@@ -53,6 +66,10 @@ impl FakeNode {
             let call = match mood {
                 Mood::Follows(leader) => return Err(not_leader(leader)),
                 Mood::Down | Mood::Silent => return Err(Status::unavailable("down")),
+                Mood::Leads if upload.is_some() => {
+                    let Some((from, body)) = &mut upload else { continue };
+                    self.take(*from, body, replies).await?
+                }
                 Mood::Leads if is_watch => reply::Call::ShardEvent(ShardEvent {
                     mailboxes: Vec::new(),
                     overflow: true,
@@ -71,13 +88,62 @@ impl FakeNode {
     }
 }
 
+/// Bytes of an upload that become durable together.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+impl FakeNode {
+    async fn take(
+        &self,
+        from: u64,
+        body: &mut Body,
+        replies: &ReplySink<MailstoreProtocol>,
+    ) -> Result<reply::Call, Status> {
+        let told = |size: usize, hash: &'static [u8]| {
+            let (size, hash) = (size as u64, Bytes::from_static(hash));
+            reply::Call::Uploaded(Uploaded { size, hash })
+        };
+        let mut bytes = self.disk.lock()[..from as usize].to_vec();
+        let tell = |size| {
+            replies.send(mailstore::Reply {
+                call: Some(told(size, b"")),
+            })
+        };
+        tell(bytes.len()).await?;
+        while let Some(piece) = body.chunk().await? {
+            bytes.extend_from_slice(&piece);
+            let whole = bytes.len() / CHUNK_BYTES * CHUNK_BYTES;
+            let is_more = {
+                let mut disk = self.disk.lock();
+                let is_more = whole > disk.len();
+                if is_more {
+                    *disk = bytes[..whole].to_vec();
+                }
+                is_more
+            };
+            if is_more || bytes.len() - whole < piece.len() {
+                tell(whole).await?;
+            }
+            let changes = self.changes_at.lock().take_if(|(at, _)| bytes.len() >= *at);
+            if let Some((_, mood)) = changes {
+                self.mood.send_replace(mood);
+                return match mood {
+                    Mood::Silent => std::future::pending().await,
+                    _ => Err(Status::unavailable("the connection was cut")),
+                };
+            }
+        }
+        *self.disk.lock() = bytes.clone();
+        Ok(told(bytes.len(), b"hash"))
+    }
+}
+
 impl Service<MailstoreProtocol> for FakeNode {
     fn serve(
         self: Arc<Self>,
         call: Incoming<MailstoreProtocol>,
         replies: ReplySink<MailstoreProtocol>,
     ) -> BoxFuture<'static, Result<(), Status>> {
-        Box::pin(async move { self.answer(call.request, &replies).await })
+        Box::pin(async move { self.answer(call.request, call.body, &replies).await })
     }
 }
 
@@ -91,24 +157,33 @@ impl Connect for Nodes {
     }
 }
 
-struct World {
+pub(super) struct World {
     nodes: Nodes,
-    cluster: Arc<Cluster>,
-    account: Arc<Account>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) account: Arc<Account>,
+    /// What the shard holds of the upload, whoever leads.
+    pub(super) disk: Arc<Mutex<Vec<u8>>>,
 }
 
 impl World {
-    async fn new(moods: &[(&'static str, Mood)]) -> Self {
+    pub(super) async fn new(moods: &[(&'static str, Mood)]) -> Self {
         // Short, for a test must wait for it.
         Self::patient(moods, Duration::from_secs(30), Duration::from_millis(100)).await
     }
 
-    async fn patient(moods: &[(&'static str, Mood)], patience: Duration, silence: Duration) -> Self {
+    pub(super) async fn patient(
+        moods: &[(&'static str, Mood)],
+        patience: Duration,
+        silence: Duration,
+    ) -> Self {
+        let disk = Arc::default();
         let fake = |(id, mood): &(&'static str, Mood)| {
             let node = FakeNode {
                 mood: watch::Sender::new(*mood),
                 asked: Mutex::default(),
                 modseq: AtomicU64::new(0),
+                disk: Arc::clone(&disk),
+                changes_at: Mutex::default(),
             };
             (*id, Arc::new(node))
         };
@@ -125,14 +200,15 @@ impl World {
             nodes,
             cluster,
             account,
+            disk,
         }
     }
 
-    fn node(&self, id: &str) -> &FakeNode {
+    pub(super) fn node(&self, id: &str) -> &FakeNode {
         &self.nodes.0[id]
     }
 
-    fn set(&self, moods: &[(&'static str, Mood)]) {
+    pub(super) fn set(&self, moods: &[(&'static str, Mood)]) {
         for (id, mood) in moods {
             self.node(id).mood.send_replace(*mood);
         }

@@ -129,6 +129,11 @@ impl Caller<MailstoreProtocol> for Channel {
         }
         let said = (self.0.script)(&asked);
         self.0.calls.lock().push(asked.clone());
+        if call.body.is_some()
+            && let Some(Err(status)) = said.first()
+        {
+            return Replies::failed(status.clone());
+        }
         if let Some(mut body) = call.body {
             tokio::spawn(async move {
                 let told = |size, hash: &'static [u8]| {
@@ -170,6 +175,7 @@ pub(super) struct Setup {
     pub(super) options: ImapOptions,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) directory_is_away: bool,
+    pub(super) patience: Duration,
     pub(super) script: Box<Script>,
 }
 
@@ -182,6 +188,7 @@ impl Default for Setup {
             },
             tls: None,
             directory_is_away: false,
+            patience: ClusterOptions::default().patience,
             script: Box::new(|call| vec![plain(call)]),
         }
     }
@@ -246,11 +253,11 @@ impl Server {
             is_away: setup.directory_is_away,
             watches: Mutex::default(),
         });
-        let cluster = Cluster::start(
-            ClusterOptions::default(),
-            directory,
-            Arc::new(FakeConnect(Arc::clone(&mailstore))),
-        );
+        let options = ClusterOptions {
+            patience: setup.patience,
+            ..ClusterOptions::default()
+        };
+        let cluster = Cluster::start(options, directory, Arc::new(FakeConnect(Arc::clone(&mailstore))));
         while !setup.directory_is_away && !cluster.is_ready() {
             tokio::task::yield_now().await;
         }

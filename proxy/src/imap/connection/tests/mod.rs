@@ -3,3 +3,4 @@
 mod dialogue;
 mod fake;
 mod hostile;
+mod survive;
