@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rookery/directory/v1/directory.proto",
         "rookery/admin/v1/admin.proto",
         "rookery/replication/v1/replication.proto",
+        "rookery/admin/v1/backup.proto",
     ];
     println!("cargo:rerun-if-changed=rookery");
     let descriptors = protox::compile(files, ["."])?;

@@ -4,6 +4,7 @@
 //! says what, why and what to do.
 
 mod authority;
+mod backup;
 mod init;
 mod operate;
 mod playground;

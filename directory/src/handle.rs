@@ -12,7 +12,7 @@ use rookery_replication::group::Member;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::AdminService;
+use crate::admin::{AdminService, BackupService};
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
 use crate::admin::listener::{BindError, Listener};
 use crate::clock::now_millis;
@@ -101,7 +101,11 @@ impl Directory {
         register_self(&core, &host.node).await?;
 
         let tasks = TaskTracker::new();
-        tasks.spawn(listener.serve(AdminService::new(Arc::clone(&core)), bearer, core.cancel.clone()));
+        let (admin, backup) = (
+            AdminService::new(Arc::clone(&core)),
+            BackupService::new(Arc::clone(&core)),
+        );
+        tasks.spawn(listener.serve(admin, backup, bearer, core.cancel.clone()));
         tasks.spawn(reconcile(
             Arc::clone(&core.provisioner),
             Arc::clone(&core.state),

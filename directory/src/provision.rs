@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::mailstore::v1::{self as mailstore, request};
-use rookery_proto::{Call, CallContext, Caller, MailstoreProtocol, Status};
+use rookery_proto::{Body, Call, CallContext, Caller, MailstoreProtocol, Replies, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_millis;
@@ -106,10 +106,19 @@ impl Provisioner {
             return Outcome::Failed(Status::internal("no lock"));
         };
         let _held = lock.lock().await;
-        let account = match self.state.read(move |rows| rows.account(id)).await {
-            Ok(Ok(Some(account))) => account,
+        let read = self
+            .state
+            .read(move |rows| Ok::<_, ReadError>((rows.account(id)?, rows.awaited(id)?)));
+        let account = match read.await {
+            // Its shard must not make it anew before its rows have come.
+            Ok(Ok((Some(_), Some(_)))) => {
+                return Outcome::Failed(Status::unavailable(format!(
+                    "account {id} is being restored: run the restore to its end"
+                )));
+            }
+            Ok(Ok((Some(account), None))) => account,
             // It was purged already.
-            Ok(Ok(None)) => return Outcome::Gone((due_millis, id)),
+            Ok(Ok((None, _))) => return Outcome::Gone((due_millis, id)),
             Ok(Err(error)) => return Outcome::Failed(error.into()),
             Err(status) => return Outcome::Failed(status),
         };
@@ -145,27 +154,36 @@ impl Provisioner {
     }
 
     async fn call(&self, account: &Account, call: request::Call) -> Result<(), Status> {
-        let (shard, node) = self
+        self.call_leader(account.shard, call, None, CALL_TIMEOUT)?
+            .single()
+            .await
+            .map(drop)
+    }
+
+    /// Begins a call on the node that leads a shard.
+    pub fn call_leader(
+        &self,
+        shard: u32,
+        call: request::Call,
+        body: Option<Body>,
+        timeout: Duration,
+    ) -> Result<Replies<MailstoreProtocol>, Status> {
+        let (placement, node) = self
             .picture
-            .leader(account.shard)
-            .ok_or_else(|| Status::unavailable(format!("the shard {} has no place yet", account.shard)))?;
+            .leader(shard)
+            .ok_or_else(|| Status::unavailable(format!("the shard {shard} has no place yet")))?;
         let request = mailstore::Request {
-            shard_generation: shard.generation,
+            shard_generation: placement.generation,
             key: None,
             seen_modseq: 0,
             call: Some(call),
         };
-        let context = CallContext::with_timeout(CALL_TIMEOUT);
-        self.mailstores
-            .mailstore(&node)
-            .call(Call {
-                context,
-                request,
-                body: None,
-            })
-            .single()
-            .await
-            .map(drop)
+        let context = CallContext::with_timeout(timeout);
+        Ok(self.mailstores.mailstore(&node).call(Call {
+            context,
+            request,
+            body,
+        }))
     }
 }
 

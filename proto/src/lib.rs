@@ -1,12 +1,14 @@
 //! Calls between roles.
 //!
 //! Owns the protobuf packages, the call model ([`call`]) with its two transports ([`local`] and [`remote`]) and the
-//! status that both speak ([`status`]). Knows nothing of mail formats, storage or sockets of mail clients.
+//! status that both speak ([`status`]), and how
+//! rows of a store travel ([`rows`]). Knows nothing of mail formats, storage or sockets of mail clients.
 
 pub mod call;
 pub mod local;
 pub mod protocols;
 pub mod remote;
+pub mod rows;
 pub mod status;
 
 /// Generated code of the `rookery.frame.v1` package.

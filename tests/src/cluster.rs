@@ -21,6 +21,8 @@ pub struct Options {
     pub proxies: u32,
     /// Accounts `user1@example.test`, ….
     pub accounts: u64,
+    /// Shards; `None`: as many as a cluster has by default.
+    pub shards: Option<u32>,
     /// All roles in one process.
     pub single: bool,
     /// Environment for the playground and its nodes.
@@ -35,6 +37,7 @@ impl Default for Options {
             mailstores: 3,
             proxies: 2,
             accounts: 10,
+            shards: None,
             single: false,
             environment: Vec::new(),
             wrapper: Vec::new(),
@@ -123,6 +126,9 @@ impl Cluster {
             .envs(options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if let Some(shards) = options.shards {
+            command.args(["--shards", &shards.to_string()]);
+        }
         if options.single {
             command.arg("--single");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use rookery_proto::admin::v1::admin_client;
+use rookery_proto::admin::v1::{admin_client, backup_client};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -40,6 +40,17 @@ pub(crate) struct Connection {
 /// The admin API's client.
 pub(crate) type AdminClient = admin_client::AdminClient<InterceptedService<Channel, Bearer>>;
 
+/// The client of backups.
+pub(crate) type BackupClient = backup_client::BackupClient<InterceptedService<Channel, Bearer>>;
+
+/// Every client, over one connection.
+pub(crate) struct Clients {
+    /// The operator's calls.
+    pub(crate) admin: AdminClient,
+    /// Backups.
+    pub(crate) backup: BackupClient,
+}
+
 /// Adds the token to each call.
 #[derive(Clone)]
 pub(crate) struct Bearer(MetadataValue<Ascii>);
@@ -54,6 +65,11 @@ impl Interceptor for Bearer {
 impl Connection {
     /// Connects as the arguments, the environment or the cluster file say.
     pub(crate) async fn connect(&self) -> anyhow::Result<AdminClient> {
+        Ok(self.connect_all().await?.admin)
+    }
+
+    /// The same for all clients.
+    pub(crate) async fn connect_all(&self) -> anyhow::Result<Clients> {
         let from_file = self.cluster.as_deref().map(read_cluster).transpose()?;
         let (file_admin, file_token, file_ca) = from_file.unwrap_or_default();
         let missing = |what: &str| {
@@ -72,12 +88,21 @@ impl Connection {
             .or(file_token)
             .ok_or_else(|| missing("token-file"))?;
         let ca = self.ca.clone().or(file_ca).ok_or_else(|| missing("ca"))?;
-        connect_with(&admin, &token, &ca).await
+        let (channel, bearer) = channel(&admin, &token, &ca).await?;
+        Ok(Clients {
+            admin: admin_client::AdminClient::with_interceptor(channel.clone(), bearer.clone()),
+            backup: backup_client::BackupClient::with_interceptor(channel, bearer),
+        })
     }
 }
 
 /// Connects to an admin API.
 pub(crate) async fn connect_with(admin: &str, token_file: &Path, ca: &Path) -> anyhow::Result<AdminClient> {
+    let (channel, bearer) = channel(admin, token_file, ca).await?;
+    Ok(admin_client::AdminClient::with_interceptor(channel, bearer))
+}
+
+async fn channel(admin: &str, token_file: &Path, ca: &Path) -> anyhow::Result<(Channel, Bearer)> {
     let token = std::fs::read_to_string(token_file)
         .with_context(|| format!("cannot read the admin token {}", token_file.display()))?;
     let pem = std::fs::read(ca).with_context(|| format!("cannot read the CA {}", ca.display()))?;
@@ -94,10 +119,7 @@ pub(crate) async fn connect_with(admin: &str, token_file: &Path, ca: &Path) -> a
         .connect()
         .await
         .with_context(|| format!("cannot reach the directory at {admin}: is it running?"))?;
-    Ok(admin_client::AdminClient::with_interceptor(
-        channel,
-        Bearer(bearer),
-    ))
+    Ok((channel, Bearer(bearer)))
 }
 
 type ClusterFile = (Option<String>, Option<PathBuf>, Option<PathBuf>);

@@ -13,7 +13,9 @@ mod status;
 
 use clap::Subcommand;
 
-pub(crate) use connect::{AdminClient, Connection, connect_with};
+pub(crate) use connect::{AdminClient, BackupClient, Clients, Connection, connect_with};
+
+use crate::backup;
 
 /// What an operator can ask for.
 #[derive(Debug, Subcommand)]
@@ -35,17 +37,21 @@ pub(crate) enum Operation {
     Shard(shard::Command),
     /// The cluster at a glance
     Status(status::Command),
+    /// Copies of everything in a folder, and the way back
+    #[command(subcommand)]
+    Backup(backup::Command),
 }
 
 /// Runs one operation against the directory.
 pub(crate) async fn run(operation: Operation, connection: &Connection, json: bool) -> anyhow::Result<()> {
-    let mut client = connection.connect().await?;
     match operation {
-        Operation::Domain(command) => command.run(&mut client, json).await,
-        Operation::Account(command) => command.run(&mut client, json).await,
-        Operation::Alias(command) => command.run(&mut client, json).await,
-        Operation::Node(command) => command.run(&mut client, json).await,
-        Operation::Shard(command) => command.run(&mut client, json).await,
-        Operation::Status(command) => command.run(&mut client, json).await,
+        // It connects by itself, as a backup is checked without any cluster.
+        Operation::Backup(command) => command.run(connection, json).await,
+        Operation::Domain(command) => command.run(&mut connection.connect().await?, json).await,
+        Operation::Account(command) => command.run(&mut connection.connect().await?, json).await,
+        Operation::Alias(command) => command.run(&mut connection.connect().await?, json).await,
+        Operation::Node(command) => command.run(&mut connection.connect().await?, json).await,
+        Operation::Shard(command) => command.run(&mut connection.connect().await?, json).await,
+        Operation::Status(command) => command.run(&mut connection.connect().await?, json).await,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rookery_process::tls::{Certificate, TlsError};
 use rookery_proto::admin::v1::admin_server::AdminServer;
+use rookery_proto::admin::v1::backup_server::BackupServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use super::AdminService;
+use super::{AdminService, BackupService};
 use super::auth::Bearer;
 
 /// How long a client has for its TLS handshake.
@@ -59,13 +60,20 @@ impl Listener {
     }
 
     /// Serves until cancelled, then lets calls end.
-    pub(crate) async fn serve(self, service: AdminService, bearer: Bearer, cancel: CancellationToken) {
+    pub(crate) async fn serve(
+        self,
+        service: AdminService,
+        backup: BackupService,
+        bearer: Bearer,
+        cancel: CancellationToken,
+    ) {
         let (accepted, streams) = mpsc::channel(HANDSHAKES_MAX);
         let accepting = tokio::spawn(accept(self, accepted, cancel.clone()));
         let service = AdminServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX);
         let served = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .add_service(InterceptedService::new(service, bearer))
+            .add_service(InterceptedService::new(service, bearer.clone()))
+            .add_service(InterceptedService::new(BackupServer::new(backup), bearer))
             .serve_with_incoming_shutdown(ReceiverStream::new(streams), cancel.cancelled_owned())
             .await;
         if let Err(error) = served {

@@ -3,12 +3,14 @@
 mod account;
 mod alias;
 pub mod auth;
+mod backup;
 mod cluster;
 mod domain;
 pub(crate) mod listener;
 
 use std::sync::Arc;
 
+pub use backup::BackupService;
 use rookery_proto::admin::v1::admin_server::Admin;
 use rookery_proto::admin::v1::*;
 use rookery_proto::{Reason, Status};

@@ -262,7 +262,7 @@ fn takes_mail_from_others(rows: Rows<'_>, address: &Address) -> Result<bool, Pla
     Ok(first.is_some_and(|first| address.local() < first.local()))
 }
 
-fn shard_loads(rows: Rows<'_>) -> Result<Vec<ShardLoad>, ReadError> {
+pub(super) fn shard_loads(rows: Rows<'_>) -> Result<Vec<ShardLoad>, ReadError> {
     let weights: std::collections::HashMap<String, u32> = rows
         .nodes()?
         .into_iter()

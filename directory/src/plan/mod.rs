@@ -8,6 +8,7 @@ pub mod alias;
 pub mod domain;
 pub mod node;
 pub mod shard;
+pub mod restore;
 pub mod signing_key;
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Mutations over a store in memory.
 
+mod restore;
+
 use std::collections::{BTreeSet, HashSet};
 
 use rookery_proto::directory::v1::{Node, NodeRole};

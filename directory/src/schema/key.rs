@@ -9,7 +9,7 @@ use crate::address::{Address, DomainName};
 /// Tags of the tables in the `rows` column. Never given to another table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Table {
+pub(super) enum Table {
     Meta = 1,
     Domain = 2,
     DomainOrder = 3,
@@ -21,6 +21,8 @@ enum Table {
     Node = 9,
     Shard = 10,
     SigningKey = 11,
+    Restore = 32,
+    Awaited = 33,
 }
 
 /// Tags of the tables in the `counters` column.
@@ -74,6 +76,11 @@ fn named(table: Table, domain: &DomainName, local: &str) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(local.as_bytes());
     key
+}
+
+/// All rows of a table.
+pub(super) fn table(table: Table) -> Range {
+    prefixed(start(table as u8))
 }
 
 /// The one row of numbers that ascend: next ids, the version.
@@ -213,6 +220,25 @@ pub fn signing_keys() -> Range {
     prefixed(start(Table::SigningKey as u8))
 }
 
+/// The restore that is under way.
+pub fn restore() -> Vec<u8> {
+    let mut key = start(Table::Restore as u8);
+    key.push(1);
+    key
+}
+
+/// That a restored account is not on its shard yet.
+pub fn awaited(id: AccountId) -> Vec<u8> {
+    let mut key = start(Table::Awaited as u8);
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+/// All restored accounts that are not on their shards yet.
+pub fn awaited_accounts() -> Range {
+    prefixed(start(Table::Awaited as u8))
+}
+
 /// Counts all accounts.
 pub fn count_accounts() -> Vec<u8> {
     let mut key = start(Counter::Totals as u8);
@@ -277,6 +303,11 @@ pub fn read_due(key: &[u8]) -> Option<(u64, AccountId)> {
         u64::from_be_bytes(at.try_into().ok()?),
         AccountId(u64::from_be_bytes(id.try_into().ok()?)),
     ))
+}
+
+/// The account of an [`account`] or [`awaited`] key.
+pub fn read_account(key: &[u8]) -> Option<AccountId> {
+    Some(AccountId(u64::from_be_bytes(own_part(key).try_into().ok()?)))
 }
 
 /// The number of a [`shard`] or [`signing_key`] key.

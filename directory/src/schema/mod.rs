@@ -4,6 +4,7 @@
 //! here decides anything or touches a store; [`read::Rows`] reads rows out of any view.
 
 pub mod key;
+pub mod portable;
 pub mod read;
 pub mod row;
 

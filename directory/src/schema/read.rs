@@ -124,6 +124,16 @@ impl<'a> Rows<'a> {
         self.row(&key::account(id))
     }
 
+    /// The restore that is under way.
+    pub fn restore(self) -> Result<Option<row::Restore>, ReadError> {
+        self.row(&key::restore())
+    }
+
+    /// A restored account that is not on its shard yet.
+    pub fn awaited(self, id: AccountId) -> Result<Option<row::Awaited>, ReadError> {
+        self.row(&key::awaited(id))
+    }
+
     /// A node.
     pub fn node(self, id: &str) -> Result<Option<row::Node>, ReadError> {
         self.row(&key::node(id))

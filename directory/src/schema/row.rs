@@ -249,6 +249,33 @@ impl Row for SigningKey {
     const WHAT: &'static str = "signing key";
 }
 
+/// A restore that is under way.
+#[derive(Clone, PartialEq, Message)]
+pub struct Restore {
+    /// Of which backup.
+    #[prost(string, tag = "1")]
+    pub backup_id: String,
+}
+
+impl Row for Restore {
+    const WHAT: &'static str = "restore";
+}
+
+/// A restored account that is not on its shard yet.
+#[derive(Clone, PartialEq, Message)]
+pub struct Awaited {
+    /// What it was.
+    #[prost(enumeration = "Life", tag = "1")]
+    pub life: i32,
+    /// Its shard in the backup.
+    #[prost(uint32, tag = "2")]
+    pub shard: u32,
+}
+
+impl Row for Awaited {
+    const WHAT: &'static str = "awaited account";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

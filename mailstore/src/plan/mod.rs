@@ -15,6 +15,7 @@ mod expire;
 mod expunge;
 mod handoff;
 mod hierarchy;
+mod import;
 mod key;
 mod names;
 mod open;
@@ -28,6 +29,7 @@ mod tests;
 
 use bytes::Bytes;
 use rookery_proto::mailstore::v1::{self as proto, MailboxEvent, Reply, reply};
+use rookery_proto::rows::Row;
 use rookery_proto::{Reason, Status};
 use rookery_replication::{Batch, View};
 
@@ -161,6 +163,10 @@ pub enum Command {
     UploadChunk(UploadChunk),
     /// An upload is whole.
     FinishUpload(FinishUpload),
+    /// Rows of a backup; see [`proto::ImportRows`].
+    ImportRows(Vec<Row>),
+    /// See [`proto::ImportAccount`].
+    ImportAccount(proto::ImportAccount),
     /// Works off some garbage and removes some of what has expired.
     Collect,
     /// Panics, as no planner should.
@@ -176,6 +182,7 @@ impl Command {
             | Command::Deliver(_)
             | Command::HandOff(_)
             | Command::UploadChunk(_)
+            | Command::ImportRows(_)
             | Command::CreateMailbox(_) => true,
             // A move is how mail gets into the trash, and leaves nothing behind.
             Command::Copy(copy) => !copy.r#move,
@@ -199,6 +206,7 @@ impl Command {
                 }
                 Command::HandOff(hand_off) => hand_off.body.bytes(),
                 Command::UploadChunk(chunk) => chunk.stored.len(),
+                Command::ImportRows(rows) => rows.iter().map(Row::frame_bytes).sum(),
                 Command::Store(store) => store.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
                 Command::Copy(copy) => copy.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
                 Command::Expunge(expunge) => expunge.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
@@ -381,6 +389,8 @@ fn dispatch(
         Command::CompleteHandOff(command) => handoff::complete(view, context, command),
         Command::UploadChunk(command) => upload::chunk(view, context, account, command),
         Command::FinishUpload(command) => upload::finish(view, context, account, command),
+        Command::ImportRows(rows) => import::rows(view, context, rows),
+        Command::ImportAccount(command) => import::account(view, context, command),
         Command::Collect => collect_and_expire(view, context),
         #[cfg(test)]
         Command::Panic => panic!("as told"),

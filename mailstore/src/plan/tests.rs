@@ -1,5 +1,6 @@
 //! Planners one by one, where the model test does not look.
 
+mod import;
 mod levels;
 mod recent;
 

@@ -5,6 +5,7 @@
 
 mod batch;
 mod changes;
+mod export;
 mod fetch;
 mod list;
 mod message;
@@ -22,6 +23,7 @@ use crate::body::BodyStore;
 use crate::schema::{AccountId, MailboxId, Reader, ShardId, UidRanges};
 
 pub use changes::changes;
+pub use export::ExportCursor;
 pub use fetch::{FetchCursor, REPLY_BYTES_TARGET, REPLY_ROWS_MAX};
 pub use list::list_mailboxes;
 pub use open::{OpenCache, open_mailbox};

@@ -1,4 +1,4 @@
-//! Every key of a shard. No other file builds or takes apart a key.
+//! Every key of a shard. No other file builds a key; beside this one, only [`super::named`] takes keys apart.
 //!
 //! A key is the shard (u32), a kind (one byte), mostly the account (u64), then what the kind needs; numbers are
 //! big-endian, so that keys sort as numbers. So a shard is one range of keys, and an account one range for each kind.

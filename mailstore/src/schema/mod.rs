@@ -17,6 +17,7 @@ pub mod ids;
 pub mod keys;
 pub mod mailbox;
 pub mod message;
+pub mod named;
 pub mod read;
 pub mod reply;
 pub mod uid_ranges;

@@ -5,6 +5,7 @@
 //! retry finds it done. Never plans and never writes itself.
 
 mod access;
+mod backup;
 mod bodies;
 mod deliver;
 mod handoff;
@@ -146,6 +147,8 @@ impl MailstoreService {
                     .await?
             }
             Call::LeaseHandOffs(lease) => return self.lease_hand_offs(&incoming, lease, &replies).await,
+            Call::ExportShard(export) => return self.export_shard(&incoming, export, &replies).await,
+            Call::ImportRows(import) => Box::pin(self.import_rows(incoming, import)).await?,
             Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,
             other => self.mutate(&incoming, other).await?,
         };
@@ -193,5 +196,8 @@ fn name(call: &Call) -> &'static str {
         Call::Watch(_) => "watch",
         Call::PutAccount(_) => "put_account",
         Call::PurgeAccount(_) => "purge_account",
+        Call::ExportShard(_) => "export_shard",
+        Call::ImportRows(_) => "import_rows",
+        Call::ImportAccount(_) => "import_account",
     }
 }

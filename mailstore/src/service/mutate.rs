@@ -54,6 +54,12 @@ impl MailstoreService {
                 None,
                 Command::PurgeAccount(purge),
             ),
+            Call::ImportAccount(import) => (
+                self.shard(import.shard, generation)?,
+                import.account,
+                None,
+                Command::ImportAccount(import),
+            ),
             Call::CompleteHandOff(complete) => (
                 self.shard(complete.shard, generation).await?,
                 0,

@@ -6,7 +6,11 @@ use rookery_proto::{Peer, Reason, Role, Status};
 /// Refuses calls that the peer's role may not make.
 pub(super) fn check_role(peer: &Peer, call: &Call) -> Result<(), Status> {
     let allowed = match call {
-        Call::PutAccount(_) | Call::PurgeAccount(_) => peer.role == Role::Directory,
+        Call::PutAccount(_)
+        | Call::PurgeAccount(_)
+        | Call::ExportShard(_)
+        | Call::ImportRows(_)
+        | Call::ImportAccount(_) => peer.role == Role::Directory,
         Call::Watch(_) => matches!(peer.role, Role::Directory | Role::Proxy),
         _ => peer.role == Role::Proxy,
     };
