@@ -12,9 +12,9 @@ use rookery_replication::group::Member;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminService, BackupService};
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
 use crate::admin::listener::{BindError, Listener};
+use crate::admin::{AdminService, BackupService};
 use crate::clock::now_millis;
 use crate::config::Config;
 use crate::core::Core;

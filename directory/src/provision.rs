@@ -54,6 +54,26 @@ pub struct Provisioner {
     locks: Vec<tokio::sync::Mutex<()>>,
 }
 
+/// A call on a shard's leader that is under way.
+pub struct ShardCall {
+    replies: Replies<MailstoreProtocol>,
+    /// A channel that is dropped ends its calls.
+    _channel: Arc<dyn Caller<MailstoreProtocol>>,
+}
+
+impl ShardCall {
+    /// The next reply; `None` at the good end.
+    pub async fn next(&mut self) -> Option<Result<mailstore::Reply, Status>> {
+        self.replies.next().await
+    }
+
+    /// The one reply of a call that has just one.
+    pub async fn single(self) -> Result<mailstore::Reply, Status> {
+        let Self { replies, _channel } = self;
+        replies.single().await
+    }
+}
+
 /// What came of one due row.
 enum Outcome {
     Told(Told),
@@ -167,7 +187,7 @@ impl Provisioner {
         call: request::Call,
         body: Option<Body>,
         timeout: Duration,
-    ) -> Result<Replies<MailstoreProtocol>, Status> {
+    ) -> Result<ShardCall, Status> {
         let (placement, node) = self
             .picture
             .leader(shard)
@@ -179,11 +199,16 @@ impl Provisioner {
             call: Some(call),
         };
         let context = CallContext::with_timeout(timeout);
-        Ok(self.mailstores.mailstore(&node).call(Call {
+        let channel = self.mailstores.mailstore(&node);
+        let replies = channel.call(Call {
             context,
             request,
             body,
-        }))
+        });
+        Ok(ShardCall {
+            replies,
+            _channel: channel,
+        })
     }
 }
 

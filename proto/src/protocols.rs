@@ -17,7 +17,13 @@ impl Protocol for MailstoreProtocol {
         match &request.call {
             // Parts of messages; what is read from the row alone (flags, ENVELOPE) stays interactive.
             Some(Call::Fetch(fetch)) => !fetch.sections.is_empty(),
-            Some(Call::Append(_) | Call::Deliver(_) | Call::HandOff(_) | Call::LeaseHandOffs(_) | Call::ExportShard(_)) => true,
+            Some(
+                Call::Append(_)
+                | Call::Deliver(_)
+                | Call::HandOff(_)
+                | Call::LeaseHandOffs(_)
+                | Call::ExportShard(_),
+            ) => true,
             _ => false,
         }
     }

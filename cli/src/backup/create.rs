@@ -5,7 +5,8 @@
 //! read last, unless it was deleted for ever meanwhile.
 
 use std::fs::File;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -85,7 +86,14 @@ async fn fill(clients: &mut Clients, folder: &Path) -> anyhow::Result<Manifest> 
     for (kind, shard) in plan {
         progress.next_part();
         let at = unix_seconds();
-        let files = write_part(&mut clients.backup, folder, (kind, shard), &mut seen, &mut progress).await?;
+        let files = write_part(
+            &mut clients.backup,
+            folder,
+            (kind, shard),
+            &mut seen,
+            &mut progress,
+        )
+        .await?;
         // Most shards have no hand-offs.
         if kind != PartKind::HandOffs || !files.is_empty() {
             parts.push(Part {
@@ -190,9 +198,12 @@ impl Seen {
 
 impl Folder {
     fn prepare(target: &Path) -> anyhow::Result<Self> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| anyhow!("{} is no folder to make: give a path with a name", target.display()))?;
+        let name = target.file_name().ok_or_else(|| {
+            anyhow!(
+                "{} is no folder to make: give a path with a name",
+                target.display()
+            )
+        })?;
         match std::fs::read_dir(target) {
             Ok(mut entries) => {
                 if entries.next().is_some() {
@@ -212,7 +223,10 @@ impl Folder {
         make_private(&partial).with_context(cannot)?;
         let lock = File::open(&partial).with_context(cannot)?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("{} is being written by another command: wait for it", partial.display());
+            bail!(
+                "{} is being written by another command: wait for it",
+                partial.display()
+            );
         }
         // What a command that was killed has left.
         for entry in std::fs::read_dir(&partial).with_context(cannot)? {
@@ -228,10 +242,20 @@ impl Folder {
     /// Writes the manifest and gives the folder its name. Until then it is no backup.
     fn finish(self, manifest: &Manifest) -> anyhow::Result<()> {
         let path = self.partial.join(manifest::NAME);
-        let cannot = || format!("cannot write {}: make room there, or give another folder", path.display());
+        let cannot = || {
+            format!(
+                "cannot write {}: make room there, or give another folder",
+                path.display()
+            )
+        };
         let written = (|| {
-            std::fs::write(&path, manifest.to_text()?)?;
-            File::open(&path)?.sync_all()?;
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            file.write_all(manifest.to_text()?.as_bytes())?;
+            file.sync_all()?;
             self.lock.sync_all()?;
             anyhow::Ok(())
         })();

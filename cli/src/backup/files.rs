@@ -169,6 +169,8 @@ pub(super) struct RowReader {
     folder: PathBuf,
     files: std::vec::IntoIter<FileEntry>,
     open: Option<Reading>,
+    /// The file that is being read, or was last.
+    name: String,
     buffer: Vec<u8>,
 }
 
@@ -197,19 +199,15 @@ impl RowReader {
             folder: folder.to_owned(),
             files: files.into_iter(),
             open: None,
+            name: String::new(),
             buffer: vec![0; READ_BYTES],
         }
     }
 
-    /// The file that is being read.
-    pub(super) fn file(&self) -> &str {
-        self.open.as_ref().map_or("", |open| &open.entry.name)
-    }
-
-    /// Damage of the file that is being read.
+    /// Damage of the file that is being read, or was last.
     pub(super) fn damage(&self, what: impl Into<String>) -> Damage {
         Damage {
-            file: self.file().to_owned(),
+            file: self.name.clone(),
             what: what.into(),
         }
     }
@@ -221,6 +219,7 @@ impl RowReader {
                 let Some(entry) = self.files.next() else {
                     return Ok(None);
                 };
+                self.name.clone_from(&entry.name);
                 self.open = Some(Reading::open(&self.folder, entry)?);
             }
             let Some(open) = &mut self.open else {

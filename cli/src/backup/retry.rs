@@ -56,10 +56,16 @@ impl Retry {
         // A connection that broke is made anew by the next call.
         let may_pass = matches!(
             status.code(),
-            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::DeadlineExceeded
+            tonic::Code::Unavailable
+                | tonic::Code::Unknown
+                | tonic::Code::Cancelled
+                | tonic::Code::DeadlineExceeded
         );
         if !may_pass || since.elapsed() >= self.patience {
-            return Err(refused(status).context(format!("{}: run the command again when the cause is gone", what())));
+            return Err(refused(status).context(format!(
+                "{}: run the command again when the cause is gone",
+                what()
+            )));
         }
         tokio::time::sleep(PAUSE).await;
         Ok(())

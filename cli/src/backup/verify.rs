@@ -87,7 +87,10 @@ pub(super) fn verify(from: &Path) -> anyhow::Result<Verified> {
         let damages = match part.kind {
             PartKind::Directory => directory::check(from, part, &verified.manifest, &mut progress),
             PartKind::Shard | PartKind::HandOffs => {
-                ensure!(part.shard.is_some(), "the backup's manifest has a part of no shard");
+                ensure!(
+                    part.shard.is_some(),
+                    "the backup's manifest has a part of no shard"
+                );
                 let (found, damages) = shard::check(from, part, &mut progress);
                 verified.hand_offs.extend(found.hand_offs);
                 verified.messages += found.messages;

@@ -249,9 +249,13 @@ async fn restore_directory(core: &Core, mut pieces: Streaming<RowsPiece>) -> Res
     let (mut taken, mut bytes) = (Vec::new(), 0);
     while let Some(piece) = pieces.message().await.map_err(of_stream)? {
         decoder.push(&piece.frames);
-        while let Some(row) = decoder.next_row().map_err(|error| Status::invalid(error.to_string()))? {
+        while let Some(row) = decoder
+            .next_row()
+            .map_err(|error| Status::invalid(error.to_string()))?
+        {
             bytes += row.frame_bytes();
-            let row = portable::read(&row.key, &row.value).map_err(|error| Status::invalid(error.to_string()))?;
+            let row =
+                portable::read(&row.key, &row.value).map_err(|error| Status::invalid(error.to_string()))?;
             taken.push(row);
             if taken.len() == ROWS_MAX || bytes >= CHANGE_BYTES {
                 take(core, std::mem::take(&mut taken)).await?;
@@ -271,7 +275,9 @@ async fn take(core: &Core, taken: Vec<Portable>) -> Result<(), Status> {
 
 async fn place(core: &Core, request: PlaceAccountsRequest) -> Result<PlaceAccountsResponse, Status> {
     if request.accounts.len() > PLACES_MAX {
-        return Err(Status::invalid(format!("at most {PLACES_MAX} accounts at a time")));
+        return Err(Status::invalid(format!(
+            "at most {PLACES_MAX} accounts at a time"
+        )));
     }
     let places = core.state.read(move |rows| {
         restore::check(rows, &request.backup_id)?;
@@ -337,7 +343,9 @@ async fn restore_rows(
 
 async fn finish(core: &Core, request: FinishAccountsRequest) -> Result<FinishAccountsResponse, Status> {
     if request.accounts.len() > FINISHED_MAX {
-        return Err(Status::invalid(format!("at most {FINISHED_MAX} accounts at a time")));
+        return Err(Status::invalid(format!(
+            "at most {FINISHED_MAX} accounts at a time"
+        )));
     }
     let ids: Vec<AccountId> = request.accounts.into_iter().map(AccountId).collect();
     let asked = ids.clone();

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use super::{AdminService, BackupService};
 use super::auth::Bearer;
+use super::{AdminService, BackupService};
 
 /// How long a client has for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

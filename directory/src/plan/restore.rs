@@ -155,11 +155,7 @@ fn take_domains(
         let order = row::DomainOrder {
             name: name.to_string(),
         };
-        batch.put(
-            Column::Rows,
-            key::domain_order(domain.ordinal),
-            order.to_stored(),
-        );
+        batch.put(Column::Rows, key::domain_order(domain.ordinal), order.to_stored());
         batch.put(Column::Rows, key::domain(name), domain.to_stored());
         batch.add(key::count_domains(), 1);
     }

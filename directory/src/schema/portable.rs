@@ -3,9 +3,9 @@
 //! Neither nodes nor placement, which are the cluster's own, nor signing keys, which are secret and worth nothing
 //! elsewhere, nor counters, which are counted anew. Pure.
 
+use super::AccountId;
 use super::key::{self, Range, Table};
 use super::row::{self, Row, RowError};
-use super::AccountId;
 use crate::address::{Address, DomainName};
 
 /// A row of a backup.

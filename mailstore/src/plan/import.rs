@@ -51,7 +51,9 @@ impl Import<'_> {
     fn take(&mut self, row: &Row) -> Result<(), Status> {
         let (shard, named) = named::check(row).map_err(|error| unreadable(row, error))?;
         if shard != self.context.shard {
-            return Err(Status::invalid(format!("a row of shard {shard} is not for this one")));
+            return Err(Status::invalid(format!(
+                "a row of shard {shard} is not for this one"
+            )));
         }
         if let Some(account) = named.account()
             && self.is_complete(account)?
@@ -63,10 +65,22 @@ impl Import<'_> {
             (RowColumn::Counters, Named::Message(account, _)) => self.message_references(row, account),
             (RowColumn::Rows, Named::Message(account, _)) => self.message(row, account),
             (RowColumn::Rows, Named::HandOff(id)) => self.hand_off(row, &id),
-            (RowColumn::Rows, Named::Reply { account, session, number }) => {
+            (
+                RowColumn::Rows,
+                Named::Reply {
+                    account,
+                    session,
+                    number,
+                },
+            ) => {
                 let record = ReplyRecord::decode(&row.value).map_err(|error| unreadable(row, error))?;
-                let expiry =
-                    keys::reply_expiry(self.context.shard, record.expires_millis, account, &session, number);
+                let expiry = keys::reply_expiry(
+                    self.context.shard,
+                    record.expires_millis,
+                    account,
+                    &session,
+                    number,
+                );
                 self.put(row);
                 self.batch.put(Column::Rows, expiry, Bytes::new());
                 Ok(())
@@ -177,7 +191,8 @@ impl Import<'_> {
             }
         }
         let location = BodyLocation::Own;
-        self.batch.put(Column::Rows, key, BodyRecord { location }.encode());
+        self.batch
+            .put(Column::Rows, key, BodyRecord { location }.encode());
         self.bodies.insert(*hash);
         Ok(())
     }

@@ -23,11 +23,20 @@ const STEP_BYTES: usize = 512 * 1024;
 /// What is still to be given.
 enum Rest {
     /// A column from a key on, then the columns after it.
-    Columns { column: usize, from: Bytes },
+    Columns {
+        column: usize,
+        from: Bytes,
+    },
     /// Hand-offs from a key on; the bodies that they name.
-    HandOffs { from: Bytes, bodies: BTreeSet<BodyHash> },
+    HandOffs {
+        from: Bytes,
+        bodies: BTreeSet<BodyHash>,
+    },
     /// Chunks of bodies, of the first from this one on.
-    Bodies { bodies: BTreeSet<BodyHash>, chunk: u32 },
+    Bodies {
+        bodies: BTreeSet<BodyHash>,
+        chunk: u32,
+    },
     Nothing,
 }
 
@@ -111,8 +120,12 @@ impl ExportCursor {
             return Ok(());
         };
         let reader = Reader::new(&*self.view, self.shard, AccountId(0));
-        let missing =
-            || Status::internal(format!("the body {hash:?} of a hand-off in shard {} is missing", self.shard));
+        let missing = || {
+            Status::internal(format!(
+                "the body {hash:?} of a hand-off in shard {} is missing",
+                self.shard
+            ))
+        };
         let record = reader.body(&hash)?.ok_or_else(missing)?;
         while u64::from(chunk) < chunk_count(hash.size) && self.pending.len() < STEP_BYTES {
             let stored = reader.body_chunk(&hash, &record, chunk)?.ok_or_else(missing)?;
@@ -139,24 +152,22 @@ impl ExportCursor {
         let pending = &mut self.pending;
         let mut failed = None;
         let mut next = None;
-        let scanned = self
-            .view
-            .scan(store_column(column), from, to, &mut |key, value| {
-                let added = look(value)
-                    .and_then(|()| encode_frame(column, key, value, pending).map_err(too_large));
-                if let Err(status) = added {
-                    failed = Some(status);
-                    return false;
-                }
-                if pending.len() < STEP_BYTES {
-                    return true;
-                }
-                // The key right after this one.
-                let mut after = BytesMut::from(key);
-                after.extend_from_slice(&[0]);
-                next = Some(after.freeze());
-                false
-            });
+        let scanned = self.view.scan(store_column(column), from, to, &mut |key, value| {
+            let added =
+                look(value).and_then(|()| encode_frame(column, key, value, pending).map_err(too_large));
+            if let Err(status) = added {
+                failed = Some(status);
+                return false;
+            }
+            if pending.len() < STEP_BYTES {
+                return true;
+            }
+            // The key right after this one.
+            let mut after = BytesMut::from(key);
+            after.extend_from_slice(&[0]);
+            next = Some(after.freeze());
+            false
+        });
         scanned.map_err(|error| Status::internal(error.to_string()))?;
         failed.map_or(Ok(next), Err)
     }
@@ -280,7 +291,12 @@ mod tests {
         let columns: Vec<_> = rows.iter().map(|row| row.column).collect();
         assert_eq!(
             columns,
-            [RowColumn::Rows, RowColumn::Rows, RowColumn::Bodies, RowColumn::Bodies]
+            [
+                RowColumn::Rows,
+                RowColumn::Rows,
+                RowColumn::Bodies,
+                RowColumn::Bodies
+            ]
         );
         for (index, row) in (0..).zip(&rows[2..]) {
             assert_eq!(row.key, keys::body_chunk(SHARD, &hash, index));

@@ -328,7 +328,11 @@ mod tests {
             let moved = in_shard(ShardId(8), &key);
             assert_eq!(named(RowColumn::Rows, &moved), Some((ShardId(8), expected)));
             if !matches!(expected, Named::Subscription(_) | Named::Index) {
-                assert_eq!(named(RowColumn::Rows, &key[..key.len() - 1]), None, "{expected:?}");
+                assert_eq!(
+                    named(RowColumn::Rows, &key[..key.len() - 1]),
+                    None,
+                    "{expected:?}"
+                );
             }
         }
         let chunks = [

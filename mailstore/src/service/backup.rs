@@ -61,7 +61,10 @@ impl MailstoreService {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(piece) = body.chunk().await? {
             decoder.push(&piece);
-            while let Some(row) = decoder.next_row().map_err(|error| Status::invalid(error.to_string()))? {
+            while let Some(row) = decoder
+                .next_row()
+                .map_err(|error| Status::invalid(error.to_string()))?
+            {
                 bytes += row.frame_bytes();
                 rows.push(row);
                 if bytes >= IMPORT_BYTES {

@@ -59,10 +59,16 @@ pub(in crate::backup) fn check(
     for account in &accounts {
         let addresses = owners.remove(&account.id.0).unwrap_or(0);
         if addresses == 0 && !account.is_deleted {
-            tell(format!("account {} has no address row for {}", account.id, account.address));
+            tell(format!(
+                "account {} has no address row for {}",
+                account.id, account.address
+            ));
         }
         if account.id.0 > last_account {
-            tell(format!("account {} is above the last id {last_account}", account.id));
+            tell(format!(
+                "account {} is above the last id {last_account}",
+                account.id
+            ));
         }
     }
     for id in owners.keys() {

@@ -63,7 +63,9 @@ pub(in crate::backup) fn check(folder: &Path, part: &Part, progress: &mut Progre
             }
             match named::check(&row) {
                 Err(error) => damages.row(reader, &row, error),
-                Ok((found, _)) if found != shard => damages.row(reader, &row, format!("it is of shard {found}")),
+                Ok((found, _)) if found != shard => {
+                    damages.row(reader, &row, format!("it is of shard {found}"))
+                }
                 Ok((_, named)) if column == RowColumn::Bodies => {
                     bodies.add(&mut references, reader, damages, &row, named);
                 }
@@ -150,7 +152,9 @@ impl References {
         };
         for (account, number, body) in &self.messages {
             if !has_body(body) {
-                tell(format!("the body {body:?} of message {number} of account {account} is missing"));
+                tell(format!(
+                    "the body {body:?} of message {number} of account {account} is missing"
+                ));
             }
         }
         for body in &self.handed {
@@ -223,7 +227,11 @@ impl BodyCheck {
             .saturating_sub(u64::from(chunk) * BODY_CHUNK_BYTES as u64);
         let size = rest.min(BODY_CHUNK_BYTES as u64) as usize;
         if chunk != current.next {
-            damages.row(reader, row, format!("chunk {} of the body {hash:?} is missing", current.next));
+            damages.row(
+                reader,
+                row,
+                format!("chunk {} of the body {hash:?} is missing", current.next),
+            );
             current.is_damaged = true;
         }
         current.next = chunk.saturating_add(1);
@@ -233,7 +241,11 @@ impl BodyCheck {
                 current.size += raw.len() as u64;
             }
             Err(error) => {
-                damages.row(reader, row, format!("chunk {chunk} of the body {hash:?}: {error}"));
+                damages.row(
+                    reader,
+                    row,
+                    format!("chunk {chunk} of the body {hash:?}: {error}"),
+                );
                 current.is_damaged = true;
             }
         }
@@ -250,7 +262,11 @@ impl BodyCheck {
         if u64::from(current.next) != chunk_count(hash.size) {
             damages.row(reader, row, format!("the body {hash:?} ends early"));
         } else if BodyHash::new(&current.hasher.finalize(), current.size) != hash {
-            damages.row(reader, row, format!("the body {hash:?} does not hash to its name"));
+            damages.row(
+                reader,
+                row,
+                format!("the body {hash:?} does not hash to its name"),
+            );
         } else {
             references.whole.push(hash);
         }

@@ -70,13 +70,23 @@ pub(super) async fn run(clients: &mut Clients, from: &Path, as_json: bool) -> an
         progress.next_part();
         let restore = shard::Restore::new(from, part);
         restore
-            .run(&mut outgoing, &hand_offs, &mut delivered, &mut summary, &mut progress)
+            .run(
+                &mut outgoing,
+                &hand_offs,
+                &mut delivered,
+                &mut summary,
+                &mut progress,
+            )
             .await
             .with_context(|| format!("cannot restore shard {} of the backup", part.shard.unwrap_or(0)))?;
     }
     let waiting: HashSet<HandOffKey> = hand_offs.difference(&delivered).copied().collect();
     if !waiting.is_empty() {
-        for part in manifest.parts.iter().filter(|part| part.kind != PartKind::Directory) {
+        for part in manifest
+            .parts
+            .iter()
+            .filter(|part| part.kind != PartKind::Directory)
+        {
             let restore = shard::Restore::new(from, part);
             restore
                 .hand_offs(&mut outgoing, &waiting, &mut summary)

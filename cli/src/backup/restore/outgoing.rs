@@ -96,7 +96,11 @@ impl Outgoing {
             .collect();
         let mut retry = Retry::new(PATIENCE);
         loop {
-            match self.client.restore_rows(tokio_stream::iter(messages.clone())).await {
+            match self
+                .client
+                .restore_rows(tokio_stream::iter(messages.clone()))
+                .await
+            {
                 Ok(_) => return Ok(()),
                 Err(status) => {
                     let what = || format!("cannot write to shard {shard} of the cluster");

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use rookery_mailstore::schema::named::{self, Named};
 use rookery_mailstore::schema::{
-    AccountId, AccountRecord, AccountState, BodyHash, BodyLocation, BodyRecord, DecodeError, Garbage, HandOffRecord,
-    MessageNumber, MessageRecord, ShardId, UploadId, Value, keys,
+    AccountId, AccountRecord, AccountState, BodyHash, BodyLocation, BodyRecord, DecodeError, Garbage,
+    HandOffRecord, MessageNumber, MessageRecord, ShardId, UploadId, Value, keys,
 };
 use rookery_proto::rows::{Row, RowColumn};
 
@@ -79,7 +79,8 @@ impl Restore {
         }
         let gone = self.gone_messages(&overview)?;
         let bodies = self.body_targets(&targets, &gone)?;
-        self.send_bodies(&bodies, &overview.uploads, outgoing, progress).await?;
+        self.send_bodies(&bodies, &overview.uploads, outgoing, progress)
+            .await?;
         self.send_rows(&targets, &gone, outgoing, progress).await?;
         self.send_references(&targets, &overview, &gone, outgoing).await?;
         outgoing.flush_all().await?;
@@ -249,7 +250,10 @@ impl Restore {
             let Named::Message(account, number) = name(&row)? else {
                 continue;
             };
-            let Some(shard) = targets.get(&account).filter(|_| !gone.contains(&(account, number))) else {
+            let Some(shard) = targets
+                .get(&account)
+                .filter(|_| !gone.contains(&(account, number)))
+            else {
                 continue;
             };
             let dropped = overview.dropped.get(&(account, number)).copied().unwrap_or(0);
@@ -306,7 +310,8 @@ impl Restore {
         bodies.sort_unstable();
         bodies.dedup();
         let mut progress = Progress::new("restore", 0);
-        self.send_bodies(&bodies, &uploads, outgoing, &mut progress).await?;
+        self.send_bodies(&bodies, &uploads, outgoing, &mut progress)
+            .await?;
         for (row, shard) in placed {
             // In the hand-offs and in their shard alike: the second changes nothing.
             if self.kind == PartKind::HandOffs {

@@ -9,8 +9,8 @@ use rookery_replication::{Column, MemoryStore, View};
 use super::super::{Command, Mutation, PlanContext, PlanLimits, plan};
 use crate::schema::body::encode_chunk;
 use crate::schema::{
-    AccountCounters, AccountId, AccountState, BodyHash, HandOffRecord, MailboxId, MessageNumber, MessageRecord,
-    MessageRow, Reader, ReplyRecord, ShardId, Uid, Value, keys,
+    AccountCounters, AccountId, AccountState, BodyHash, HandOffRecord, MailboxId, MessageNumber,
+    MessageRecord, MessageRow, Reader, ReplyRecord, ShardId, Uid, Value, keys,
 };
 
 const SHARD: ShardId = ShardId(4);
@@ -144,7 +144,10 @@ fn rows_that_come_again_change_nothing() {
     assert!(rig.store.contains(Column::Rows, &expiry).unwrap());
 
     rig.finish(ONE).unwrap();
-    let record = Reader::new(&rig.store, SHARD, ONE).account_record().unwrap().unwrap();
+    let record = Reader::new(&rig.store, SHARD, ONE)
+        .account_record()
+        .unwrap()
+        .unwrap();
     assert_eq!(record.state, AccountState::Live);
     assert_eq!((record.generation, record.quota_bytes), (3, 9));
     // A live account's rows are its own.
@@ -171,7 +174,11 @@ fn a_message_waits_for_its_body() {
     let mut rows = vec![chunk()];
     rows.extend(account(ONE));
     rig.import(&rows).unwrap();
-    assert_eq!(rig.finish(TWO).unwrap_err().reason, Reason::NoAccount, "it has no rows");
+    assert_eq!(
+        rig.finish(TWO).unwrap_err().reason,
+        Reason::NoAccount,
+        "it has no rows"
+    );
 }
 
 #[test]
@@ -179,11 +186,13 @@ fn an_id_that_was_used_is_refused() {
     let mut rig = Rig {
         store: MemoryStore::new(),
     };
-    rig.run(Command::PurgeAccount(rookery_proto::mailstore::v1::PurgeAccount {
-        shard: SHARD.0,
-        account: ONE.0,
-        generation: 1,
-    }))
+    rig.run(Command::PurgeAccount(
+        rookery_proto::mailstore::v1::PurgeAccount {
+            shard: SHARD.0,
+            account: ONE.0,
+            generation: 1,
+        },
+    ))
     .unwrap();
     rig.import(&[chunk()]).unwrap();
     assert_eq!(rig.import(&account(ONE)).unwrap_err().reason, Reason::NoAccount);
@@ -247,6 +256,9 @@ fn a_hand_off_is_due_at_once_and_kept_once() {
             .unwrap()
     );
     assert_eq!(rig.references(&keys::body(SHARD, &hash())), 0);
-    let stored = Reader::new(&rig.store, SHARD, ONE).hand_off(&id).unwrap().unwrap();
+    let stored = Reader::new(&rig.store, SHARD, ONE)
+        .hand_off(&id)
+        .unwrap()
+        .unwrap();
     assert_eq!((stored.due_millis, stored.attempts), (NOW, 4));
 }
