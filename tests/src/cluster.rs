@@ -1,8 +1,11 @@
 //! A cluster in one line, on ports of the system's choice and in a folder of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +14,9 @@ use tempfile::TempDir;
 
 /// The first lines of a playground's output that may come before `ready`.
 const READY_LINES_MAX: usize = 100;
+
+/// How long a node that is started again may take until it serves.
+const RESTART_MAX: Duration = Duration::from_secs(60);
 
 /// What kind of cluster.
 #[derive(Debug, Clone)]
@@ -21,6 +27,8 @@ pub struct Options {
     pub proxies: u32,
     /// Accounts `user1@example.test`, ….
     pub accounts: u64,
+    /// Replicas of each shard.
+    pub replicas: u32,
     /// Shards; `None`: as many as a cluster has by default.
     pub shards: Option<u32>,
     /// All roles in one process.
@@ -37,6 +45,7 @@ impl Default for Options {
             mailstores: 3,
             proxies: 2,
             accounts: 10,
+            replicas: 1,
             shards: None,
             single: false,
             environment: Vec::new(),
@@ -92,6 +101,15 @@ pub struct Manifest {
     pub ca_file: PathBuf,
 }
 
+/// How a node is started again, when that is not as the others are.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// A command that becomes the node by `exec`, such as one that enters a network of its own.
+    pub wrapper: Vec<String>,
+    /// Environment beside the cluster's.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A running cluster; stopped and removed when dropped.
 pub struct Cluster {
     playground: Child,
@@ -100,6 +118,7 @@ pub struct Cluster {
     environment: Vec<(String, String)>,
     /// Process ids of nodes that stand still.
     paused: Vec<u32>,
+    launches: BTreeMap<String, Launch>,
     folder: TempDir,
 }
 
@@ -132,6 +151,12 @@ impl Cluster {
         if options.single {
             command.arg("--single");
         }
+        if options.replicas > 1 {
+            command.args(["--replicas", &options.replicas.to_string()]);
+        }
+        if let Some(shards) = options.shards {
+            command.args(["--shards", &shards.to_string()]);
+        }
         let mut playground = command.spawn().context("cannot start the playground")?;
         let manifest = match wait_until_ready(&mut playground, &data) {
             Ok(manifest) => manifest,
@@ -149,6 +174,7 @@ impl Cluster {
             manifest,
             environment,
             paused: Vec::new(),
+            launches: BTreeMap::new(),
             folder,
         })
     }
@@ -221,7 +247,7 @@ impl Cluster {
         restarted.map_or_else(|| self.node(id).pid, |(_, child)| child.id())
     }
 
-    /// Kills a node with SIGKILL and waits until it has gone.
+    /// Kills a node with SIGKILL and waits until it has gone; one that has ended by itself is as good as killed.
     pub fn kill(&mut self, id: &str) {
         self.end(id, Signal::KILL);
     }
@@ -231,10 +257,12 @@ impl Cluster {
         self.end(id, Signal::TERM);
     }
 
-    fn end(&mut self, id: &str, signal: Signal) {
+    fn end(&mut self, id: &str, which: Signal) {
         let pid = self.pid(id);
-        self.signal(id, signal);
         self.paused.retain(|paused| *paused != pid);
+        if self.is_running(id) {
+            signal(pid, which).unwrap_or_else(|error| panic!("cannot signal {id} ({pid}): {error}"));
+        }
         if let Some(position) = self.restarted.iter().position(|(name, _)| name == id) {
             let (_, mut child) = self.restarted.remove(position);
             child.wait().expect("a child can be waited for");
@@ -245,24 +273,32 @@ impl Cluster {
 
     /// Makes a node stand still with SIGSTOP: its connections stay open, and nothing is said on them.
     pub fn pause(&mut self, id: &str) {
-        self.signal(id, Signal::STOP);
+        self.signal(id, Signal::STOP).expect("runs");
         self.paused.push(self.pid(id));
     }
 
     /// Lets a node go on that stood still.
     pub fn resume(&mut self, id: &str) {
-        self.signal(id, Signal::CONT);
+        self.signal(id, Signal::CONT).expect("runs");
         let pid = self.pid(id);
         self.paused.retain(|paused| *paused != pid);
     }
 
-    fn signal(&self, id: &str, signal: Signal) {
-        let pid = self.pid(id);
-        let raw = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id");
-        kill_process(raw, signal).unwrap_or_else(|error| panic!("cannot signal {id} ({pid}): {error}"));
+    /// Sends a signal to a node.
+    pub fn signal(&self, id: &str, which: Signal) -> Result<()> {
+        signal(self.pid(id), which).with_context(|| format!("cannot signal {id}"))
+    }
+
+    /// Whether the node's process is there.
+    pub fn is_running(&mut self, id: &str) -> bool {
+        if let Some((_, child)) = self.restarted.iter_mut().rev().find(|(name, _)| name == id) {
+            return matches!(child.try_wait(), Ok(None));
+        }
+        let node = self.node(id);
+        // The playground waits for none of its children while it runs, and another process may have the number of one
+        // that was killed: its command line is empty or another.
+        let line = std::fs::read(format!("/proc/{}/cmdline", node.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&node.data.display().to_string())
     }
 
     /// The environment of nodes that are started again from now on.
@@ -271,31 +307,69 @@ impl Cluster {
         self.environment = environment.iter().map(owned).collect();
     }
 
-    /// Starts a node again with its `restart` command and waits until it says that it serves.
+    /// How one node is started again from now on.
+    pub fn set_launch(&mut self, id: &str, launch: Launch) {
+        self.launches.insert(id.to_owned(), launch);
+    }
+
+    /// Starts a node again with its `restart` command and waits until it says that it serves. Where a proxy listens from
+    /// then on is in the manifest.
     pub fn restart(&mut self, id: &str) -> Result<()> {
-        let command = self.node(id).restart.clone();
+        let launch = self.launches.get(id).cloned().unwrap_or_default();
+        let words: Vec<String> = launch
+            .wrapper
+            .iter()
+            .chain(&self.node(id).restart)
+            .cloned()
+            .collect();
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .open(self.node(id).data.join("log"))?;
-        let (program, arguments) = command
+        let (program, arguments) = words
             .split_first()
             .ok_or_else(|| anyhow!("{id} has no restart command"))?;
         let mut child = Command::new(program)
             .args(arguments)
             .envs(self.environment.iter().cloned())
+            .envs(launch.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("no output"))?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
+        self.restarted.retain(|(name, _)| name != id);
         self.restarted.push((id.to_owned(), child));
+        let line = first_line(output);
         if line.is_empty() {
             bail!("{id} did not start again: {}", logs(&self.data()));
         }
+        self.heed_endpoints(id, &line)
+    }
+
+    fn heed_endpoints(&mut self, id: &str, line: &str) -> Result<()> {
+        let endpoints: BTreeMap<String, String> =
+            serde_json::from_str(line).with_context(|| format!("{id} printed no endpoints but {line:?}"))?;
+        if let Some(proxy) = self.manifest.proxies.iter_mut().find(|proxy| proxy.id == id) {
+            for (name, held) in [
+                ("imap", &mut proxy.imap),
+                ("imaps", &mut proxy.imaps),
+                ("smtp", &mut proxy.smtp),
+                ("submission", &mut proxy.submission),
+                ("submissions", &mut proxy.submissions),
+                ("lmtp", &mut proxy.lmtp),
+            ] {
+                if let Some(address) = endpoints.get(name) {
+                    held.clone_from(address);
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The last lines of every node's log.
+    pub fn logs(&self) -> String {
+        logs(&self.data())
     }
 }
 
@@ -312,9 +386,7 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if let Some(pid) = i32::try_from(self.playground.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        let _ = signal(self.playground.id(), Signal::TERM);
         let _ = self.playground.wait();
         if std::thread::panicking() {
             // The failure is told anyway.
@@ -372,6 +444,24 @@ fn wait_until_ready(playground: &mut Child, data: &Path) -> Result<Manifest> {
         }
     }
     bail!("the playground did not say that it is ready")
+}
+
+fn signal(pid: u32, which: Signal) -> Result<()> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    kill_process(raw.ok_or_else(|| anyhow!("{pid} is no process id"))?, which)?;
+    Ok(())
+}
+
+/// The line with which a node says that it serves; empty when it ended or took too long.
+fn first_line(output: ChildStdout) -> String {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // What cannot be read is an empty line, and nobody may be waiting any more.
+        let _ = BufReader::new(output).read_line(&mut line);
+        let _ = sender.send(line);
+    });
+    receiver.recv_timeout(RESTART_MAX).unwrap_or_default()
 }
 
 fn wait_gone(pid: u32) {

@@ -131,19 +131,26 @@ impl ImapClient {
         }
     }
 
-    /// Appends a message to a mailbox with a synchronising literal.
+    /// Appends a message to a mailbox with a synchronising literal. A server that does not want it says so before.
     pub fn append(&mut self, mailbox: &str, flags: &str, message: &str) -> Result<Answer> {
         let tag = self.begin(&format!("APPEND {mailbox} {flags} {{{}}}", message.len()))?;
-        let go_on = self.response()?;
-        if !go_on.starts_with(b"+") {
-            bail!(
-                "the server did not ask for the literal: {:?}",
-                String::from_utf8_lossy(&go_on)
-            );
+        let mut untagged = Vec::new();
+        loop {
+            let response = self.response()?;
+            match response.strip_prefix(tag.as_bytes()) {
+                Some(rest) if rest.first() == Some(&b' ') => {
+                    let tagged = String::from_utf8_lossy(&rest[1..]).into_owned();
+                    return Ok(Answer { untagged, tagged });
+                }
+                _ if response.starts_with(b"+") => break,
+                _ => untagged.push(response),
+            }
         }
         self.send(message.as_bytes())?;
         self.send(b"\r\n")?;
-        self.finish(&tag)
+        let mut answer = self.finish(&tag)?;
+        untagged.append(&mut answer.untagged);
+        Ok(Answer { untagged, ..answer })
     }
 
     /// Whether a response has begun to arrive; waits for nothing.
@@ -175,6 +182,16 @@ impl ImapClient {
         self.reader.read_line(&mut line)?;
         line.truncate(line.trim_end().len());
         Ok(line)
+    }
+
+    /// Waits until a response has begun to arrive, or so long; whether one has. The end of the connection counts as one.
+    pub fn wait_pending(&mut self, longest: Duration) -> Result<bool> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        if !self.reader.buffer().is_empty() {
+            return Ok(true);
+        }
+        let mut fds = [PollFd::new(self.reader.get_ref(), PollFlags::IN)];
+        Ok(poll(&mut fds, Some(&Timespec::try_from(longest)?))? > 0)
     }
 
     /// One response with its literals, without the last CRLF.

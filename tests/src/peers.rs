@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Result, bail};
 
 /// The Debian package that holds a program.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("mbsync", "isync"),
     ("swaks", "swaks"),
     ("curl", "curl"),
@@ -14,6 +14,9 @@ const PACKAGES: [(&str, &str); 7] = [
     ("strace", "strace"),
     ("python3", "python3"),
     ("gcc", "gcc"),
+    ("ip", "iproute2"),
+    ("mount", "mount"),
+    ("umount", "mount"),
 ];
 
 /// A program's path. Panics with what to install when it is missing: a skipped test is not a passed one.
