@@ -1,13 +1,15 @@
 /*
  * A witness of syncs, loaded into a process with LD_PRELOAD: it writes down what each completed fsync or fdatasync has
- * made durable, so that a test can take away everything else after a crash, as a power cut does. It never changes data.
+ * made durable, and each completed write to a descriptor with O_DSYNC, so that a test can take away everything else after
+ * a crash, as a power cut does. It never changes data.
  *
  * ROOKERY_SYNC_LOG   the record; the process's id is appended to the name
  * ROOKERY_SYNC_DELAY microseconds to wait before each sync, so that a crash finds much unsynced
  * ROOKERY_SYNC_LIE   a path: while it exists syncs say that they succeeded and are neither done nor recorded
  *
  * Lines: "F dev ino length" for a file, "D dev ino" with " ino/name" for each entry of a folder, "U dev ino" for an inode
- * whose name was taken away, so that the number may be used again. Names hold neither blanks nor line ends here.
+ * whose name was taken away, so that the number may be used again, "W dev ino offset length" for what a write with
+ * O_DSYNC made durable. Names hold neither blanks nor line ends here.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct text {
@@ -116,3 +119,36 @@ int unlink(const char *path) {
   forget(path);
   return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
 }
+
+/* A write to a descriptor with O_DSYNC is durable when it returns. */
+static ssize_t wrote(int fd, ssize_t size, intmax_t at) {
+  int error = errno;
+  int flags = size > 0 ? fcntl(fd, F_GETFL) : -1;
+  struct stat about;
+  const char *lie = getenv("ROOKERY_SYNC_LIE");
+  if (flags >= 0 && (flags & O_DSYNC) && !(lie && access(lie, F_OK) == 0) && fstat(fd, &about) == 0 &&
+      S_ISREG(about.st_mode)) {
+    if (at < 0)
+      at = (intmax_t)lseek(fd, 0, SEEK_CUR) - size;
+    struct text text = {0};
+    add(&text, "W %ju %ju %jd %zd\n", (uintmax_t)about.st_dev, (uintmax_t)about.st_ino, at, size);
+    record(&text);
+  }
+  errno = error;
+  return size;
+}
+
+#define WITNESS(name, parameters, arguments, at)                                                                      \
+  ssize_t name parameters {                                                                                           \
+    static ssize_t(*next) parameters;                                                                                 \
+    if (!next)                                                                                                        \
+      next = (ssize_t(*) parameters)dlsym(RTLD_NEXT, #name);                                                          \
+    return wrote(fd, next arguments, at);                                                                             \
+  }
+
+WITNESS(write, (int fd, const void *bytes, size_t size), (fd, bytes, size), -1)
+WITNESS(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), -1)
+WITNESS(pwrite, (int fd, const void *bytes, size_t size, off_t at), (fd, bytes, size, at), at)
+WITNESS(pwrite64, (int fd, const void *bytes, size_t size, off64_t at), (fd, bytes, size, at), at)
+WITNESS(pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at), at)
+WITNESS(pwritev64, (int fd, const struct iovec *parts, int count, off64_t at), (fd, parts, count, at), at)

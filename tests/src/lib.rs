@@ -4,6 +4,7 @@
 //! a role. A missing program makes a test fail with what to install.
 
 pub mod cluster;
+pub mod faults;
 pub mod http;
 pub mod imap;
 pub mod messages;

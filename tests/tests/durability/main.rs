@@ -8,4 +8,3 @@
 
 mod power_cut;
 mod traced;
-mod unsynced;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rookery_tests::faults::disk::{Disk, Dropped};
+use rookery_tests::faults::shim;
 use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use tempfile::TempDir;
-
-use super::unsynced::{Disk, Dropped, build_shim};
 
 /// Connections that deliver at the same time.
 const CONNECTIONS: u64 = 8;
@@ -33,7 +33,7 @@ struct Witnessed {
 impl Witnessed {
     fn start(delay_microseconds: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let shim = build_shim(folder.path());
+        let shim = shim::build(shim::UNSYNCED, folder.path()).unwrap();
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let environment = vec![
             ("LD_PRELOAD".to_owned(), text(shim)),
@@ -69,9 +69,9 @@ impl Witnessed {
             record.exists(),
             "the mailstore syncs through the C library, where it is seen"
         );
-        disk.replay(&record);
-        let dropped = disk.crash(&self.store());
-        *disk = Disk::of(&self.store());
+        disk.replay(&record).unwrap();
+        let dropped = disk.crash(&self.store()).unwrap();
+        *disk = Disk::of(&self.store()).unwrap();
         self.cluster.restart(MAILSTORE).unwrap();
         dropped
     }
@@ -223,7 +223,7 @@ fn found(cluster: &Cluster) -> BTreeMap<u64, u32> {
 #[test]
 fn the_record_is_kept_by_process() {
     let folder = tempfile::tempdir().unwrap();
-    let shim = build_shim(folder.path());
+    let shim = shim::build(shim::UNSYNCED, folder.path()).unwrap();
     let file: &Path = &folder.path().join("file");
     std::fs::write(file, "content").unwrap();
     // `sync FILE` of coreutils calls fsync.
@@ -237,4 +237,27 @@ fn the_record_is_kept_by_process() {
     assert!(child.wait().unwrap().success());
     let text = std::fs::read_to_string(record).unwrap();
     assert!(text.starts_with("F ") && text.ends_with(" 7\n"), "{text}");
+}
+
+#[test]
+fn a_write_that_syncs_is_recorded_where_it_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let shim = shim::build(shim::UNSYNCED, folder.path()).unwrap();
+    let file: &Path = &folder.path().join("file");
+    // `dd oflag=dsync` opens with O_DSYNC.
+    let mut command = std::process::Command::new("dd");
+    command
+        .args(["if=/dev/zero", "bs=512", "count=2", "oflag=dsync", "status=none"])
+        .arg(format!("of={}", file.display()))
+        .env("LD_PRELOAD", shim)
+        .env("ROOKERY_SYNC_LOG", folder.path().join("syncs"));
+    let mut child = command.spawn().unwrap();
+    let record = folder.path().join(format!("syncs.{}", child.id()));
+    assert!(child.wait().unwrap().success());
+    let text = std::fs::read_to_string(record).unwrap();
+    let ends: Vec<String> = text
+        .lines()
+        .map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert!(text.starts_with("W ") && ends == ["0 512", "512 512"], "{text}");
 }
