@@ -1,7 +1,8 @@
 //! What whole-cluster tests share: a cluster in one line, clients that speak as real ones do, and an oracle.
 //!
-//! Tests drive the built program from outside, through `rookery playground` and its `cluster.json`; nothing here links
-//! a role. A missing program makes a test fail with what to install.
+//! Tests drive the built program from outside, through `rookery playground` and its `cluster.json`; of the roles only the
+//! proxy's way to a shard is used here, for what no mail client can ask. A missing program makes a test fail with what to
+//! install.
 
 pub mod cluster;
 pub mod faults;

@@ -1,0 +1,211 @@
+//! One run: a stage, clients, nemeses, the state at the end, and the verdicts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::ending::{self, Ending};
+use super::history::{History, Recorder};
+use super::model::Model;
+use super::nemesis::{self, Pace};
+use super::report::{Report, Verdict};
+use super::stage::{Stage, StageOptions};
+use super::workload::{Mix, Observer, Stop, Workload, ask_closing};
+use super::{invariants, report};
+
+/// The observer's number among the clients.
+const OBSERVER: u32 = 1_000;
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// All choices come from it; what threads make of them is theirs.
+    pub seed: u64,
+    /// How long clients work under faults.
+    pub duration: Duration,
+    /// With it, the run is over when so many operations have ended, however long that takes.
+    pub operations: Option<usize>,
+    /// Replicas of each shard.
+    pub replicas: u32,
+    /// Mailstores.
+    pub mailstores: u32,
+    /// Names of the nemeses.
+    pub nemeses: Vec<String>,
+    /// Clients.
+    pub mix: Mix,
+    /// Shards.
+    pub shards: u32,
+    /// How fast faults follow each other.
+    pub pace: Pace,
+    /// How long the cluster may take, when all is well again, until what was acknowledged has arrived: hand-offs of what
+    /// could not be delivered, retries of proxies.
+    pub settle_max: Duration,
+    /// Where the history goes when a verdict is bad.
+    pub evidence: PathBuf,
+    /// Makes syncs lies before each power cut, so that acknowledged mail is lost and the oracle has to see it.
+    pub lie: bool,
+}
+
+impl RunOptions {
+    /// A small run, as `make test` has them.
+    pub fn small(seed: u64, nemeses: &[&str]) -> Self {
+        Self {
+            seed,
+            duration: Duration::from_secs(8),
+            operations: None,
+            replicas: 1,
+            mailstores: 3,
+            nemeses: nemeses.iter().map(|name| (*name).to_owned()).collect(),
+            mix: Mix {
+                accounts: 6,
+                sessions: 9,
+                senders: 3,
+                watchers: 3,
+            },
+            shards: 6,
+            pace: Pace {
+                calm: Duration::from_millis(200)..Duration::from_millis(900),
+                hold: Duration::from_millis(200)..Duration::from_millis(1_200),
+                pairs: 0.4,
+            },
+            settle_max: Duration::from_secs(90),
+            evidence: std::env::temp_dir().join("rookery-faults-evidence"),
+            lie: false,
+        }
+    }
+
+    /// The command that makes the run again.
+    pub fn replay(&self) -> String {
+        format!(
+            "make torture SEEDS={} SECONDS_EACH={} REPLICAS={} NEMESES={} SIZE={}",
+            self.seed,
+            self.duration.as_secs(),
+            self.replicas,
+            self.nemeses.join(","),
+            if self.mix.accounts > 6 { "large" } else { "small" }
+        )
+    }
+
+    fn stage(&self, nemeses: &[Box<dyn nemesis::Nemesis>]) -> StageOptions {
+        StageOptions {
+            mailstores: self.mailstores,
+            proxies: 2,
+            accounts: self.mix.accounts,
+            shards: self.shards,
+            replicas: self.replicas,
+            network: nemeses.iter().any(|nemesis| nemesis.needs_network()),
+            rooms: nemeses.iter().any(|nemesis| nemesis.needs_rooms()),
+        }
+    }
+}
+
+/// Makes one run. An error is a run that could not be made; what it found is in the report.
+pub fn run(options: &RunOptions) -> Result<Report> {
+    let names: Vec<&str> = options.nemeses.iter().map(String::as_str).collect();
+    let nemeses = nemesis::named(&names)?;
+    let mut stage = Stage::set(&options.stage(&nemeses)).context("the cluster cannot be set up")?;
+    let result = perform(options, &nemeses, &mut stage);
+    result.map_err(|error| error.context(format!("seed {}: {}", options.seed, stage.logs())))
+}
+
+fn perform(options: &RunOptions, nemeses: &[Box<dyn nemesis::Nemesis>], stage: &mut Stage) -> Result<Report> {
+    stage.lies = options.lie;
+    let recorder = Arc::new(Recorder::default());
+    let proxies = stage.proxies();
+    let accounts = options.mix.accounts;
+    let observer = Observer::start(&stage.credentials()?)?;
+    let mut workload = Workload::start(&options.mix, options.seed, &proxies, &recorder);
+    let observer_stop = Arc::new(Stop::default());
+    let watching = {
+        let (recorder, stop, seed) = (Arc::clone(&recorder), Arc::clone(&observer_stop), options.seed);
+        std::thread::spawn(move || observer.watch(OBSERVER, seed, accounts, &recorder, &stop))
+    };
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let began = Instant::now();
+    let is_over = || match options.operations {
+        Some(operations) => recorder.len() >= operations,
+        None => began.elapsed() >= options.duration,
+    };
+    let faults = nemesis::torment(stage, nemeses, &mut rng, &options.pace, &recorder, is_over)?;
+    workload.finish_clients()?;
+    observer_stop.say();
+    let observer = watching.join().map_err(|_| anyhow!("the observer panicked"))?;
+
+    let so_far = recorder.with_events(|events| History {
+        events: events.to_vec(),
+        ..History::default()
+    });
+    let is_settled = |ending: &Ending| invariants::is_settled(&Model::of(&so_far, ending));
+    let ending = ending::read(&proxies[0].imap, accounts, options.settle_max, is_settled)?;
+    ask_closing(&observer, accounts, &recorder)?;
+    workload.finish_watchers()?;
+    observer.stop();
+    let history = recorder.finish(faults);
+    judge(options, stage, &history, &ending)
+}
+
+fn judge(options: &RunOptions, stage: &Stage, history: &History, ending: &Ending) -> Result<Report> {
+    let model = Model::of(history, ending);
+    let mut verdicts: Vec<Verdict> = invariants::all(options.replicas)
+        .iter()
+        .map(|invariant| Verdict {
+            invariant: invariant.name(),
+            broken: invariant.check(&model),
+        })
+        .collect();
+    verdicts.push(Verdict {
+        invariant: "no node ends by itself but on a full disk",
+        broken: unexcused(&stage.ended),
+    });
+    let mut report = report::of(options, stage, history, verdicts);
+    if !report.is_good() {
+        report.evidence = Some(write_evidence(options, history, ending)?);
+    }
+    Ok(report)
+}
+
+fn unexcused(ended: &[String]) -> Vec<String> {
+    let excused = |what: &&String| {
+        nemesis::MAY_END_NODES
+            .iter()
+            .any(|name| what.ends_with(&format!("on its {name}")))
+    };
+    ended.iter().filter(|what| !excused(what)).cloned().collect()
+}
+
+/// The history as lines of JSON, and the state at the end as the last one.
+fn write_evidence(options: &RunOptions, history: &History, ending: &Ending) -> Result<PathBuf> {
+    use std::io::Write;
+    std::fs::create_dir_all(&options.evidence)?;
+    let name = format!("seed-{}-{}.jsonl", options.seed, std::process::id());
+    let path: &Path = &options.evidence.join(name);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    for event in &history.events {
+        writeln!(file, "{}", serde_json::to_string(event)?)?;
+    }
+    for fault in &history.faults {
+        writeln!(file, "{}", serde_json::to_string(fault)?)?;
+    }
+    writeln!(file, "{}", serde_json::to_string(ending)?)?;
+    file.flush()?;
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_may_end_by_itself_on_a_full_disk_alone() {
+        let ended = [
+            "mailstore-1 on its full_disk",
+            "mailstore-2 during kill of proxy-1",
+        ]
+        .map(str::to_owned);
+        assert_eq!(unexcused(&ended), ended[1..]);
+    }
+}

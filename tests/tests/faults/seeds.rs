@@ -1,0 +1,55 @@
+//! Runs of fixed seeds, and one that must fail, so that the oracle is known to see what it is there for.
+
+use std::time::Duration;
+
+use rookery_tests::faults::run::{RunOptions, run};
+
+/// Acknowledged operations that a run must at least have, or nothing was tested.
+const ACKNOWLEDGED_MIN: usize = 300;
+
+fn holds(seed: u64, nemeses: &[&str]) {
+    let options = RunOptions::small(seed, nemeses);
+    let report = run(&options).unwrap_or_else(|error| panic!("{error:?}\nagain with `{}`", options.replay()));
+    assert!(report.is_good(), "{report}");
+    let acknowledged: usize = report.operations.values().map(|count| count.ok).sum();
+    let faults: usize = report.faults.values().sum();
+    assert!(
+        acknowledged >= ACKNOWLEDGED_MIN && faults >= 2,
+        "{acknowledged} acknowledged operations and {faults} faults test nothing: {report}"
+    );
+}
+
+#[test]
+fn mail_outlives_kills_pauses_and_wrong_clocks() {
+    holds(1, &["kill", "pause", "clock"]);
+}
+
+#[test]
+fn mail_outlives_power_cuts_and_slow_disks() {
+    holds(2, &["power_cut", "slow_disk", "kill"]);
+}
+
+#[test]
+fn mail_outlives_cuts_of_the_network_and_full_disks() {
+    holds(3, &["cut", "full_disk"]);
+}
+
+#[test]
+fn the_oracle_sees_mail_that_a_lying_disk_lost() {
+    let mut options = RunOptions::small(4, &["power_cut"]);
+    options.lie = true;
+    options.duration = Duration::from_secs(3);
+    // What is lost does not arrive.
+    options.settle_max = Duration::from_secs(1);
+    let report = run(&options).unwrap_or_else(|error| panic!("{error:?}"));
+    let broken: Vec<&str> = report
+        .verdicts
+        .iter()
+        .filter(|verdict| !verdict.broken.is_empty())
+        .map(|verdict| verdict.invariant)
+        .collect();
+    assert!(
+        broken.contains(&"acknowledged messages are there once and whole"),
+        "{broken:?}"
+    );
+}
