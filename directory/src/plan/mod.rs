@@ -7,8 +7,8 @@ pub mod account;
 pub mod alias;
 pub mod domain;
 pub mod node;
-pub mod shard;
 pub mod restore;
+pub mod shard;
 pub mod signing_key;
 
 #[cfg(test)]

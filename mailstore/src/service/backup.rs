@@ -22,7 +22,10 @@ impl MailstoreService {
         export: proto::ExportShard,
         replies: &ReplySink<MailstoreProtocol>,
     ) -> Result<(), Status> {
-        let shard = self.shard(export.shard, incoming.request.shard_generation)?;
+        let shard = self
+            .shard(export.shard, incoming.request.shard_generation)
+            .await?;
+        shard.confirm().await?;
         let (view, id) = (shard.view(), shard.id());
         drop(shard);
         let mut cursor = if export.hand_offs_only {
@@ -52,7 +55,9 @@ impl MailstoreService {
         mut incoming: Incoming<MailstoreProtocol>,
         import: proto::ImportRows,
     ) -> Result<reply::Call, Status> {
-        let shard = self.shard(import.shard, incoming.request.shard_generation)?;
+        let shard = self
+            .shard(import.shard, incoming.request.shard_generation)
+            .await?;
         let mut body = incoming
             .body
             .take()

@@ -55,7 +55,7 @@ impl MailstoreService {
                 Command::PurgeAccount(purge),
             ),
             Call::ImportAccount(import) => (
-                self.shard(import.shard, generation)?,
+                self.shard(import.shard, generation).await?,
                 import.account,
                 None,
                 Command::ImportAccount(import),

@@ -166,7 +166,8 @@ impl Account {
             reply::Call::Uploaded(_)
             | reply::Call::Delivered(_)
             | reply::Call::HandOffs(_)
-            | reply::Call::ShardEvent(_) => 0,
+            | reply::Call::ShardEvent(_)
+            | reply::Call::ExportedRows(_) => 0,
         };
         self.saw(modseq);
     }

@@ -109,7 +109,10 @@ impl Leaders {
     /// The next node of this round.
     pub(super) fn next_now(&self, way: &mut Way) -> Option<Target> {
         let placement = self.picture.placement(way.shard)?;
-        let leader = self.leader(way.shard);
+        let told = Some(&placement.leader).filter(|leader| !leader.is_empty());
+        let leader = self
+            .leader(way.shard)
+            .or_else(|| told.map(|leader| leader.as_str().into()));
         let is_known = |node: &str| self.picture.has_node(node);
         let node = way.tour.next(&placement.replicas, leader.as_deref(), is_known)?;
         let caller = self.nodes.channel(&self.picture.node(&node)?);
