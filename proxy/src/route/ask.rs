@@ -121,6 +121,7 @@ impl Cluster {
                 running.push(async move { (target.node, replies.single().await) });
             }
             let (node, answer) = tokio::select! {
+                biased;
                 Some(answer) = running.next() => answer,
                 // No timer for a shard that has one replica.
                 () = sleep_until(silent_at), if has_rivals => continue,

@@ -167,8 +167,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new(moods: &[(&'static str, Mood)]) -> Self {
-        // Short, for a test must wait for it.
-        Self::patient(moods, Duration::from_secs(30), Duration::from_millis(100)).await
+        // Short, for a test must wait for it, but not for a busy machine.
+        Self::patient(moods, Duration::from_secs(30), Duration::from_millis(500)).await
     }
 
     pub(super) async fn patient(

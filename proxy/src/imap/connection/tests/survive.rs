@@ -8,7 +8,10 @@ use rookery_proto::{Reason, Status};
 
 use super::fake::{Server, Setup, plain};
 
-/// As long as a test may take.
+/// Nobody waits for so long here.
+const LONG: Duration = Duration::from_secs(30);
+
+/// What a test waits for.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 fn row(uid: u32, sections: Vec<SectionData>, more: bool) -> Result<reply::Call, Status> {
@@ -37,6 +40,7 @@ fn died() -> Result<reply::Call, Status> {
 /// A client that fetches two sections of message 2. The first call brings so much of them and breaks off, and the others
 /// are answered by `rest`.
 async fn fetch(
+    patience: Duration,
     first: impl Fn() -> Vec<SectionData> + Send + Sync + 'static,
     rest: impl Fn() -> Vec<Result<reply::Call, Status>> + Send + Sync + 'static,
 ) -> String {
@@ -49,7 +53,7 @@ async fn fetch(
     };
     let setup = Setup {
         script: Box::new(script),
-        patience: PATIENCE,
+        patience,
         ..Setup::default()
     };
     Server::all(
@@ -61,12 +65,12 @@ async fn fetch(
 
 #[tokio::test]
 async fn a_message_that_has_gone_between_two_literals_is_nil_from_there() {
-    let heard = fetch(|| vec![piece(0, 1, b"x")], Vec::new).await;
+    let heard = fetch(LONG, || vec![piece(0, 1, b"x")], Vec::new).await;
     let wanted = "* 2 FETCH (BODY[1] {1}\r\nx BODY[2] NIL)\r\nc OK ";
     assert!(heard.contains(wanted) && heard.contains("\r\nd OK "), "{heard}");
     // The whole mailbox has gone.
     let no_mailbox = || vec![Err(Status::new(Reason::NoMailbox, "deleted"))];
-    let heard = fetch(|| vec![piece(0, 1, b"x")], no_mailbox).await;
+    let heard = fetch(LONG, || vec![piece(0, 1, b"x")], no_mailbox).await;
     assert!(heard.contains("BODY[2] NIL)\r\nc NO [NONEXISTENT]"), "{heard}");
 }
 
@@ -74,7 +78,7 @@ async fn a_message_that_has_gone_between_two_literals_is_nil_from_there() {
 async fn within_a_literal_nothing_but_its_rest_is_said() {
     // The message has gone; or nobody answers for as long as the client is kept waiting.
     for rest in [|| Vec::new(), || vec![died()]] {
-        let heard = fetch(|| vec![piece(0, 5, b"hel")], rest).await;
+        let heard = fetch(PATIENCE, || vec![piece(0, 5, b"hel")], rest).await;
         // What was sent of it is the last that the client gets.
         let (_, last) = heard.split_once("\r\nb OK ").unwrap();
         assert!(
