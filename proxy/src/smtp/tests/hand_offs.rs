@@ -213,7 +213,7 @@ async fn rows_that_came_before_a_stream_broke_are_done_and_half_a_row_is_not_del
 
 #[tokio::test]
 async fn rows_are_worked_off_even_when_that_takes_longer_than_their_lease() {
-    let world = World::new().await;
+    let world = World::with_patience(Duration::from_secs(30)).await;
     // More pieces than a call's window holds, so that the mailstore waits for the delivery.
     let body = b"0123456789abcdef".repeat(600_000);
     world.stores[1].state.lock().rows.push(HandOffRow {

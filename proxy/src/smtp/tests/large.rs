@@ -45,7 +45,7 @@ async fn send(world: &World, client: &mut Client) {
 
 #[tokio::test]
 async fn a_large_body_goes_through_in_bounded_memory() {
-    let world = World::new().await;
+    let world = World::with_patience(Duration::from_secs(30)).await;
     let mut client = begin(&world, Kind::Smtp, &[1, 2, 4]).await;
     send(&world, &mut client).await;
     client.plays("S: 250 2.0.0 Stored *").await;
@@ -72,7 +72,7 @@ async fn a_large_body_goes_through_in_bounded_memory() {
 
 #[tokio::test]
 async fn a_shard_that_dies_while_the_body_arrives_does_not_stop_the_others() {
-    let world = World::new().await;
+    let world = World::with_patience(Duration::from_secs(3)).await;
     world.stores[2].state.lock().dies_in_upload_at = Some(1_000_000);
     let mut client = begin(&world, Kind::Smtp, &[1, 2, 3]).await;
     send(&world, &mut client).await;
