@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rookery_proto::directory::v1::Node;
@@ -21,6 +21,9 @@ use crate::schema::row::{Account, Life};
 use crate::schema::{AccountId, key};
 use crate::state::State;
 use crate::watch::Picture;
+
+/// Pause before a shard's leader is looked for again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a shard has to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -173,11 +176,30 @@ impl Provisioner {
             .map_or_else(Outcome::Failed, |()| Outcome::Gone((due_millis, id)))
     }
 
+    /// Makes a call on the node that leads the account's shard. When there are several that may lead it, it is tried until
+    /// one does: both calls that are made so may be made again.
     async fn call(&self, account: &Account, call: request::Call) -> Result<(), Status> {
-        self.call_leader(account.shard, call, None, CALL_TIMEOUT)?
-            .single()
-            .await
-            .map(drop)
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let mut hint = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let begun = self.call_node(account.shard, &hint, call.clone(), None, left);
+            let result = match begun {
+                Ok(begun) => begun.single().await.map(drop),
+                Err(status) => Err(status),
+            };
+            match result {
+                Err(status)
+                    if status.is_retryable()
+                        && self.picture.has_rivals(account.shard)
+                        && Instant::now() + RETRY_PAUSE < deadline =>
+                {
+                    hint = status.leader;
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Begins a call on the node that leads a shard.
@@ -188,10 +210,23 @@ impl Provisioner {
         body: Option<Body>,
         timeout: Duration,
     ) -> Result<ShardCall, Status> {
-        let (placement, node) = self
+        self.call_node(shard, "", call, body, timeout)
+    }
+
+    /// The same on a certain node, if that is known.
+    fn call_node(
+        &self,
+        shard: u32,
+        node: &str,
+        call: request::Call,
+        body: Option<Body>,
+        timeout: Duration,
+    ) -> Result<ShardCall, Status> {
+        let (placement, leader) = self
             .picture
             .leader(shard)
             .ok_or_else(|| Status::unavailable(format!("the shard {shard} has no place yet")))?;
+        let node = self.picture.node(node).unwrap_or(leader);
         let request = mailstore::Request {
             shard_generation: placement.generation,
             key: None,

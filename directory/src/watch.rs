@@ -266,6 +266,15 @@ impl Picture {
         })
     }
 
+    /// Whether several nodes may lead a shard.
+    pub fn has_rivals(&self, shard: u32) -> bool {
+        let known = self.known.lock();
+        known
+            .shards
+            .get(&shard)
+            .is_some_and(|shard| shard.members.len() > 1)
+    }
+
     /// A shard and the node that leads it, as far as the directory knows.
     pub fn leader(&self, shard: u32) -> Option<(Shard, Node)> {
         let known = self.known.lock();

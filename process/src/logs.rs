@@ -32,9 +32,17 @@ impl Default for LogConfig {
     }
 }
 
+/// The consensus library tells each step of each group; what matters of it is told by the roles.
+fn with_quiet(level: &str) -> String {
+    match level.contains("openraft") {
+        true => level.to_owned(),
+        false => format!("{level},openraft=error"),
+    }
+}
+
 /// Begins to log. A second call in one process changes nothing.
 pub fn init(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.level).map_err(|error| {
+    let filter = EnvFilter::try_new(with_quiet(&config.level)).map_err(|error| {
         format!(
             "log.level {:?} is not a level such as \"info\": {error}",
             config.level

@@ -1,9 +1,14 @@
 //! Keeps a led shard's members as the directory names them, and leadership where it is wanted.
 
+use std::time::Duration;
+
 use rookery_replication::group::{GroupMember, MembersError};
 use rookery_replication::log::ReplicaId;
 
 use super::{HostedShard, Shards};
+
+/// How long a node leads a shard that another one is to lead: short leads cost sessions more than uneven ones.
+const HOME_WAIT: Duration = Duration::from_secs(10);
 
 impl Shards {
     /// Takes in new replicas and lets go of old ones, one change at a time, when this node leads the shard and every new one is held
@@ -36,6 +41,16 @@ impl Shards {
                 .iter()
                 .all(|(replica, _, votes)| *votes && is_wanted(*replica));
         if is_so && !standing.changing {
+            // Each node leads its part: who is named first gets the lead back once it is there again.
+            let first = wanted.first();
+            if let Some(first) = first.filter(|first| first.replica != group.replica())
+                && group.led_for() >= HOME_WAIT
+                && group.is_there(&first.node)
+                && group.has_caught_up(first.replica)
+            {
+                tracing::info!(shard = hosted.id().0, "handing the lead back to {}", first.node);
+                group.hand_over(first.replica).await;
+            }
             return;
         }
         if !is_wanted(group.replica()) {

@@ -218,6 +218,9 @@ impl Shards {
             if placement.formed {
                 hosted.shard.set_formed();
             }
+            let first = placement.members.first();
+            let group = hosted.shard.group();
+            group.set_preferred(first.is_some_and(|first| first.id == group.replica().0));
             return true;
         }
         let taken = placement
@@ -243,6 +246,8 @@ impl Shards {
                 return !matches!(error, OpenError::Lost { .. });
             }
         };
+        let first = placement.members.first();
+        group.set_preferred(first.is_some_and(|first| first.id == replica.0));
         let opened = Shard::open(Arc::clone(&self.member), group, self.options.clone());
         if placement.formed {
             opened.set_formed();

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,9 @@ use super::gather::{Answer, Gathered, Work, gather};
 use super::{EventHub, Queued, ShardOptions};
 use crate::plan::PlanContext;
 use crate::schema::ShardId;
+
+/// Pause before a leadership is begun again that could not be: a quorum has to be heard first.
+const BEGIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// An entry of which the outcome is known.
 struct Settled {
@@ -89,11 +93,16 @@ impl Writer {
             let leader = match self.seat.group.lead().await {
                 Ok(leader) => Arc::new(leader),
                 Err(error) => {
-                    tracing::info!(shard = self.shard.0, %error, "the leadership was lost as it began");
-                    tokio::task::yield_now().await;
+                    tracing::debug!(shard = self.shard.0, %error, "the leadership was lost as it began");
+                    tokio::time::sleep(BEGIN_PAUSE).await;
                     continue;
                 }
             };
+            tracing::debug!(
+                shard = self.shard.0,
+                term = leader.id().term,
+                "the shard is served here"
+            );
             self.seat.serving.send_replace(true);
             if let Some(on_leading) = &self.options.on_leading {
                 on_leading();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::GroupMember;
 use super::replica::{Group, NotLeading};
+use crate::log::ReplicaId;
 use crate::raft::Host;
 
 /// The membership could not be changed.
@@ -60,6 +61,19 @@ impl Group {
             .await
             .map_err(|error| failed(&error))?;
         Ok(())
+    }
+
+    /// Whether a member has nearly all of the log, as its leader knows; false when this replica does not lead.
+    pub fn has_caught_up(&self, replica: ReplicaId) -> bool {
+        use openraft::async_runtime::WatchReceiver;
+
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let matched = now.replication.as_ref().and_then(|all| all.get(&replica.0));
+        let last = now.last_log_index.unwrap_or(0);
+        matched
+            .and_then(|matched| matched.as_ref())
+            .is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
     }
 
     /// Waits until a learner has nearly all of the log.

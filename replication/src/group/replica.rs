@@ -1,7 +1,7 @@
 //! One replica of a group on this node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
@@ -57,6 +57,8 @@ pub struct Group {
     detector: Arc<Detector>,
     pub(super) runtime: Handle,
     pub(super) suspicion: Mutex<Suspicion>,
+    /// Whether it is to lead when nothing speaks against it.
+    preferred: AtomicBool,
     /// Fetching and installing a state, one at a time.
     pub(super) installing: tokio::sync::Mutex<()>,
     leaderships: AtomicU32,
@@ -87,6 +89,7 @@ impl Group {
             detector,
             runtime: Handle::current(),
             suspicion: Mutex::default(),
+            preferred: AtomicBool::new(false),
             installing: tokio::sync::Mutex::default(),
             leaderships: AtomicU32::new(0),
             began: Instant::now(),
@@ -104,6 +107,20 @@ impl Group {
     /// Its number.
     pub fn replica(&self) -> ReplicaId {
         self.replica
+    }
+
+    /// Says whether it is to lead when nothing speaks against it. Takes effect when a leader is looked for.
+    pub fn set_preferred(&self, preferred: bool) {
+        self.preferred.store(preferred, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_preferred(&self) -> bool {
+        self.preferred.load(Ordering::Relaxed)
+    }
+
+    /// Whether a node is there, as far as this one has heard.
+    pub fn is_there(&self, node: &str) -> bool {
+        self.detector.is_alive(node) && self.detector.is_heard(node)
     }
 
     pub(super) fn metrics(&self) -> WatchReceiverOf<Types, Metrics> {
@@ -240,6 +257,12 @@ impl Group {
             return Ok(());
         }
         self.confirm().await.map_err(|_| ProposeError::NotLeader)
+    }
+
+    /// How long this replica has led without a break, as supervision has seen it; zero when it does not.
+    pub fn led_for(&self) -> Duration {
+        let since = self.suspicion.lock().leads_since;
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Asks a member to take the leadership over; does not wait for it.

@@ -22,6 +22,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Wait before the first attempt, drawn for each group and replica: who is first is mostly alone.
 const FIRST_ATTEMPT_MILLIS: std::ops::Range<u64> = 0..300;
 
+/// The same while a group has had no leader since its replica was opened, for the member that is to lead first.
+const PREFERRED_ATTEMPT_MILLIS: std::ops::Range<u64> = 100..300;
+
+/// The same for the others, which only stand in for it.
+const STAND_IN_ATTEMPT_MILLIS: std::ops::Range<u64> = 1000..2500;
+
 /// Wait before the next.
 const NEXT_ATTEMPT_MILLIS: std::ops::Range<u64> = 400..1000;
 
@@ -35,6 +41,10 @@ pub(super) struct Suspicion {
     attempt: Option<Instant>,
     /// The term whose leader says that it does not lead.
     not_led: Option<u64>,
+    /// Since when this replica leads.
+    pub(super) leads_since: Option<Instant>,
+    /// A leader has been known since the replica was opened.
+    was_led: bool,
 }
 
 /// Looks after the groups until the member has gone.
@@ -80,9 +90,14 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
     let mut suspicion = group.suspicion.lock();
     let is_voter = membership.voter_ids().any(|voter| voter == metrics.id);
     if leads(&metrics) || !is_voter {
-        *suspicion = Suspicion::default();
+        *suspicion = Suspicion {
+            was_led: true,
+            leads_since: leads(&metrics).then(|| suspicion.leads_since.unwrap_or_else(Instant::now)),
+            ..Suspicion::default()
+        };
         return;
     }
+    suspicion.leads_since = None;
     let term = metrics.vote.leader_id.term;
     let is_led = metrics.current_leader.is_some_and(|leader| {
         leader != metrics.id
@@ -92,15 +107,22 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
                 .is_some_and(|host| member.detector.is_alive(&host.node))
     });
     if is_led {
+        suspicion.was_led = true;
         suspicion.attempt = None;
         return;
     }
     let now = Instant::now();
     let alone = is_alone(&metrics);
-    let attempt = *suspicion.attempt.get_or_insert_with(|| match alone {
-        true => now,
-        false => now + drawn(FIRST_ATTEMPT_MILLIS),
-    });
+    let wait = if alone {
+        Duration::ZERO
+    } else if suspicion.was_led {
+        drawn(FIRST_ATTEMPT_MILLIS)
+    } else if group.is_preferred() {
+        drawn(PREFERRED_ATTEMPT_MILLIS)
+    } else {
+        drawn(STAND_IN_ATTEMPT_MILLIS)
+    };
+    let attempt = *suspicion.attempt.get_or_insert(now + wait);
     if now >= attempt {
         suspicion.attempt = Some(now + drawn(NEXT_ATTEMPT_MILLIS));
         let group = Arc::clone(group);
