@@ -233,10 +233,21 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs an operator's command against the cluster, whatever comes of it.
+    /// Runs an operator's command against the cluster, whatever comes of it: where the directory runs, so that it is
+    /// reached when that has a network of its own.
     pub fn try_operate(&self, arguments: &[&str], input: &str) -> Result<Output> {
         let manifest = self.data().join("cluster.json");
-        let mut command = Command::new(program()?);
+        let program = program()?;
+        let launch = self.launches.get("directory-1");
+        let wrapper = launch.and_then(|launch| launch.wrapper.split_first());
+        let mut command = match wrapper {
+            None => Command::new(program),
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(program);
+                command
+            }
+        };
         command.args(arguments).arg("--cluster").arg(manifest);
         finish(&mut command, input)
     }
@@ -345,6 +356,14 @@ impl Cluster {
             bail!("{id} did not start again: {}", logs(&self.data()));
         }
         self.heed_endpoints(id, &line)
+    }
+
+    /// Tells operators' commands where the admin API is from now on.
+    pub fn set_admin(&self, address: &str) -> Result<()> {
+        let path = self.data().join("cluster.json");
+        let mut manifest: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
+        manifest["admin"] = format!("https://{address}").into();
+        Ok(std::fs::write(path, serde_json::to_string(&manifest)?)?)
     }
 
     fn heed_endpoints(&mut self, id: &str, line: &str) -> Result<()> {

@@ -5,6 +5,7 @@
 //! tested and what is not is in `docs/reliability.md`.
 
 pub mod answers;
+pub mod closing;
 pub mod content;
 pub mod control;
 pub mod disk;

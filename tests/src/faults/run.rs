@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::closing;
 use super::ending::{self, Ending};
 use super::history::{History, Recorder};
 use super::model::Model;
@@ -157,24 +158,17 @@ fn judge(options: &RunOptions, stage: &Stage, history: &History, ending: &Ending
             broken: invariant.check(&model),
         })
         .collect();
-    verdicts.push(Verdict {
-        invariant: "no node ends by itself but on a full disk",
-        broken: unexcused(&stage.ended),
-    });
+    for closing in closing::all() {
+        verdicts.push(Verdict {
+            invariant: closing.name(),
+            broken: closing.check(stage)?,
+        });
+    }
     let mut report = report::of(options, stage, history, verdicts);
     if !report.is_good() {
         report.evidence = Some(write_evidence(options, history, ending)?);
     }
     Ok(report)
-}
-
-fn unexcused(ended: &[String]) -> Vec<String> {
-    let excused = |what: &&String| {
-        nemesis::MAY_END_NODES
-            .iter()
-            .any(|name| what.ends_with(&format!("on its {name}")))
-    };
-    ended.iter().filter(|what| !excused(what)).cloned().collect()
 }
 
 /// The history as lines of JSON, and the state at the end as the last one.
@@ -193,19 +187,4 @@ fn write_evidence(options: &RunOptions, history: &History, ending: &Ending) -> R
     writeln!(file, "{}", serde_json::to_string(ending)?)?;
     file.flush()?;
     Ok(path.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_may_end_by_itself_on_a_full_disk_alone() {
-        let ended = [
-            "mailstore-1 on its full_disk",
-            "mailstore-2 during kill of proxy-1",
-        ]
-        .map(str::to_owned);
-        assert_eq!(unexcused(&ended), ended[1..]);
-    }
 }

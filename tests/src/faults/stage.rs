@@ -23,6 +23,9 @@ const PATIENCE: &str = "10s";
 /// With less free, a mailstore takes no new mail.
 const DISK_FREE_MIN: &str = "64MiB";
 
+/// Where the admin API is when the directory has a network of its own.
+const ADMIN: &str = "127.0.0.1:7443";
+
 /// The only directory.
 pub const DIRECTORY: &str = "directory-1";
 
@@ -56,12 +59,23 @@ pub struct Stage {
     pub lies: bool,
     /// Taken away by power cuts.
     pub dropped: Dropped,
-    /// Nodes that were found to have ended by themselves, and what was struck at the time.
-    pub ended: Vec<String>,
+    /// Nodes that were found to have ended by themselves.
+    pub ended: Vec<Ended>,
     /// The node that leads each shard at the start, and the shard of each account.
     pub placement: Placement,
     // After the cluster, which writes into it.
     folder: TempDir,
+}
+
+/// A node that ended by itself.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Which.
+    pub node: String,
+    /// The nemesis that had struck it; empty when none had.
+    pub nemesis: &'static str,
+    /// What was going on, in words.
+    pub during: String,
 }
 
 /// Where accounts are.
@@ -128,6 +142,7 @@ impl Stage {
         }
         if options.network {
             self.network = Some(Network::create(&nodes)?);
+            self.cluster.set_admin(ADMIN)?;
         }
         for node in &nodes {
             if options.rooms && node.starts_with("mailstore") {
@@ -167,7 +182,8 @@ impl Stage {
             set("ROOKERY__NODE__LISTEN", at(7400));
         }
         if node == DIRECTORY {
-            set("ROOKERY__DIRECTORY__ADMIN_LISTEN", at(7443));
+            // Its certificate is for this address, and operators' commands run where the directory does.
+            set("ROOKERY__DIRECTORY__ADMIN_LISTEN", ADMIN.to_owned());
         } else {
             set(
                 "ROOKERY__NODE__DIRECTORY",
@@ -309,12 +325,32 @@ impl Stage {
     pub fn revive(&mut self, struck: &str) -> Result<()> {
         for node in self.nodes() {
             if !self.is_running(&node) {
-                self.ended.push(format!("{node} during {struck}"));
-                self.kill(&node)?;
-                self.restart(&node)?;
+                self.revive_one(&node, "", struck)?;
             }
         }
         Ok(())
+    }
+
+    /// Starts a node again that has ended by itself, and takes note of it.
+    pub fn revive_one(&mut self, node: &str, nemesis: &'static str, during: &str) -> Result<()> {
+        self.ended.push(Ended {
+            node: node.to_owned(),
+            nemesis,
+            during: during.to_owned(),
+        });
+        self.kill(node)?;
+        self.restart(node)
+    }
+
+    /// Runs an operator's command and gives what it said.
+    pub fn operate(&self, arguments: &[&str]) -> Result<String> {
+        self.cluster.operate(arguments, "")
+    }
+
+    /// Where accounts are now.
+    pub fn placement_now(&self) -> Result<Placement> {
+        let accounts = self.placement.shard.keys().max().copied().unwrap_or_default();
+        placement(&self.cluster, accounts)
     }
 
     /// A node's disk and clock.

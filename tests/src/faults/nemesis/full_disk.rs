@@ -60,9 +60,7 @@ impl Fault for Filled {
     fn heal(&mut self, stage: &mut Stage) -> Result<()> {
         stage.room(&self.node)?.empty()?;
         if !stage.is_running(&self.node) {
-            stage.ended.push(format!("{} on its {NAME}", self.node));
-            stage.kill(&self.node)?;
-            stage.restart(&self.node)?;
+            stage.revive_one(&self.node, NAME, &self.describe())?;
         }
         Ok(())
     }
