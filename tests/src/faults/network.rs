@@ -32,6 +32,7 @@ pub struct Network {
 impl Network {
     /// Makes a network for nodes.
     pub fn create(nodes: &[String]) -> Result<Self> {
+        sweep();
         let process = std::process::id();
         let number = NETWORKS.fetch_add(1, Ordering::SeqCst);
         // 198.18.0.0/15 is for tests of networks and reaches nobody. Another process of the same last numbers has the
@@ -151,6 +152,32 @@ impl Drop for Network {
     }
 }
 
+/// Takes away networks of processes that were killed before they could.
+fn sweep() {
+    let names = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    };
+    let is_left = |name: &String| {
+        owner(name).is_some_and(|process| !std::path::Path::new(&format!("/proc/{process}")).exists())
+    };
+    // Another process may be at the same; what is gone by then need not be taken away.
+    for space in names("/run/netns").iter().filter(|name| is_left(name)) {
+        let _ = ip(&["netns", "del", space]);
+    }
+    for bridge in names("/sys/class/net").iter().filter(|name| is_left(name)) {
+        let _ = ip(&["link", "del", bridge]);
+    }
+}
+
+/// The process that made a network of ours, by the name of one of its parts.
+fn owner(name: &str) -> Option<u32> {
+    let (process, _) = name.strip_prefix("rk")?.split_once('-')?;
+    process.parse().ok()
+}
+
 fn program() -> String {
     peers::find("ip").display().to_string()
 }
@@ -176,6 +203,14 @@ mod tests {
     fn hear(stream: &mut std::net::TcpStream, bytes: usize) -> usize {
         let mut buffer = vec![0; bytes];
         stream.read(&mut buffer).unwrap_or(0)
+    }
+
+    #[test]
+    fn a_networks_parts_name_the_process_that_made_it() {
+        assert_eq!(owner("rk123-0b"), Some(123));
+        assert_eq!(owner("rk123-0-mailstore-1"), Some(123));
+        assert_eq!(owner("rk-0"), None);
+        assert_eq!(owner("eth0"), None);
     }
 
     #[test]

@@ -380,6 +380,18 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Nodes first, then the disks that are mounted in the cluster's folder, so that it can be removed.
+        for node in self.nodes() {
+            if self.is_running(&node) {
+                self.cluster.kill(&node);
+            }
+        }
+        self.rooms.clear();
+    }
+}
+
 fn node_ids(options: &StageOptions) -> BTreeSet<String> {
     let mailstores = (1..=options.mailstores).map(|number| format!("mailstore-{number}"));
     let proxies = (1..=options.proxies).map(|number| format!("proxy-{number}"));
