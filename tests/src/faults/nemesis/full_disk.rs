@@ -1,5 +1,5 @@
-//! A mailstore's disk that fills up: nearly, so that the node is to refuse by itself, or to the last byte, so that its
-//! writes fail and it ends rather than say what is not true. There is room again before it is started again.
+//! A mailstore's disk that fills up: nearly, so that the node is to refuse by itself, or to the last byte, where it may end
+//! rather than say what is not true. There is room again before it is started again.
 
 use anyhow::Result;
 use rand::Rng;
