@@ -114,6 +114,7 @@ impl Wiring {
             proxy.stop().await;
         }
         if let Some(mailstore) = &self.mailstore {
+            mailstore.hand_over().await;
             mailstore.end_watches();
         }
         if let Some(directory) = &self.directory {

@@ -34,6 +34,9 @@ const MEMBERS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often each shard works off what has expired.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long other nodes have to take over the shards that this one leads when it stops.
+const HAND_OVER_GRACE: Duration = Duration::from_secs(5);
+
 /// How long mutations under way have to end when the node stops.
 const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
@@ -158,6 +161,17 @@ impl Mailstore {
     /// What proxies and directories call, for either transport.
     pub fn service(&self) -> Arc<dyn Service<MailstoreProtocol>> {
         Arc::clone(&self.service) as _
+    }
+
+    /// Has other nodes take over the shards that this one leads, while it still answers calls: so that who calls hears at
+    /// once where to go.
+    pub async fn hand_over(&self) {
+        if tokio::time::timeout(HAND_OVER_GRACE, self.shards.hand_over())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the mailstore stops while it still leads shards: others have to find out");
+        }
     }
 
     /// Ends the watches of others, which do not end by themselves.

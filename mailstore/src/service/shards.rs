@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use rookery_proto::directory::v1 as proto;
@@ -86,6 +86,8 @@ pub struct Shards {
     options: ShardOptions,
     /// Replicas that this node should hold and does not find.
     lost: Mutex<Vec<HeldReplica>>,
+    /// The node is about to stop: it takes no lead.
+    pub(super) stopping: AtomicBool,
     /// Something is to be told to the directory.
     changed: Arc<Notify>,
     hosted: RwLock<HashMap<ShardId, Arc<HostedShard>>>,
@@ -106,6 +108,7 @@ impl Shards {
             member,
             options,
             lost: Mutex::default(),
+            stopping: AtomicBool::new(false),
             changed,
             hosted: RwLock::default(),
             map: RwLock::default(),
