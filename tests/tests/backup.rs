@@ -576,3 +576,59 @@ fn without_a_cluster_or_a_backup_it_says_so() {
     std::fs::write(scratch.path().join("file"), "x").unwrap();
     fails(&create(&cluster, &within_a_file), "backup");
 }
+
+#[test]
+fn mail_that_waits_for_delivery_is_restored_and_delivered_once() {
+    let accounts = 9;
+    let mut source = Cluster::start(&Options {
+        accounts,
+        shards: Some(9),
+        ..Options::default()
+    })
+    .unwrap();
+    let recipients: Vec<String> = (1..=accounts).map(user).collect();
+    source.kill("mailstore-3");
+    // In one piece and by an upload.
+    deliver(&source, &recipients, 1, 3_000);
+    deliver(&source, &recipients, 2, 300_000);
+    // Nobody is left who could deliver what waits when the mailstore is back.
+    source.kill("proxy-1");
+    source.kill("proxy-2");
+    source.restart("mailstore-3").unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("backup");
+    let created = create(&source, &folder);
+    assert!(
+        created.status.success(),
+        "{}",
+        String::from_utf8_lossy(&created.stderr)
+    );
+    drop(source);
+    let hand_offs = file(&folder, "handoffs-", ".bodies.");
+    flip(&hand_offs, |bytes| bytes / 2);
+    fails(&verify(&folder), "handoffs-");
+    flip(&hand_offs, |bytes| bytes / 2);
+
+    let target = empty(2, 4);
+    let restored = json(&restore(&target, &folder));
+    assert!(restored["hand_offs"].as_u64().unwrap() >= 2, "{restored}");
+    assert_eq!(restored["unknown_hand_offs"], 0, "{restored}");
+    for recipient in &recipients {
+        let mut imap = ImapClient::login(&target.proxy(0).imap, recipient).unwrap();
+        let mut held = imap.command("EXAMINE INBOX").unwrap().ok().unwrap().exists();
+        imap.begin("IDLE").unwrap();
+        while held != Some(2) {
+            let response = String::from_utf8(imap.response().unwrap()).unwrap();
+            let exists = response
+                .strip_prefix("* ")
+                .and_then(|rest| rest.strip_suffix(" EXISTS"));
+            held = exists.map(|count| count.parse().unwrap()).or(held);
+        }
+    }
+    for recipient in &recipients {
+        let inbox = &account(&target, recipient, "playground")["INBOX"];
+        let mut numbers: Vec<u64> = inbox.messages.values().map(|m| number_of(&m.text)).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2], "{recipient}");
+    }
+}
