@@ -137,9 +137,7 @@ async fn write_part(
     loop {
         let mut writer = PartWriter::new(folder, name.clone(), FILE_BYTES_MAX);
         *seen = Seen::default();
-        let request = ExportRowsRequest {
-            part: Some(part.clone()),
-        };
+        let request = ExportRowsRequest { part: Some(part) };
         match stream_part(client, request, &mut writer, seen, progress).await {
             // Syncing may take long, and the connection is to be kept up meanwhile.
             Ok(()) => return tokio::task::spawn_blocking(move || writer.finish()).await?,

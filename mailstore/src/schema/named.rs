@@ -170,7 +170,8 @@ fn row(kind: u8, mut fields: Fields<'_>) -> Option<Named> {
         Named::Body(fields.hash()?)
     } else if is(Kind::Garbage) {
         let named = Named::Garbage(fields.account()?);
-        (fields.u64()?, fields.u32()?);
+        fields.u64()?;
+        fields.u32()?;
         named
     } else if is(Kind::HandOff) {
         Named::HandOff(fields.take()?)
