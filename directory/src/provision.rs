@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::mailstore::v1::{self as mailstore, request};
-use rookery_proto::{Body, Call, CallContext, Caller, MailstoreProtocol, Replies, Status};
+use rookery_proto::{Body, Call, CallContext, Caller, MailstoreProtocol, Reason, Replies, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_millis;
@@ -191,7 +191,8 @@ impl Provisioner {
             match result {
                 Err(status)
                     if status.is_retryable()
-                        && self.picture.has_rivals(account.shard)
+                        && (status.reason != Reason::Unavailable
+                            || self.picture.has_rivals(account.shard))
                         && Instant::now() + RETRY_PAUSE < deadline =>
                 {
                     hint = status.leader;

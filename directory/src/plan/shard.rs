@@ -48,7 +48,16 @@ pub fn note(
         if shard == stored {
             continue;
         }
-        shard.generation += 1;
+        let ids = |shard: &row::Shard| {
+            shard
+                .replicas
+                .iter()
+                .map(|replica| replica.id)
+                .collect::<Vec<_>>()
+        };
+        if ids(&shard) != ids(&stored) {
+            shard.generation += 1;
+        }
         planned.batch.put(Column::Rows, key::shard(id), shard.to_stored());
         planned.event.shards.push(to_proto(id, shard));
     }

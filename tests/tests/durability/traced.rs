@@ -16,6 +16,9 @@ const CONCURRENT: u64 = 100;
 /// How long the tracer may take to write down what has happened.
 const TRACE_MAX: Duration = Duration::from_secs(30);
 
+/// Where the log is.
+const LOG_FOLDER: &str = "/store/log/";
+
 /// The reply to a stored message, as it is on the wire.
 const STORED: &str = "\"250 2.0.0 Stored";
 
@@ -44,7 +47,8 @@ impl Traced {
         let folder = tempfile::tempdir().unwrap();
         let trace = folder.path().join("trace");
         let strace = peers::find("strace");
-        let calls = "trace=fsync,fdatasync,sync_file_range,read,recvfrom,sendto,sendmsg,write,writev";
+        let calls =
+            "trace=openat,pwrite64,fsync,fdatasync,sync_file_range,read,recvfrom,sendto,sendmsg,write,writev";
         // -D: the tracer is apart, so that the playground stays this test's own child.
         let wrapper = [
             "-D",
@@ -115,13 +119,32 @@ fn event(line: &str) -> Option<Event> {
     if rest.contains(STORED) && !rest.contains(" resumed>") {
         return Some(Event::Stored);
     }
-    let is_sync = rest.starts_with("fsync(") || rest.starts_with("fdatasync(");
-    // The write-ahead log alone: other files' syncs say nothing about a message.
-    if is_sync && rest.contains("/store/") && rest.contains(".log>") {
+    let is_sync = ["fsync(", "fdatasync(", "pwrite64("]
+        .iter()
+        .any(|call| rest.starts_with(call));
+    // The log of what was agreed on alone: other files' syncs say nothing about a message.
+    if is_sync && rest.contains(LOG_FOLDER) && rest.contains(".log>") {
         return Some(Event::SyncBegan(thread));
     }
-    let ended = rest.contains("<... fsync resumed>") || rest.contains("<... fdatasync resumed>");
-    (ended && rest.ends_with("= 0")).then_some(Event::SyncEnded(thread))
+    let ended = [
+        "<... fsync resumed>",
+        "<... fdatasync resumed>",
+        "<... pwrite64 resumed>",
+    ];
+    (ended.iter().any(|ended| rest.contains(ended)) && is_good(rest)).then_some(Event::SyncEnded(thread))
+}
+
+/// Whether a call has ended, and well.
+fn is_good(line: &str) -> bool {
+    let result = line.rsplit_once("= ").map(|(_, result)| result.parse::<u64>());
+    matches!(result, Some(Ok(_)))
+}
+
+/// Whether the log's files were opened so that a write is durable when it returns.
+fn writes_sync(trace: &Path) -> bool {
+    String::from_utf8_lossy(&std::fs::read(trace).unwrap())
+        .lines()
+        .any(|line| line.contains("openat(") && line.contains(LOG_FOLDER) && line.contains("O_DSYNC"))
 }
 
 /// Whole calls as two events, so that a sync always begins and ends.
@@ -130,8 +153,7 @@ fn spread(trace: &Path) -> Vec<Event> {
     let mut spread = Vec::new();
     for line in text.lines() {
         let Some(found) = event(line) else { continue };
-        let ends_at_once = line.ends_with("= 0").then_some(());
-        if let (Event::SyncBegan(thread), Some(())) = (&found, ends_at_once) {
+        if let (Event::SyncBegan(thread), true) = (&found, is_good(line)) {
             spread.extend([Event::SyncBegan(*thread), Event::SyncEnded(*thread)]);
         } else {
             spread.push(found);
@@ -163,6 +185,7 @@ fn each_250_follows_the_sync_of_its_message() {
             .unwrap();
     }
     traced.events(SEQUENTIAL as usize);
+    assert!(writes_sync(&traced.trace), "a write of the log alone is no sync");
     let events = spread(&traced.trace);
     for number in 0..SEQUENTIAL {
         let mark = format!("Message-ID: <{number}@remote.test>");
@@ -227,9 +250,9 @@ fn deliveries_at_the_same_time_share_syncs() {
 #[test]
 fn a_trace_without_the_sync_is_found_out() {
     let whole = "1 recvfrom(9<s>, \"Message-ID: <1@remote.test>\\r\\n.\\r\\n\", 1) = 30\n\
-                 2 fdatasync(5</x/store/000004.log> <unfinished ...>\n\
+                 2 pwrite64(5</x/store/log/000004.log>, \"RKRY\", 4096, 0 <unfinished ...>\n\
                  1 read(7<e>, \"\", 8) = 0\n\
-                 2 <... fdatasync resumed>) = 0\n\
+                 2 <... pwrite64 resumed>) = 4096\n\
                  1 sendto(9<s>, \"250 2.0.0 Stored as 1\\r\\n\", 23, 0, NULL, 0) = 23\n";
     let file = tempfile::NamedTempFile::new().unwrap();
     let judge = |text: &str| {
@@ -239,10 +262,10 @@ fn a_trace_without_the_sync_is_found_out() {
     };
     assert!(judge(whole));
     assert!(!judge(
-        &whole.replace("fdatasync resumed>) = 0", "fdatasync resumed>) = -1 EIO")
+        &whole.replace("pwrite64 resumed>) = 4096", "pwrite64 resumed>) = -1 EIO")
     ));
     assert!(
-        !judge(&whole.replace("store/000004.log", "LOG")),
+        !judge(&whole.replace("store/log/000004.log", "LOG")),
         "another file's sync does not count"
     );
     let late: Vec<&str> = whole.lines().collect();
