@@ -192,7 +192,7 @@ impl Provisioner {
                 Err(status)
                     if status.is_retryable()
                         && (status.reason != Reason::Unavailable
-                            || self.picture.has_rivals(account.shard))
+                            || self.picture.is_settling(account.shard))
                         && Instant::now() + RETRY_PAUSE < deadline =>
                 {
                     hint = status.leader;

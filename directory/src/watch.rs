@@ -266,13 +266,13 @@ impl Picture {
         })
     }
 
-    /// Whether several nodes may lead a shard.
-    pub fn has_rivals(&self, shard: u32) -> bool {
+    /// Whether another try may find a leader of the shard soon: it is new, or several nodes may lead it.
+    pub fn is_settling(&self, shard: u32) -> bool {
         let known = self.known.lock();
         known
             .shards
             .get(&shard)
-            .is_some_and(|shard| shard.members.len() > 1)
+            .is_some_and(|shard| !shard.formed || shard.members.len() > 1)
     }
 
     /// A shard and the node that leads it, as far as the directory knows.

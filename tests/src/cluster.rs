@@ -154,9 +154,6 @@ impl Cluster {
         if options.replicas > 1 {
             command.args(["--replicas", &options.replicas.to_string()]);
         }
-        if let Some(shards) = options.shards {
-            command.args(["--shards", &shards.to_string()]);
-        }
         let mut playground = command.spawn().context("cannot start the playground")?;
         let manifest = match wait_until_ready(&mut playground, &data) {
             Ok(manifest) => manifest,

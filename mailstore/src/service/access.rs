@@ -40,7 +40,7 @@ impl MailstoreService {
         shard: u32,
         callers_generation: u64,
     ) -> Result<Arc<HostedShard>, Status> {
-        let hosted = self.shards.get(ShardId(shard))?;
+        let hosted = self.shards.wait_for(ShardId(shard)).await?;
         hosted.ready().await?;
         if callers_generation < hosted.generation() {
             let message = format!(

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::{Mutex, RwLock};
 use rookery_proto::directory::v1 as proto;
 use rookery_proto::directory::v1::{HeldReplica, LedShard};
@@ -20,6 +23,12 @@ use crate::plan::Mutation;
 use crate::read::{OwnedSnapshot, SharedView};
 use crate::schema::ShardId;
 use crate::shard::{Shard, ShardOptions, Subscription};
+
+/// How long a call waits for a shard that is being opened.
+const OPEN_WAIT: Duration = Duration::from_secs(3);
+
+/// Shards that are opened at one time: their syncs are shared.
+const OPENED_AT_ONCE: usize = 16;
 
 /// A shard that is open here.
 pub struct HostedShard {
@@ -88,6 +97,8 @@ pub struct Shards {
     lost: Mutex<Vec<HeldReplica>>,
     /// The node is about to stop: it takes no lead.
     pub(super) stopping: AtomicBool,
+    /// A shard was opened.
+    opened: Notify,
     /// Something is to be told to the directory.
     changed: Arc<Notify>,
     hosted: RwLock<HashMap<ShardId, Arc<HostedShard>>>,
@@ -109,6 +120,7 @@ impl Shards {
             options,
             lost: Mutex::default(),
             stopping: AtomicBool::new(false),
+            opened: Notify::new(),
             changed,
             hosted: RwLock::default(),
             map: RwLock::default(),
@@ -141,6 +153,25 @@ impl Shards {
         })
     }
 
+    /// [`Shards::get`], which waits a short while for a shard that is placed here and being opened.
+    pub async fn wait_for(&self, shard: ShardId) -> Result<Arc<HostedShard>, Status> {
+        let until = tokio::time::Instant::now() + OPEN_WAIT;
+        loop {
+            let opened = self.opened.notified();
+            tokio::pin!(opened);
+            // Waits from now on, so that no word is missed.
+            opened.as_mut().enable();
+            match self.get(shard) {
+                Err(status) if status.reason == Reason::Unavailable => {
+                    if tokio::time::timeout_at(until, opened).await.is_err() {
+                        return Err(status);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// All that are open here.
     pub fn all(&self) -> Vec<Arc<HostedShard>> {
         self.hosted.read().values().cloned().collect()
@@ -157,15 +188,16 @@ impl Shards {
                 .collect()
         };
         self.remove_others(&wanted).await;
-        let mut lost = Vec::new();
-        for (shard, replica) in wanted.values() {
-            if !self.open(shard, *replica).await {
-                lost.push(HeldReplica {
-                    shard: shard.id,
-                    replica: replica.0,
-                });
-            }
-        }
+        let opened: Vec<BoxFuture<'_, Option<HeldReplica>>> = wanted
+            .values()
+            .map(|(shard, replica)| self.open_or_lose(shard, *replica).boxed())
+            .collect();
+        let mut lost: Vec<HeldReplica> = futures_util::stream::iter(opened)
+            .buffer_unordered(OPENED_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        lost.sort_by_key(|lost| lost.shard);
         let is_new = {
             let mut known = self.lost.lock();
             let is_new = *known != lost && !lost.is_empty();
@@ -209,6 +241,15 @@ impl Shards {
                 tracing::error!(shard = shard.0, %error, "the replica could not be removed; it will be tried again");
             }
         }
+    }
+
+    /// Opens a replica; names it when the node has lost it.
+    async fn open_or_lose(&self, shard: &proto::Shard, replica: ReplicaId) -> Option<HeldReplica> {
+        let is_here = self.open(shard, replica).await;
+        (!is_here).then_some(HeldReplica {
+            shard: shard.id,
+            replica: replica.0,
+        })
     }
 
     /// Opens a replica, or notes what is new of its shard. False when the node has lost it.
@@ -261,6 +302,7 @@ impl Shards {
             watchers: Arc::default(),
         };
         self.hosted.write().insert(shard, Arc::new(hosted));
+        self.opened.notify_waiters();
         self.changed.notify_one();
         true
     }

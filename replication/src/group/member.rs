@@ -33,6 +33,9 @@ const LOG_FOLDER: &str = "log";
 /// Where states are that are being fetched.
 const INCOMING_FOLDER: &str = "incoming";
 
+/// Replicas that are opened or closed at one time.
+const CHANGES_MAX: usize = 32;
+
 /// Own rows: the replicas that this node holds, by group.
 const REPLICA: &[u8] = b"replica/";
 
@@ -98,8 +101,8 @@ pub struct Member {
     applier: Arc<Applier>,
     budget: Arc<Budget>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
-    /// Opening and closing of replicas, one at a time.
-    changing: tokio::sync::Mutex<()>,
+    /// Opening and closing of replicas, one of a group at a time.
+    changing: [tokio::sync::Mutex<()>; CHANGES_MAX],
     cancel: CancellationToken,
     tasks: TaskTracker,
     background: Mutex<bool>,
@@ -167,7 +170,7 @@ impl Member {
             incoming,
             applier,
             groups: RwLock::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
             background: Mutex::new(false),
@@ -227,7 +230,7 @@ impl Member {
 
     /// Opens a replica, or gives the one that is open.
     pub async fn open_group(self: &Arc<Self>, spec: ReplicaSpec) -> Result<Arc<Group>, OpenError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing(spec.group).lock().await;
         if self.cancel.is_cancelled() {
             return Err(OpenError::Closing);
         }
@@ -254,6 +257,10 @@ impl Member {
         self.groups.write().insert(spec.group, Arc::clone(&group));
         self.start_background();
         Ok(group)
+    }
+
+    fn changing(&self, group: GroupId) -> &tokio::sync::Mutex<()> {
+        &self.changing[group.0 as usize % CHANGES_MAX]
     }
 
     async fn start(self: &Arc<Self>, spec: &ReplicaSpec) -> Result<Arc<Group>, OpenError> {
@@ -341,7 +348,7 @@ impl Member {
 
     /// Closes a replica; what it has stays. Proposals under way end as lost.
     pub async fn close_group(&self, group: GroupId) {
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing(group).lock().await;
         self.close_open(group).await;
     }
 
@@ -356,7 +363,7 @@ impl Member {
 
     /// Removes a replica for good, with all that it has. A crash in the middle is finished at the next start.
     pub async fn remove_group(self: &Arc<Self>, group: GroupId) -> Result<(), StoreError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing(group).lock().await;
         self.close_open(group).await;
         let Some(row) = self.replica_row(group)? else {
             return Ok(());
@@ -437,7 +444,10 @@ impl Member {
         self.cancel.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let _changing = self.changing.lock().await;
+        for changing in &self.changing {
+            // Whoever is at it ends; who comes later finds the member closing.
+            drop(changing.lock().await);
+        }
         let open: Vec<GroupId> = self.groups.read().keys().copied().collect();
         for group in open {
             self.close_open(group).await;
