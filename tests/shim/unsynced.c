@@ -9,13 +9,16 @@
  *
  * Lines: "F dev ino length" for a file, "D dev ino" with " ino/name" for each entry of a folder, "U dev ino" for an inode
  * whose name was taken away, so that the number may be used again, "W dev ino offset length" for what a write with
- * O_DSYNC made durable. Names hold neither blanks nor line ends here.
+ * O_DSYNC made durable, "O dev ino offset length place" before such a write overwrites bytes: what was there is at this
+ * place of the file ROOKERY_SYNC_LOG.pid.undo, so that a write that was not completed, or was a lie, can be taken back.
+ * Names hold neither blanks nor line ends here.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -120,35 +123,104 @@ int unlink(const char *path) {
   return ((int (*)(const char *))dlsym(RTLD_NEXT, "unlink"))(path);
 }
 
-/* A write to a descriptor with O_DSYNC is durable when it returns. */
-static ssize_t wrote(int fd, ssize_t size, intmax_t at) {
-  int error = errno;
-  int flags = size > 0 ? fcntl(fd, F_GETFL) : -1;
-  struct stat about;
+/* Descriptors with O_DSYNC are written by one thread; should there be more, they wait for each other. */
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
+static off_t undo_end;
+
+static int lies(void) {
   const char *lie = getenv("ROOKERY_SYNC_LIE");
-  if (flags >= 0 && (flags & O_DSYNC) && !(lie && access(lie, F_OK) == 0) && fstat(fd, &about) == 0 &&
-      S_ISREG(about.st_mode)) {
-    if (at < 0)
-      at = (intmax_t)lseek(fd, 0, SEEK_CUR) - size;
-    struct text text = {0};
-    add(&text, "W %ju %ju %jd %zd\n", (uintmax_t)about.st_dev, (uintmax_t)about.st_ino, at, size);
-    record(&text);
-  }
+  return lie && access(lie, F_OK) == 0;
+}
+
+/* Keeps what a write is about to overwrite. */
+static void keep(int fd, const struct stat *about, size_t size, off_t at) {
+  const char *name = getenv("ROOKERY_SYNC_LOG");
+  char path[4096], self[64];
+  if (!name || at >= about->st_size ||
+      (size_t)snprintf(path, sizeof path, "%s.%d.undo", name, (int)getpid()) >= sizeof path)
+    return;
+  snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+  char *bytes = malloc(size);
+  int from = open(self, O_RDONLY | O_CLOEXEC);
+  int to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  ssize_t (*real)(int, const void *, size_t, off_t) =
+      (ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
+  ssize_t held = bytes && from >= 0 ? pread(from, bytes, size, at) : -1;
+  if (held < 0 || to < 0 || real(to, bytes, held, undo_end) != held)
+    abort();
+  close(from);
+  close(to);
+  free(bytes);
+  struct text text = {0};
+  add(&text, "O %ju %ju %jd %zd %jd\n", (uintmax_t)about->st_dev, (uintmax_t)about->st_ino, (intmax_t)at, held,
+      (intmax_t)undo_end);
+  record(&text);
+  undo_end += held;
+}
+
+/* Whether a write to the descriptor is durable when it returns. */
+static int syncs(int fd, struct stat *about) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DSYNC) && fstat(fd, about) == 0 && S_ISREG(about->st_mode);
+}
+
+static void wrote(const struct stat *about, ssize_t size, intmax_t at) {
+  const char *delay = getenv("ROOKERY_SYNC_DELAY");
+  if (delay)
+    usleep((useconds_t)atoi(delay));
+  struct text text = {0};
+  add(&text, "W %ju %ju %jd %zd\n", (uintmax_t)about->st_dev, (uintmax_t)about->st_ino, at, size);
+  record(&text);
+}
+
+static ssize_t at_end(int fd, ssize_t size) {
+  int error = errno;
+  struct stat about;
+  if (size > 0 && syncs(fd, &about) && !lies())
+    wrote(&about, size, (intmax_t)lseek(fd, 0, SEEK_CUR) - size);
   errno = error;
   return size;
 }
 
-#define WITNESS(name, parameters, arguments, at)                                                                      \
+static size_t total(const struct iovec *parts, int count) {
+  size_t size = 0;
+  for (int part = 0; part < count; part++)
+    size += parts[part].iov_len;
+  return size;
+}
+
+#define REAL(name, parameters)                                                                                        \
+  static ssize_t(*next) parameters;                                                                                   \
+  if (!next)                                                                                                          \
+    next = (ssize_t(*) parameters)dlsym(RTLD_NEXT, #name);
+
+#define AT_END(name, parameters, arguments)                                                                           \
   ssize_t name parameters {                                                                                           \
-    static ssize_t(*next) parameters;                                                                                 \
-    if (!next)                                                                                                        \
-      next = (ssize_t(*) parameters)dlsym(RTLD_NEXT, #name);                                                          \
-    return wrote(fd, next arguments, at);                                                                             \
+    REAL(name, parameters)                                                                                            \
+    return at_end(fd, next arguments);                                                                                \
   }
 
-WITNESS(write, (int fd, const void *bytes, size_t size), (fd, bytes, size), -1)
-WITNESS(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), -1)
-WITNESS(pwrite, (int fd, const void *bytes, size_t size, off_t at), (fd, bytes, size, at), at)
-WITNESS(pwrite64, (int fd, const void *bytes, size_t size, off64_t at), (fd, bytes, size, at), at)
-WITNESS(pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at), at)
-WITNESS(pwritev64, (int fd, const struct iovec *parts, int count, off64_t at), (fd, parts, count, at), at)
+#define IN_PLACE(name, parameters, arguments, length)                                                                 \
+  ssize_t name parameters {                                                                                           \
+    REAL(name, parameters)                                                                                            \
+    struct stat about;                                                                                                \
+    if (!syncs(fd, &about))                                                                                           \
+      return next arguments;                                                                                          \
+    pthread_mutex_lock(&writing);                                                                                     \
+    keep(fd, &about, length, at);                                                                                     \
+    ssize_t size = next arguments;                                                                                    \
+    int error = errno;                                                                                                \
+    if (size > 0 && !lies())                                                                                          \
+      wrote(&about, size, at);                                                                                        \
+    pthread_mutex_unlock(&writing);                                                                                   \
+    errno = error;                                                                                                    \
+    return size;                                                                                                      \
+  }
+
+AT_END(write, (int fd, const void *bytes, size_t size), (fd, bytes, size))
+AT_END(writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
+IN_PLACE(pwrite, (int fd, const void *bytes, size_t size_, off_t at), (fd, bytes, size_, at), size_)
+IN_PLACE(pwrite64, (int fd, const void *bytes, size_t size_, off64_t at), (fd, bytes, size_, at), size_)
+IN_PLACE(pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at), total(parts, count))
+IN_PLACE(pwritev64, (int fd, const struct iovec *parts, int count, off64_t at), (fd, parts, count, at),
+         total(parts, count))

@@ -52,6 +52,19 @@ pub struct Disk {
     files: BTreeMap<u64, Durable>,
     /// Synced entries by the folder's inode.
     entries: BTreeMap<u64, BTreeSet<(u64, String)>>,
+    /// What was overwritten by writes that are not known to be durable, by the file's inode, in the order of the writes.
+    overwritten: BTreeMap<u64, Vec<Overwritten>>,
+}
+
+/// Bytes that a write has overwritten.
+#[derive(Debug, Clone)]
+struct Overwritten {
+    offset: u64,
+    size: u64,
+    /// Where they are in the file of what was overwritten.
+    place: u64,
+    /// That file.
+    kept: std::path::PathBuf,
 }
 
 /// What a crash took away.
@@ -91,14 +104,16 @@ impl Disk {
     pub fn replay(&mut self, record: &Path) -> Result<()> {
         let text = std::fs::read_to_string(record).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let mut kept = record.as_os_str().to_owned();
+        kept.push(".undo");
         for line in whole.lines() {
-            self.take_line(line)
+            self.take_line(line, Path::new(&kept))
                 .with_context(|| format!("{line:?} in {}", record.display()))?;
         }
         Ok(())
     }
 
-    fn take_line(&mut self, line: &str) -> Result<()> {
+    fn take_line(&mut self, line: &str, kept: &Path) -> Result<()> {
         let mut words = line.split(' ');
         let kind = words.next().unwrap_or_default();
         let _device = words.next();
@@ -112,9 +127,24 @@ impl Disk {
             "W" => {
                 let (offset, size) = (number()?, number()?);
                 self.files.entry(inode).or_default().wrote(offset, size);
+                if let Some(overwritten) = self.overwritten.get_mut(&inode)
+                    && overwritten.last().is_some_and(|last| last.offset == offset)
+                {
+                    overwritten.pop();
+                }
+            }
+            "O" => {
+                let overwritten = Overwritten {
+                    offset: number()?,
+                    size: number()?,
+                    place: number()?,
+                    kept: kept.to_owned(),
+                };
+                self.overwritten.entry(inode).or_default().push(overwritten);
             }
             "U" => {
                 self.files.remove(&inode);
+                self.overwritten.remove(&inode);
                 for held in self.entries.values_mut() {
                     held.retain(|(entry, _)| *entry != inode);
                 }
@@ -155,6 +185,7 @@ impl Disk {
             // RocksDB's own log of events is nobody's data.
             let counts = !name.starts_with("LOG");
             if is_known {
+                dropped.bytes += self.take_back(&path, about.ino())?;
                 let durable = self.files.get(&about.ino()).cloned().unwrap_or_default();
                 let bytes = cut(&path, about.len(), &durable)?;
                 dropped.bytes += if counts { bytes } else { 0 };
@@ -164,6 +195,21 @@ impl Disk {
             }
         }
         Ok(dropped)
+    }
+}
+
+impl Disk {
+    /// Puts back what writes have overwritten that are not durable, the last first; how many bytes.
+    fn take_back(&self, path: &Path, inode: u64) -> Result<u64> {
+        let mut bytes = 0;
+        for overwritten in self.overwritten.get(&inode).into_iter().flatten().rev() {
+            let mut piece = vec![0; usize::try_from(overwritten.size)?];
+            std::fs::File::open(&overwritten.kept)?.read_exact_at(&mut piece, overwritten.place)?;
+            let file = std::fs::OpenOptions::new().write(true).open(path)?;
+            file.write_all_at(&piece, overwritten.offset)?;
+            bytes += overwritten.size;
+        }
+        Ok(bytes)
     }
 }
 
@@ -195,6 +241,28 @@ fn cut(path: &Path, length: u64, durable: &Durable) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_write_overwrote_that_was_not_durable_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, record) = (folder.path().join("log"), folder.path().with_extension("record"));
+        std::fs::write(&file, "0123456789").unwrap();
+        let mut disk = Disk::of(folder.path()).unwrap();
+        let inode = std::fs::metadata(&file).unwrap().ino();
+        std::fs::write(&file, "abcdefghij").unwrap();
+        let undo = folder.path().with_extension("record.undo");
+        std::fs::write(&undo, "01235656").unwrap();
+        // The first was completed, the other two, of the same place, were not.
+        let lines = format!("O 1 {inode} 0 4 0\nW 1 {inode} 0 4\nO 1 {inode} 5 2 4\nO 1 {inode} 5 2 6\n");
+        std::fs::write(&record, lines).unwrap();
+        disk.replay(&record).unwrap();
+        let dropped = disk.crash(folder.path()).unwrap();
+        assert_eq!(dropped.bytes, 4);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "abcde56hij");
+        for file in [record, undo] {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
 
     #[test]
     fn what_no_sync_covered_is_taken_away() {

@@ -5,8 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::format::BLOCK;
 
 /// How segments are written.
@@ -148,10 +146,9 @@ impl SegmentFile {
 
 fn open_to_write(path: &Path, writing: Writing) -> io::Result<(File, bool)> {
     if writing == Writing::Direct {
-        let flags = OFlags::DIRECT | OFlags::DSYNC;
         match OpenOptions::new()
             .write(true)
-            .custom_flags(flags.bits() as i32)
+            .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
             .open(path)
         {
             Ok(file) => return Ok((file, true)),
