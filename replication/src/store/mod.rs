@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// Rows of this crate's own whose keys begin with a prefix.
-    pub(crate) fn own_rows(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ViewError> {
+    pub(crate) fn own_rows(&self, prefix: &[u8]) -> Result<Vec<OwnRow>, ViewError> {
         let mut found = Vec::new();
         walk(self.db.raw_iterator(), prefix, &mut |key, value| {
             let is_one = key.starts_with(prefix);
@@ -264,6 +264,9 @@ fn walk(mut rows: DBRawIterator<'_>, from: &[u8], visit: Visitor<'_>) -> Result<
     }
     rows.status().map_err(|error| ViewError(error.to_string()))
 }
+
+/// Key and value.
+pub(crate) type OwnRow = (Vec<u8>, Vec<u8>);
 
 /// Rows of this crate's own.
 pub(crate) trait OwnRows {

@@ -305,7 +305,7 @@ mod tests {
         std::fs::write(&path, "first|unsynced|third|tail").unwrap();
         let inode = std::fs::metadata(&path).unwrap().ino();
         for line in [format!("W 1 {inode} 15 6"), format!("W 1 {inode} 0 6")] {
-            disk.take_line(&line).unwrap();
+            disk.take_line(&line, Path::new("none")).unwrap();
         }
         let dropped = disk.crash(folder.path()).unwrap();
         assert_eq!(dropped.bytes, 9 + 4);
@@ -315,7 +315,8 @@ mod tests {
             "the gap reads as zeros"
         );
         // The write between completes: the whole is one piece.
-        disk.take_line(&format!("W 1 {inode} 6 9")).unwrap();
+        disk.take_line(&format!("W 1 {inode} 6 9"), Path::new("none"))
+            .unwrap();
         assert_eq!(disk.files[&inode].length, 21);
     }
 }
