@@ -44,7 +44,8 @@ fn show(shards: &[admin::Shard], as_json: bool) -> anyhow::Result<()> {
             .map(|shard| {
                 json!({
                     "id": shard.id, "generation": shard.generation, "replicas": shard.replicas,
-                    "accounts": shard.accounts,
+                    "accounts": shard.accounts, "leader": shard.leader, "members": shard.members,
+                    "voters": shard.voters,
                 })
             })
             .collect();
@@ -56,10 +57,11 @@ fn show(shards: &[admin::Shard], as_json: bool) -> anyhow::Result<()> {
             vec![
                 shard.id.to_string(),
                 shard.generation.to_string(),
+                shard.leader.clone(),
                 shard.replicas.join(" "),
                 shard.accounts.to_string(),
             ]
         })
         .collect();
-    output::table(&["SHARD", "GENERATION", "REPLICAS", "ACCOUNTS"], &rows)
+    output::table(&["SHARD", "GENERATION", "LEADER", "REPLICAS", "ACCOUNTS"], &rows)
 }

@@ -28,6 +28,9 @@ pub(super) async fn list_shards(core: &Core, _: ListShardsRequest) -> Result<Lis
                     generation: shard.generation,
                     replicas: shard.replicas,
                     accounts,
+                    leader: shard.leader,
+                    members: shard.members.iter().map(|member| member.id).collect(),
+                    voters: shard.voters,
                 })
             })
             .collect::<Result<_, ReadError>>()
