@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::member::Member;
 use crate::applied::Applied;
-use crate::entry::GroupId;
+use crate::log::ReplicaId;
 
 /// Pause between two looks at the log.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,8 +41,9 @@ impl Member {
 
 /// What is known of earlier flushes.
 pub(super) struct Keeper {
-    /// What was applied in each group before the last completed flush.
-    noted: HashMap<GroupId, Applied>,
+    /// What was applied by each replica before the last completed flush. By replica: another one of the same group may have
+    /// taken its place since, and has applied less.
+    noted: HashMap<ReplicaId, Applied>,
     held_at_flush: u64,
     flushed: Instant,
 }
@@ -58,9 +59,9 @@ impl Keeper {
 
     async fn flush(&mut self, member: &Member) {
         let groups = member.groups();
-        let now: HashMap<GroupId, Applied> = groups
+        let now: HashMap<ReplicaId, Applied> = groups
             .iter()
-            .map(|group| (group.id(), group.progress.applied()))
+            .map(|group| (group.replica(), group.progress.applied()))
             .collect();
         let store = Arc::clone(&member.store);
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
@@ -71,7 +72,7 @@ impl Keeper {
         }
         let before = std::mem::replace(&mut self.noted, now);
         for group in groups {
-            let cut = match before.get(&group.id()) {
+            let cut = match before.get(&group.replica()) {
                 // A group at rest has nobody who is behind.
                 Some(applied) => applied.clone(),
                 None => continue,
