@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use rookery_directory::schema::portable::{self, Portable};
+use rookery_directory::schema::row::Life;
 use rookery_proto::admin::v1::{BeginRestoreRequest, EndRestoreRequest, RowsPiece};
 use rookery_proto::rows::RowColumn;
 use serde_json::json;
@@ -40,7 +41,10 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// What is told at the end.
 #[derive(Debug, Default)]
 struct Summary {
+    /// Accounts that are there with their mail and were not deleted, as `create` counts them.
     accounts: u64,
+    /// Accounts that were deleted and are kept for a while: restored so, and not counted.
+    deleted: HashSet<u64>,
     /// Accounts that the directory's part does not know.
     unknown_accounts: Vec<u64>,
     hand_offs: u64,
@@ -63,7 +67,7 @@ pub(super) async fn run(clients: &mut Clients, from: &Path, as_json: bool) -> an
     // Each shard's part is read several times; the bytes that are sent are shown.
     let mut progress = Progress::new("restore", manifest.parts.len());
     progress.next_part();
-    restore_directory(client, from, &manifest, &mut progress).await?;
+    summary.deleted = restore_directory(client, from, &manifest, &mut progress).await?;
     let mut outgoing = Outgoing::new(client.clone(), manifest.backup_id.clone());
     let mut delivered: HashSet<HandOffKey> = HashSet::new();
     for part in manifest.parts.iter().filter(|part| part.kind == PartKind::Shard) {
@@ -136,13 +140,23 @@ async fn end(client: &mut BackupClient, manifest: &Manifest) -> anyhow::Result<u
     }
 }
 
+impl Summary {
+    fn restored(&mut self, account: u64) {
+        if !self.deleted.contains(&account) {
+            self.accounts += 1;
+        }
+    }
+}
+
 /// Accounts first, then the names that lead to them, then the domains: a name never leads nowhere.
+/// Says which accounts were deleted.
 async fn restore_directory(
     client: &mut BackupClient,
     from: &Path,
     manifest: &Manifest,
     progress: &mut Progress,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<HashSet<u64>> {
+    let mut deleted = HashSet::new();
     let wanted: [fn(&Portable) -> bool; 3] = [
         |row| matches!(row, Portable::Account(..)),
         |row| matches!(row, Portable::Address(..) | Portable::Alias(..)),
@@ -158,7 +172,13 @@ async fn restore_directory(
         let mut reader = RowReader::new(from, &files, RowColumn::Rows);
         let mut frames = BytesMut::new();
         while let Some(row) = reader.next_row()? {
-            if is_wanted(&portable::read(&row.key, &row.value)?) {
+            let read = portable::read(&row.key, &row.value)?;
+            if is_wanted(&read) {
+                if let Portable::Account(id, account) = &read
+                    && account.life() == Life::Deleted
+                {
+                    deleted.insert(id.0);
+                }
                 row.encode_into(&mut frames)?;
                 if frames.len() >= DIRECTORY_BYTES {
                     send_directory(client, frames.split().freeze(), progress).await?;
@@ -167,7 +187,7 @@ async fn restore_directory(
         }
         send_directory(client, frames.freeze(), progress).await?;
     }
-    Ok(())
+    Ok(deleted)
 }
 
 async fn send_directory(

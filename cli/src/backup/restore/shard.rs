@@ -74,7 +74,7 @@ impl Restore {
             match place {
                 Place::Unknown => summary.unknown_accounts.push(*id),
                 Place::Awaited(shard) => drop(targets.insert(AccountId(*id), shard)),
-                Place::Done(_) => summary.accounts += 1,
+                Place::Done(_) => summary.restored(*id),
             }
         }
         let gone = self.gone_messages(&overview)?;
@@ -86,7 +86,9 @@ impl Restore {
         outgoing.flush_all().await?;
         let mut finished: Vec<u64> = targets.into_keys().map(|account| account.0).collect();
         finished.sort_unstable();
-        summary.accounts += finished.len() as u64;
+        for account in &finished {
+            summary.restored(*account);
+        }
         outgoing.finish(&finished).await
     }
 
