@@ -21,6 +21,12 @@ pub struct Config {
     pub body_size_max: ByteSize,
     /// New mail is refused, to be tried again, while the store's disk has less free; 0: never.
     pub disk_free_min: ByteSize,
+    /// Bytes of the log from which on the store is flushed and the log cut; a node that starts again reads so much.
+    pub log_size_max: ByteSize,
+    /// The most that is fetched in a second of a replica that this node lacks; 0: no bound.
+    pub snapshot_rate_max: ByteSize,
+    /// Whether leaders of shards read without asking their followers first, for half a second after they last did.
+    pub read_leases: bool,
 }
 
 impl Default for Config {
@@ -33,6 +39,9 @@ impl Default for Config {
             searches_max: 4,
             body_size_max: ByteSize(100 * 1024 * 1024),
             disk_free_min: ByteSize(256 * 1024 * 1024),
+            log_size_max: ByteSize(128 * 1024 * 1024),
+            snapshot_rate_max: ByteSize(0),
+            read_leases: false,
         }
     }
 }
@@ -54,6 +63,12 @@ impl Config {
         }
         if !(1..=(1 << 31)).contains(&self.body_size_max.0) {
             return Err("mailstore.body_size_max must be from 1 to 2GiB".to_owned());
+        }
+        if !((16 << 20)..=(64 << 30)).contains(&self.log_size_max.0) {
+            return Err("mailstore.log_size_max must be from 16MiB to 64GiB".to_owned());
+        }
+        if (1..(64 << 10)).contains(&self.snapshot_rate_max.0) {
+            return Err("mailstore.snapshot_rate_max must be 0 or at least 64KiB".to_owned());
         }
         Ok(())
     }
@@ -83,6 +98,14 @@ mod tests {
         assert!(
             Config {
                 body_size_max: ByteSize(0),
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Config {
+                snapshot_rate_max: ByteSize(1024),
                 ..Config::default()
             }
             .check()

@@ -6,15 +6,25 @@ use std::sync::Arc;
 use rookery_replication::group::{Member, MemberOptions};
 use rookery_replication::store::StoreError;
 use rookery_replication::transport::Transport;
+
+use crate::config::Config;
 pub use rookery_replication::transport::{Connect as PeerConnect, Peers, ReplicationService};
 
 /// A node's open store, with the replicas in it. To be closed when its users have stopped.
 pub type NodeStore = Arc<Member>;
 
 /// Opens the store in a folder, making it when it is not there. Roles that share a process share it.
-pub fn open_store(folder: &Path, node: &str, transport: Arc<dyn Transport>) -> Result<NodeStore, StoreError> {
+pub fn open_store(
+    folder: &Path,
+    node: &str,
+    config: &Config,
+    transport: Arc<dyn Transport>,
+) -> Result<NodeStore, StoreError> {
     let options = MemberOptions {
         node: node.to_owned(),
+        log_bytes_max: config.log_size_max.0,
+        snapshot_bytes_per_second_max: config.snapshot_rate_max.0,
+        read_leases: config.read_leases,
         ..MemberOptions::default()
     };
     Member::open_with(folder, options, transport)

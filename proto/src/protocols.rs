@@ -22,7 +22,8 @@ impl Protocol for MailstoreProtocol {
                 | Call::Deliver(_)
                 | Call::HandOff(_)
                 | Call::LeaseHandOffs(_)
-                | Call::ExportShard(_),
+                | Call::ExportShard(_)
+                | Call::CompareReplicas(_),
             ) => true,
             _ => false,
         }

@@ -20,6 +20,8 @@ mod applier;
 #[cfg(feature = "store")]
 mod damage;
 #[cfg(feature = "store")]
+pub mod digest;
+#[cfg(feature = "store")]
 pub mod group;
 #[cfg(feature = "store")]
 pub mod log;

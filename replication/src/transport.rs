@@ -29,6 +29,9 @@ const SHORT: Duration = Duration::from_secs(1);
 /// How long entries may take to be durable on a follower, and rows of a state to be read.
 const LONG: Duration = Duration::from_secs(10);
 
+/// How long a replica may take to read all that it has.
+const DIGEST: Duration = Duration::from_secs(3600);
+
 /// How long a follower may take to fetch and install a state.
 const INSTALL: Duration = Duration::from_secs(24 * 3600);
 
@@ -101,6 +104,7 @@ impl Transport for Peers {
         };
         let timeout = match &request.call {
             Some(request::Call::Append(_) | request::Call::ReadSnapshot(_)) => LONG,
+            Some(request::Call::ReadDigest(_)) => DIGEST,
             Some(request::Call::InstallSnapshot(_)) => INSTALL,
             _ => SHORT,
         };

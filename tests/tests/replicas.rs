@@ -131,6 +131,18 @@ fn a_mailstore_may_die_and_another_lose_its_disk() {
             .count();
         assert_eq!(flagged, 20, "no flag is lost");
     }
+
+    // What each node holds is the same, what came by log and what came as a whole alike.
+    cluster.restart("mailstore-2").unwrap();
+    whole(&cluster, |shard| shard["leader"] != "");
+    let said = cluster.operate(&["--json", "shard", "verify"], "").unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let compared = said["shards"].as_array().unwrap();
+    assert_eq!(compared.len(), 12);
+    for shard in compared {
+        assert_eq!(shard["verdict"], "equal", "{shard}");
+        assert_eq!(shard["replicas"].as_array().unwrap().len(), 3, "{shard}");
+    }
 }
 
 #[test]

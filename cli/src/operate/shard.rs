@@ -1,4 +1,6 @@
-//! `rookery shard`.
+//! `rookery shard`: `verify` in a file of its own.
+
+mod verify;
 
 use anyhow::anyhow;
 use clap::Subcommand;
@@ -17,6 +19,11 @@ pub(crate) enum Command {
         /// Its number
         id: u32,
     },
+    /// Compare the replicas of a shard, or of all shards: reads all that they hold
+    Verify {
+        /// Its number; all shards when it is left out
+        id: Option<u32>,
+    },
 }
 
 impl Command {
@@ -27,13 +34,20 @@ impl Command {
             .map_err(refused)?
             .into_inner()
             .shards;
-        if let Command::Show { id } = self {
+        let only = match self {
+            Command::List | Command::Verify { id: None } => None,
+            Command::Show { id } | Command::Verify { id: Some(id) } => Some(id),
+        };
+        if let Some(id) = only {
             shards.retain(|shard| shard.id == id);
             if shards.is_empty() {
                 return Err(anyhow!("there is no shard {id}: `rookery shard list` names them"));
             }
         }
-        show(&shards, json)
+        match self {
+            Command::Verify { .. } => verify::run(client, &shards, json).await,
+            Command::List | Command::Show { .. } => show(&shards, json),
+        }
     }
 }
 

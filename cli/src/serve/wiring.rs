@@ -88,8 +88,12 @@ impl Wiring {
         if directory.is_some() || mailstore.is_some() {
             // Roles that share a process share its store, and so its syncs.
             let folder = self.data.join(STORE_FOLDER);
-            let store =
-                rookery_mailstore::open_store(&folder, &self.config.node.id, Arc::clone(&self.peers) as _)?;
+            let store = rookery_mailstore::open_store(
+                &folder,
+                &self.config.node.id,
+                &mailstore.clone().unwrap_or_default(),
+                Arc::clone(&self.peers) as _,
+            )?;
             self.store = Some(Arc::clone(&store));
             if let Some(section) = directory {
                 self.start_directory(section, address.clone(), Arc::clone(&store), endpoints)

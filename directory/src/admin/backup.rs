@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Streaming};
 use tracing::Instrument;
 
-use super::to_tonic;
+use super::{of_shard, to_tonic};
 use crate::clock::now_millis;
 use crate::core::Core;
 use crate::plan::PlanError;
@@ -192,16 +192,6 @@ async fn export(core: &Core, part: Part, pieces: Pieces) -> Result<(), Status> {
         }
     }
     Ok(())
-}
-
-/// What a shard said, as something that the operator may try again when it is.
-fn of_shard(shard: u32, status: Status) -> Status {
-    let message = format!("shard {shard}: {}", status.message);
-    if status.is_retryable() {
-        Status::unavailable(message)
-    } else {
-        Status::new(status.reason, message)
-    }
 }
 
 /// Runs on a thread that may block, over one snapshot.

@@ -5,6 +5,7 @@ mod alias;
 pub mod auth;
 mod backup;
 mod cluster;
+mod compare;
 mod domain;
 pub(crate) mod listener;
 
@@ -44,6 +45,16 @@ fn to_tonic(status: Status) -> tonic::Status {
         _ => Code::Internal,
     };
     tonic::Status::new(code, status.message)
+}
+
+/// What a shard said, as something that the operator may try again when it is.
+fn of_shard(shard: u32, status: Status) -> Status {
+    let message = format!("shard {shard}: {}", status.message);
+    if status.is_retryable() {
+        Status::unavailable(message)
+    } else {
+        Status::new(status.reason, message)
+    }
 }
 
 /// Runs a call in a task of its own, so that one whose caller goes away is still done as a whole.
@@ -101,5 +112,6 @@ admin_calls! {
     remove_alias(RemoveAliasRequest) -> RemoveAliasResponse = alias::remove;
     list_nodes(ListNodesRequest) -> ListNodesResponse = cluster::list_nodes;
     list_shards(ListShardsRequest) -> ListShardsResponse = cluster::list_shards;
+    compare_replicas(CompareReplicasRequest) -> CompareReplicasResponse = compare::compare;
     get_status(GetStatusRequest) -> GetStatusResponse = cluster::status;
 }

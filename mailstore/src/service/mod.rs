@@ -7,6 +7,7 @@
 mod access;
 mod backup;
 mod bodies;
+mod compare;
 mod deliver;
 mod handoff;
 mod members;
@@ -149,6 +150,7 @@ impl MailstoreService {
             Call::LeaseHandOffs(lease) => return self.lease_hand_offs(&incoming, lease, &replies).await,
             Call::ExportShard(export) => return self.export_shard(&incoming, export, &replies).await,
             Call::ImportRows(import) => Box::pin(self.import_rows(incoming, import)).await?,
+            Call::CompareReplicas(compare) => self.compare_replicas(&incoming, compare).await?,
             Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,
             other => self.mutate(&incoming, other).await?,
         };
@@ -199,5 +201,6 @@ fn name(call: &Call) -> &'static str {
         Call::ExportShard(_) => "export_shard",
         Call::ImportRows(_) => "import_rows",
         Call::ImportAccount(_) => "import_account",
+        Call::CompareReplicas(_) => "compare_replicas",
     }
 }

@@ -10,7 +10,8 @@ pub(super) fn check_role(peer: &Peer, call: &Call) -> Result<(), Status> {
         | Call::PurgeAccount(_)
         | Call::ExportShard(_)
         | Call::ImportRows(_)
-        | Call::ImportAccount(_) => peer.role == Role::Directory,
+        | Call::ImportAccount(_)
+        | Call::CompareReplicas(_) => peer.role == Role::Directory,
         Call::Watch(_) => matches!(peer.role, Role::Directory | Role::Proxy),
         _ => peer.role == Role::Proxy,
     };

@@ -153,6 +153,11 @@ impl Shards {
         })
     }
 
+    /// The node's part in the shards' groups.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
     /// [`Shards::get`], which waits a short while for a shard that is placed here and being opened.
     pub async fn wait_for(&self, shard: ShardId) -> Result<Arc<HostedShard>, Status> {
         let until = tokio::time::Instant::now() + OPEN_WAIT;

@@ -167,7 +167,8 @@ impl Account {
             | reply::Call::Delivered(_)
             | reply::Call::HandOffs(_)
             | reply::Call::ShardEvent(_)
-            | reply::Call::ExportedRows(_) => 0,
+            | reply::Call::ExportedRows(_)
+            | reply::Call::ComparedReplicas(_) => 0,
         };
         self.saw(modseq);
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
@@ -12,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::detector::Detector;
 use super::leader::Budget;
+use super::lease::{Lease, VOTER_LEASE};
 use super::replica::Group;
 use super::{MemberOptions, ReplicaSpec, Start, keeper, store_failure, supervise};
 use crate::applier::Applier;
@@ -291,6 +293,7 @@ impl Member {
             detector: Arc::clone(&self.detector),
         };
         let log = LogStore::new(Arc::clone(&self.log), spec.replica);
+        let has_voted = log.has_vote();
         let raft = Raft::new(spec.replica.0, Arc::new(config(spec)?), network, log, machine)
             .await
             .map_err(|error| refused(error.to_string()))?;
@@ -304,6 +307,10 @@ impl Member {
             progress,
             Arc::clone(&self.budget),
             Arc::clone(&self.detector),
+            Lease::new(
+                self.options.read_leases,
+                has_voted.then(|| Instant::now() + VOTER_LEASE),
+            ),
         );
         Ok(Arc::new(group))
     }
@@ -505,7 +512,7 @@ fn config(spec: &ReplicaSpec) -> Result<Config, OpenError> {
         enable_leader_restore: Some(false),
         heartbeat_interval: 300,
         election_timeout_min: 600,
-        election_timeout_max: 1000,
+        election_timeout_max: u64::try_from(VOTER_LEASE.as_millis()).unwrap_or(u64::MAX),
         enable_pre_vote: Some(true),
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 0,

@@ -4,9 +4,11 @@
 //! ([`Leader::propose`]). A [`Proposal`] ends in applied, lost or to be planned anew. Reads ask first whether the leader
 //! still leads ([`Group::confirm`]).
 
+mod compare;
 mod detector;
 mod keeper;
 mod leader;
+mod lease;
 mod member;
 mod members;
 mod replica;
@@ -19,6 +21,7 @@ use crate::entry::GroupId;
 use crate::log::ReplicaId;
 use crate::store::{StoreError, StoreOptions};
 
+pub use self::compare::ReplicaDigest;
 pub(crate) use self::detector::Detector;
 pub use self::leader::{Leader, Proposal, ProposeError};
 pub use self::member::{Member, OpenError};
@@ -41,6 +44,9 @@ pub struct MemberOptions {
     pub log_bytes_max: u64,
     /// The most that is fetched in a second of a state that this node needs; 0: no bound.
     pub snapshot_bytes_per_second_max: u64,
+    /// Whether a leader reads without asking for half a second after a quorum has confirmed it: as safe as no node's clock leaps ahead or
+    /// runs at a rate that is twice that of another.
+    pub read_leases: bool,
     /// By default ends the process: a failed sync leaves the disk in an unknown state.
     pub on_failure: OnFailure,
 }
@@ -53,6 +59,7 @@ impl Default for MemberOptions {
             queue_bytes_max: 64 * 1024 * 1024,
             log_bytes_max: 128 * 1024 * 1024,
             snapshot_bytes_per_second_max: 0,
+            read_leases: false,
             on_failure: Arc::new(|error| {
                 tracing::error!(%error, "the process ends: what is on disk is unknown until it has started again");
                 std::process::abort();

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::detector::Detector;
 use super::leader::{Budget, Leader, ProposeError};
+use super::lease::{Lease, Moment};
 use super::supervise::Suspicion;
 use crate::entry::{GroupId, LeaderId};
 use crate::log::{Position, ReplicaId};
@@ -65,6 +66,7 @@ pub struct Group {
     began: Instant,
     /// When a quorum was heard of last, in milliseconds after `began`.
     quorum_heard: AtomicU64,
+    lease: Lease,
     /// Confirmations that were asked for.
     asked: AtomicU64,
     /// The last of them that is answered by a round that has ended.
@@ -79,6 +81,7 @@ impl Group {
         progress: Arc<Progress>,
         budget: Arc<Budget>,
         detector: Arc<Detector>,
+        lease: Lease,
     ) -> Self {
         Self {
             id,
@@ -94,6 +97,7 @@ impl Group {
             leaderships: AtomicU32::new(0),
             began: Instant::now(),
             quorum_heard: AtomicU64::new(0),
+            lease,
             asked: AtomicU64::new(0),
             answered: tokio::sync::Mutex::new(0),
         }
@@ -121,6 +125,11 @@ impl Group {
     /// Whether a node is there, as far as this one has heard.
     pub fn is_there(&self, node: &str) -> bool {
         self.detector.is_alive(node) && self.detector.is_heard(node)
+    }
+
+    /// Whether it may vote for another than the leader that it last heard of.
+    pub(super) fn may_vote(&self) -> bool {
+        self.lease.may_vote(Instant::now())
     }
 
     pub(super) fn metrics(&self) -> WatchReceiverOf<Types, Metrics> {
@@ -220,28 +229,31 @@ impl Group {
     /// Makes sure that this replica leads now, so that what is applied after this answers holds all that was acknowledged
     /// before it was asked. One round of messages answers all who ask meanwhile; none is needed when there is no other voter.
     pub async fn confirm(&self) -> Result<(), NotLeading> {
-        {
+        let term = {
             let metrics = self.metrics();
             let metrics = metrics.borrow_watched();
             if !leads(&metrics) {
                 return Err(not_leading(&metrics));
             }
-            if is_alone(&metrics) {
+            if is_alone(&metrics) || self.lease.holds(metrics.vote.leader_id.term, Moment::now()) {
                 return Ok(());
             }
-        }
+            metrics.vote.leader_id.term
+        };
         let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answered = self.answered.lock().await;
         if *answered >= asked {
             return Ok(());
         }
         let covers = self.asked.load(Ordering::SeqCst);
+        let began = Moment::now();
         let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
         if confirmed.is_err() {
             return Err(not_leading(&self.metrics().borrow_watched()));
         }
         *answered = covers;
         self.heard_of_quorum();
+        self.lease.confirmed(term, began);
         Ok(())
     }
 
@@ -267,6 +279,8 @@ impl Group {
 
     /// Asks a member to take the leadership over; does not wait for it.
     pub async fn hand_over(&self, to: ReplicaId) {
+        let term = self.metrics().borrow_watched().vote.leader_id.term;
+        self.lease.give_up(term);
         // A replica that is being closed has nothing to hand over.
         let _ = self.raft.trigger().transfer_leader(to.0).await;
     }

@@ -56,6 +56,9 @@ impl Member {
                     .map_err(stopping)?;
                 Ok(reply::Call::Appended(appended(answer)))
             }
+            request::Call::RequestVote(asked) if !asked.leadership_transfer && !group.may_vote() => Err(
+                Status::unavailable("the replica has just been opened and does not vote yet"),
+            ),
             request::Call::RequestVote(asked) => {
                 let answer = group.raft.vote(vote_request(asked)?).await.map_err(stopping)?;
                 Ok(reply::Call::Voted(voted(&answer)))
@@ -83,6 +86,7 @@ impl Member {
                 Ok(reply::Call::TransferAnswer(proto::TransferAnswer { refused }))
             }
             request::Call::InstallSnapshot(offer) => self.install_snapshot(group, offer).await,
+            request::Call::ReadDigest(asked) => self.serve_digest(group, asked).await,
             _ => Err(Status::invalid("the call is not one on a replica")),
         }
     }

@@ -113,6 +113,9 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
     }
     let now = Instant::now();
     let alone = is_alone(&metrics);
+    if !alone && !group.may_vote() {
+        return;
+    }
     let wait = if alone {
         Duration::ZERO
     } else if suspicion.was_led {

@@ -31,6 +31,11 @@ impl LogStore {
         Self { log, replica }
     }
 
+    /// Whether the replica has ever voted, or followed a leader.
+    pub(crate) fn has_vote(&self) -> bool {
+        self.log.state(self.replica).vote.is_some()
+    }
+
     async fn append_durably(&self, records: Vec<Record>) -> io::Result<()> {
         let (sender, durable) = oneshot::channel();
         let done = Box::new(move |result| {

@@ -65,6 +65,7 @@ impl Transport for Way {
 struct Nodes {
     hub: Arc<Hub>,
     folders: HashMap<String, TempDir>,
+    read_leases: bool,
 }
 
 fn members(of: &[(u64, &str)]) -> Vec<GroupMember> {
@@ -79,9 +80,14 @@ fn members(of: &[(u64, &str)]) -> Vec<GroupMember> {
 
 impl Nodes {
     async fn three() -> (Self, Vec<Arc<Group>>) {
+        Self::three_with(false).await
+    }
+
+    async fn three_with(read_leases: bool) -> (Self, Vec<Arc<Group>>) {
         let mut nodes = Self {
             hub: Arc::default(),
             folders: HashMap::new(),
+            read_leases,
         };
         let all = members(&[(1, "a"), (2, "b"), (3, "c")]);
         let mut groups = Vec::new();
@@ -115,6 +121,7 @@ impl Nodes {
             .or_insert_with(|| tempfile::tempdir().expect("tempdir"));
         let options = MemberOptions {
             node: node.to_owned(),
+            read_leases: self.read_leases,
             ..MemberOptions::default()
         };
         let way = Way {
@@ -219,9 +226,19 @@ async fn a_new_leader_has_all_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_neither_reads_nor_writes() {
-    let (nodes, groups) = Nodes::three().await;
+    cut_off_leader(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_read_by_its_lease_once_another_can_lead() {
+    cut_off_leader(true).await;
+}
+
+async fn cut_off_leader(read_leases: bool) {
+    let (nodes, groups) = Nodes::three_with(read_leases).await;
     let leader = leader_of(&groups[0]).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    assert_eq!(groups[0].confirm().await, Ok(()));
     nodes.hub.cut_off("a");
     // Sent, perhaps, but never agreed on.
     let pending = leader.propose(put("k", "never")).await;
@@ -233,6 +250,43 @@ async fn a_leader_that_is_cut_off_neither_reads_nor_writes() {
     assert!(pending.await.is_err());
     until_value(&nodes.member("a"), "k", "2").await;
     drop((leader, new, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_compared_at_one_position() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    for n in 0..20 {
+        assert_eq!(commit(&leader, put(&n.to_string(), "v")).await, Ok(()));
+    }
+    let compared = nodes.member("a").compare(GROUP).await.expect("leads");
+    let digests: Vec<_> = compared
+        .iter()
+        .map(|one| one.digest.clone().expect("is there"))
+        .collect();
+    assert_eq!(digests.len(), 3);
+    assert_eq!(digests[0].rows, 20);
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+    assert!(
+        nodes.member("b").compare(GROUP).await.is_err(),
+        "who follows does not compare"
+    );
+
+    // A row that came by no entry is seen.
+    let mut astray = rocksdb::WriteBatch::default();
+    nodes
+        .member("b")
+        .store()
+        .gather(&mut astray, &put("7", "w"))
+        .expect("gathers");
+    nodes.member("b").store().apply(astray).expect("writes");
+    let compared = nodes.member("a").compare(GROUP).await.expect("leads");
+    for one in compared {
+        let digest = one.digest.expect("is there");
+        assert_eq!(digest.hash == digests[0].hash, one.node != "b", "{}", one.node);
+    }
+    drop((leader, groups));
     nodes.close().await;
 }
 
