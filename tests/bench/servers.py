@@ -51,15 +51,15 @@ class Server:
 
 
 class Rookery(Server):
-    name, domain = "Rookery", "example.test"
+    domain = "example.test"
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, name="Rookery", options=("--single",), binary=None):
+        self.folder, self.name, self.options = folder, name, list(options)
         target = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/rookery/target"))
-        self.binary = os.environ.get("ROOKERY_BIN", f"{target}/debug/rookery")
+        self.binary = binary or os.environ.get("ROOKERY_BIN", f"{target}/debug/rookery")
 
     def start(self):
-        command = [self.binary, "playground", "--single", "--port-base", "0", "--data", self.folder,
+        command = [self.binary, "playground", *self.options, "--port-base", "0", "--data", self.folder,
                    "--accounts", str(ACCOUNTS), "--password", PASSWORD]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         while (line := self.process.stdout.readline()) != "ready\n":
@@ -70,7 +70,7 @@ class Rookery(Server):
         self.imap, self.lmtp = (int(proxy[name].rpartition(":")[2]) for name in ("imap", "lmtp"))
         self.pid = self.process.pid
         version = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        self.about = f"{version}, one process for all roles, {self.binary}; passwords as argon2id behind a cache"
+        self.about = f"{version}, {' '.join(self.options)}, {self.binary}; passwords as argon2id behind a cache"
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
