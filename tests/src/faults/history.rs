@@ -229,6 +229,8 @@ pub struct FaultSpan {
     pub description: String,
     /// The nodes that it struck.
     pub nodes: Vec<String>,
+    /// The shards that they led as it struck, when it is about them.
+    pub led: Vec<u64>,
     /// When it began to be injected.
     pub from: Nanos,
     /// When it was in force.

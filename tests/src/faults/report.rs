@@ -43,6 +43,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, usize>,
     /// From a fault to the next acknowledged operation on each shard that it struck, by nemesis.
     pub pauses: BTreeMap<&'static str, Vec<Nanos>>,
+    /// The longest time without an acknowledged operation on each shard that the struck nodes led, by nemesis.
+    pub silences: BTreeMap<&'static str, Vec<Nanos>>,
     /// Connections lost.
     pub lost: usize,
     /// Of them, those whose own proxy was not killed.
@@ -65,6 +67,7 @@ pub fn of(options: &RunOptions, stage: &Stage, history: &History, verdicts: Vec<
         dropped: (stage.dropped.bytes, stage.dropped.files),
         verdicts,
         pauses: pauses(history, &stage.placement),
+        silences: silences(history, &stage.placement),
         ..Report::default()
     };
     let unexcused = history.lost.iter();
@@ -123,6 +126,34 @@ fn pauses(history: &History, placement: &Placement) -> BTreeMap<&'static str, Ve
     pauses
 }
 
+/// For each fault and each shard that its nodes led: the longest time without an acknowledgement, from before the fault until
+/// it was healed.
+fn silences(history: &History, placement: &Placement) -> BTreeMap<&'static str, Vec<Nanos>> {
+    let mut acknowledged: BTreeMap<u64, Vec<Nanos>> = BTreeMap::new();
+    for event in history.events.iter().filter(|event| event.outcome.is_ok()) {
+        if let Some(shard) = placement.shard.get(&event.account) {
+            acknowledged.entry(*shard).or_default().push(event.completed);
+        }
+    }
+    acknowledged.values_mut().for_each(|ends| ends.sort_unstable());
+    let mut silences: BTreeMap<&'static str, Vec<Nanos>> = BTreeMap::new();
+    for fault in &history.faults {
+        for shard in &fault.led {
+            let Some(ends) = acknowledged.get(shard) else {
+                continue;
+            };
+            let first = ends.partition_point(|end| *end < fault.from).saturating_sub(1);
+            let last = ends.partition_point(|end| *end <= fault.to);
+            let around = ends.get(first..ends.len().min(last + 1)).unwrap_or_default();
+            let longest = around.windows(2).map(|pair| pair[1] - pair[0]).max();
+            if let Some(longest) = longest {
+                silences.entry(fault.nemesis).or_default().push(longest);
+            }
+        }
+    }
+    silences
+}
+
 /// A mailstore's fault strikes its shards; that of a proxy or the directory strikes none in particular, and so all.
 fn strikes(fault: &FaultSpan, replicas: &[String]) -> bool {
     let mut nodes = fault.nodes.iter();
@@ -162,6 +193,9 @@ impl Report {
         for (nemesis, pauses) in other.pauses {
             self.pauses.entry(nemesis).or_default().extend(pauses);
         }
+        for (nemesis, silences) in other.silences {
+            self.silences.entry(nemesis).or_default().extend(silences);
+        }
         self.lost += other.lost;
         self.lost_unexcused += other.lost_unexcused;
         self.ended += other.ended;
@@ -187,14 +221,14 @@ impl fmt::Display for Report {
         writeln!(f, "seeds: {}", seeds.join(" "))?;
         writeln!(
             f,
-            "\n{:<10} {:>9} {:>9} {:>9}",
+            "\n{:<11} {:>9} {:>9} {:>9}",
             "operation", "ok", "refused", "unknown"
         )?;
         let mut all = Count::default();
         for (kind, count) in &self.operations {
             writeln!(
                 f,
-                "{kind:<10} {:>9} {:>9} {:>9}",
+                "{kind:<11} {:>9} {:>9} {:>9}",
                 count.ok, count.refused, count.unknown
             )?;
             all.ok += count.ok;
@@ -203,17 +237,17 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "{:<10} {:>9} {:>9} {:>9}",
+            "{:<11} {:>9} {:>9} {:>9}",
             "all", all.ok, all.refused, all.unknown
         )?;
         writeln!(
             f,
-            "\n{:<10} {:>9}   until the next acknowledged operation on a struck shard",
+            "\n{:<11} {:>9}   until the next acknowledged operation on a struck shard",
             "fault", "count"
         )?;
         writeln!(
             f,
-            "{:<10} {:>9} {:>9} {:>9} {:>9}",
+            "{:<11} {:>9} {:>9} {:>9} {:>9}",
             "", "", "median", "p99", "max"
         )?;
         for (nemesis, count) in &self.faults {
@@ -222,12 +256,13 @@ impl fmt::Display for Report {
             let at = |part: f64| seconds(quantile(&pauses, part));
             writeln!(
                 f,
-                "{nemesis:<10} {count:>9} {:>9} {:>9} {:>9}",
+                "{nemesis:<11} {count:>9} {:>9} {:>9} {:>9}",
                 at(0.5),
                 at(0.99),
                 at(1.0)
             )?;
         }
+        self.write_silences(f)?;
         writeln!(
             f,
             "\nconnections lost: {} ({} of them not by the death of their proxy)",
@@ -260,6 +295,33 @@ impl fmt::Display for Report {
         }
         if let Some(evidence) = &self.evidence {
             writeln!(f, "history: {}", evidence.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_silences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.silences.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n{:<11} {:>8}   longest time without an acknowledged operation on a shard that the node led",
+            "of leaders", "shards"
+        )?;
+        for (nemesis, silences) in &self.silences {
+            let mut silences = silences.clone();
+            silences.sort_unstable();
+            let at = |part: f64| seconds(quantile(&silences, part));
+            writeln!(
+                f,
+                "{nemesis:<11} {:>8} {:>9} {:>9} {:>9}",
+                silences.len(),
+                at(0.5),
+                at(0.99),
+                at(1.0)
+            )?;
         }
         Ok(())
     }
@@ -303,6 +365,7 @@ mod tests {
                 nemesis: "kill",
                 description: String::new(),
                 nodes: vec!["mailstore-1".to_owned()],
+                led: vec![0],
                 from: 98,
                 struck: 100,
                 to: 140,
@@ -317,6 +380,8 @@ mod tests {
             .into(),
         };
         assert_eq!(pauses(&history, &placement)["kill"], [50]);
+        // Acknowledged at 105, 150 and 180, the last after the fault was healed.
+        assert_eq!(silences(&history, &placement)["kill"], [45]);
     }
 
     #[test]

@@ -268,16 +268,25 @@ impl Stage {
 
     /// Kills a node, and takes note of what it had synced.
     pub fn kill(&mut self, node: &str) -> Result<()> {
+        self.end(node, Cluster::kill)
+    }
+
+    fn end(&mut self, node: &str, by: impl FnOnce(&mut Cluster, &str)) -> Result<()> {
         let record = self
             .folder
             .path()
             .join(format!("syncs.{}", self.cluster.pid(node)));
-        self.cluster.kill(node);
+        by(&mut self.cluster, node);
         if let Some(disk) = self.disks.get_mut(node) {
             disk.replay(&record)?;
         }
         let _ = std::fs::remove_file(record);
         Ok(())
+    }
+
+    /// Tells a node to stop and waits until it has.
+    pub fn stop(&mut self, node: &str) -> Result<()> {
+        self.end(node, Cluster::stop)
     }
 
     /// Starts a node again.
@@ -345,6 +354,36 @@ impl Stage {
     /// Runs an operator's command and gives what it said.
     pub fn operate(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.operate(arguments, "")
+    }
+
+    /// The same, whatever comes of it.
+    pub fn try_operate(&self, arguments: &[&str]) -> Result<std::process::Output> {
+        self.cluster.try_operate(arguments, "")
+    }
+
+    /// The node that leads each shard, as far as the directory knows.
+    pub fn leaders(&self) -> Result<BTreeMap<u64, String>> {
+        let listed: Value = serde_json::from_str(&self.operate(&["--json", "shard", "list"])?)?;
+        let shards = listed["shards"].as_array().into_iter().flatten();
+        let leader = |shard: &Value| {
+            let leader = shard["leader"].as_str().filter(|leader| !leader.is_empty())?;
+            Some((shard["id"].as_u64()?, leader.to_owned()))
+        };
+        Ok(shards.filter_map(leader).collect())
+    }
+
+    /// The shards that a node leads, as far as the directory knows.
+    pub fn led_by(&self, node: &str) -> Result<Vec<u64>> {
+        let leaders = self.leaders()?.into_iter();
+        Ok(leaders
+            .filter(|(_, leader)| leader == node)
+            .map(|(shard, _)| shard)
+            .collect())
+    }
+
+    /// Replicas of each shard.
+    pub fn replicas(&self) -> usize {
+        self.placement.nodes.values().map(Vec::len).max().unwrap_or(1)
     }
 
     /// Where accounts are now.

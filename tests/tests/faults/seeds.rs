@@ -8,7 +8,10 @@ use rookery_tests::faults::run::{RunOptions, run};
 const ACKNOWLEDGED_MIN: usize = 100;
 
 fn holds(seed: u64, nemeses: &[&str]) {
-    let options = RunOptions::small(seed, nemeses);
+    holds_with(RunOptions::small(seed, nemeses));
+}
+
+fn holds_with(options: RunOptions) {
     let report = run(&options).unwrap_or_else(|error| panic!("{error:?}\nagain with `{}`", options.replay()));
     assert!(report.is_good(), "{report}");
     let acknowledged: usize = report.operations.values().map(|count| count.ok).sum();
@@ -32,6 +35,20 @@ fn mail_outlives_power_cuts_and_slow_disks() {
 #[test]
 fn mail_outlives_cuts_of_the_network_and_full_disks() {
     holds(3, &["cut", "full_disk"]);
+}
+
+#[test]
+fn mail_and_sessions_outlive_leaders() {
+    let mut options = RunOptions::small(5, &["kill_leader", "handover"]);
+    options.replicas = 3;
+    holds_with(options);
+}
+
+#[test]
+fn three_replicas_outlive_cuts_and_power_cuts() {
+    let mut options = RunOptions::small(6, &["cut", "power_cut", "pause"]);
+    options.replicas = 3;
+    holds_with(options);
 }
 
 #[test]

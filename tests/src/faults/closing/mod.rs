@@ -5,6 +5,7 @@
 
 mod ended;
 mod placement;
+mod replicas;
 
 use anyhow::Result;
 
@@ -21,5 +22,9 @@ pub trait Closing {
 
 /// All questions.
 pub fn all() -> Vec<Box<dyn Closing>> {
-    vec![Box::new(ended::NoneEnded), Box::new(placement::PlacementKept)]
+    vec![
+        Box::new(ended::NoneEnded),
+        Box::new(placement::PlacementKept),
+        Box::new(replicas::ReplicasEqual),
+    ]
 }

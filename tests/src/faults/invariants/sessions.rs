@@ -60,6 +60,7 @@ mod tests {
             nemesis: "kill",
             description: "kill of proxy-1".to_owned(),
             nodes: vec!["proxy-1".to_owned()],
+            led: Vec::new(),
             from: 15,
             struck: 16,
             to: 30,

@@ -106,6 +106,7 @@ fn heal(stage: &mut Stage, mut struck: Vec<Struck>, recorder: &Recorder) -> Resu
             nemesis: one.nemesis,
             description,
             nodes: one.fault.nodes(),
+            led: one.fault.led(),
             from: one.from,
             struck: one.struck,
             to: recorder.now(),

@@ -4,7 +4,9 @@ mod clock;
 mod cut;
 mod driver;
 mod full_disk;
+mod handover;
 mod kill;
+mod kill_leader;
 mod pause;
 mod power_cut;
 mod slow_disk;
@@ -45,6 +47,11 @@ pub trait Fault: Send {
     /// The nodes that it strikes; no two faults strike one node at the same time.
     fn nodes(&self) -> Vec<String>;
 
+    /// The shards that its nodes led as it struck, when it is about them.
+    fn led(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
     /// In words.
     fn describe(&self) -> String;
 
@@ -59,6 +66,8 @@ pub trait Fault: Send {
 pub fn all() -> Vec<Box<dyn Nemesis>> {
     vec![
         Box::new(kill::Kill),
+        Box::new(kill_leader::KillLeader),
+        Box::new(handover::Handover),
         Box::new(pause::Pause),
         Box::new(cut::Cut),
         Box::new(clock::Clock),
@@ -88,4 +97,15 @@ fn any_node(rng: &mut StdRng, stage: &Stage, roles: &[&str]) -> String {
     let role = roles.choose(rng).copied().unwrap_or("mailstore");
     let nodes = stage.of_role(role);
     nodes.choose(rng).cloned().unwrap_or_default()
+}
+
+/// The leader of any shard.
+fn any_leader(rng: &mut StdRng, stage: &Stage) -> String {
+    use rand::seq::IndexedRandom;
+    let leaders: Vec<String> = stage.leaders().unwrap_or_default().into_values().collect();
+    match leaders.choose(rng) {
+        Some(leader) => leader.clone(),
+        // The directory knows of none just now.
+        None => any_node(rng, stage, &["mailstore"]),
+    }
 }
