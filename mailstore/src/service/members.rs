@@ -11,15 +11,14 @@ use super::{HostedShard, Shards};
 /// How long a node leads a shard that another one is to lead: short leads cost sessions more than uneven ones.
 const HOME_WAIT: Duration = Duration::from_secs(10);
 
-/// How long one that is to take over may take.
-const HEIR_WAIT: Duration = Duration::from_secs(1);
-
 impl Shards {
     /// Has others take over all shards that this node leads and that another can lead. Waits until they do, or the caller no longer
     /// does.
     pub async fn hand_over(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        futures_util::future::join_all(self.all().iter().map(|hosted| hand_over(hosted))).await;
+        let all = self.all();
+        let handing = all.iter().map(|hosted| hosted.shard().group().give_up_lead());
+        futures_util::future::join_all(handing).await;
     }
 
     /// Takes in new replicas and lets go of old ones, one change at a time, when this node leads the shard and every new one is held
@@ -84,29 +83,6 @@ impl Shards {
             }
             Err(MembersError::NotLeading(_)) => {}
             Err(error) => tracing::warn!(shard = hosted.id().0, %error, "trying again"),
-        }
-    }
-}
-
-async fn hand_over(hosted: &HostedShard) {
-    let group = hosted.shard().group();
-    let mut tried = Vec::new();
-    while group.leads() {
-        let standing = group.standing();
-        let heir = standing.members.iter().find(|(replica, node, votes)| {
-            *votes
-                && *replica != group.replica()
-                && !tried.contains(replica)
-                && group.is_there(node)
-                && group.has_caught_up(*replica)
-        });
-        let Some((heir, _, _)) = heir else { return };
-        tried.push(*heir);
-        group.hand_over(*heir).await;
-        // One that does not take over in this time is sick.
-        let taken = tokio::time::timeout(HEIR_WAIT, group.until_following());
-        if taken.await.is_ok() {
-            return;
         }
     }
 }

@@ -23,6 +23,9 @@ use crate::raft::{Raft, Types};
 /// How old the last word of a quorum may be for a proposal to go without asking first: below openraft's lease.
 const QUORUM_AGE_MAX: Duration = Duration::from_millis(400);
 
+/// How long a member that is to take the leadership over may take.
+const HEIR_WAIT: Duration = Duration::from_secs(1);
+
 type Metrics = openraft::metrics::RaftServerMetrics<Types>;
 
 /// This node does not lead the group, or cannot know that it does.
@@ -275,6 +278,37 @@ impl Group {
     pub fn led_for(&self) -> Duration {
         let since = self.suspicion.lock().leads_since;
         since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Whether the replica has no more than the first membership of its group: it has never voted, and knows of no leader.
+    pub fn is_blank(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let unheard = now.current_leader.is_none() && now.vote.leader_id.term == 0;
+        unheard && now.last_log_index.unwrap_or(0) == 0 && now.snapshot.is_none()
+    }
+
+    /// Has another member take the leadership over, whichever can. Waits until one does; gives up when none is able to.
+    pub async fn give_up_lead(&self) {
+        let mut tried = Vec::new();
+        while self.leads() {
+            let standing = self.standing();
+            let heir = standing.members.iter().find(|(replica, node, votes)| {
+                *votes
+                    && *replica != self.replica
+                    && !tried.contains(replica)
+                    && self.is_there(node)
+                    && self.has_caught_up(*replica)
+            });
+            let Some((heir, _, _)) = heir else { return };
+            tried.push(*heir);
+            self.hand_over(*heir).await;
+            // One that does not take over in this time is sick.
+            let taken = tokio::time::timeout(HEIR_WAIT, self.until_following());
+            if taken.await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Asks a member to take the leadership over; does not wait for it.
