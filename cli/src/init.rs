@@ -31,9 +31,12 @@ pub(crate) struct Arguments {
     /// Names and addresses under which clients and other nodes reach the node
     #[arg(long = "host", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
     hosts: Vec<String>,
-    /// `host:port` of the directory, for a mailstore or proxy
+    /// `host:port` of the directory, for a mailstore or proxy; of each of its members when it has several
     #[arg(long)]
-    directory: Option<String>,
+    directory: Vec<String>,
+    /// A member of the directory, as `id=host:port`: each of them, this one among them, for a directory of several
+    #[arg(long = "member", value_name = "ID=HOST:PORT")]
+    members: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,8 +90,14 @@ fn make_node(
     cluster: &ClusterFiles,
     folder: &Path,
 ) -> anyhow::Result<(PathBuf, &'static str)> {
-    if matches!(arguments.role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_none() {
+    if matches!(arguments.role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_empty() {
         return Err(WrongUse::new("a mailstore or proxy needs --directory HOST:PORT").into());
+    }
+    let is_directory = arguments.role == RoleName::Directory;
+    if !arguments.members.is_empty()
+        && !(is_directory && arguments.members.iter().all(|member| member.contains('=')))
+    {
+        return Err(WrongUse::new("--member ID=HOST:PORT names the members of a --role directory").into());
     }
     let config = folder.join("rookery.toml");
     if config.exists() {
@@ -142,8 +151,10 @@ fn configuration(
         let host = arguments.hosts.first().map_or("localhost", String::as_str);
         text.push_str(&format!("advertise = \"{host}:7400\"\n"));
     }
-    if let Some(directory) = &arguments.directory {
-        text.push_str(&format!("directory = {directory:?}\n"));
+    match arguments.directory.as_slice() {
+        [] => {}
+        [directory] => text.push_str(&format!("directory = {directory:?}\n")),
+        directories => text.push_str(&format!("directory = {directories:?}\n")),
     }
     text.push_str("\n[log]\nlevel = \"info\"\nformat = \"text\"\n");
     if single || arguments.role == RoleName::Directory {
@@ -156,6 +167,14 @@ fn configuration(
              admin_token_file = \"admin-token\"\n",
             if single { 1 } else { 3 }
         ));
+        if !arguments.members.is_empty() {
+            text.push_str("members = [\n");
+            for member in &arguments.members {
+                let (id, address) = member.split_once('=').unwrap_or_default();
+                text.push_str(&format!("  {{ id = {id:?}, address = {address:?} }},\n"));
+            }
+            text.push_str("]\n");
+        }
     }
     if single || arguments.role == RoleName::Mailstore {
         text.push_str("\n[mailstore]\n");

@@ -1,11 +1,22 @@
 //! The directory's part of the configuration.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rookery_process::config::Span;
 use serde::Deserialize;
+
+/// A member of the directory's group.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its node id.
+    pub id: String,
+    /// `host:port` at which other nodes call it.
+    pub address: String,
+}
 
 /// What an operator may say of a directory. Everything has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,6 +26,9 @@ pub struct Config {
     pub shards: u32,
     /// Replicas of each shard, on different mailstores: 1, 3 or 5; never changed once the shards are placed.
     pub replicas: u32,
+    /// The members of the directory, this one among them: 1, 3 or 5, the same in each one's configuration. Empty: this node
+    /// is alone.
+    pub members: Vec<MemberConfig>,
     /// Mailstores that must have registered before the shards are placed on them.
     pub expected_mailstores: u32,
     /// Where the operator's API listens (TLS).
@@ -37,6 +51,7 @@ impl Default for Config {
         Self {
             shards: 256,
             replicas: 1,
+            members: Vec::new(),
             expected_mailstores: 1,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             admin_token_file: None,
@@ -62,6 +77,18 @@ impl Config {
         }
         if ![1, 3, 5].contains(&self.replicas) {
             return Err("directory.replicas must be 1, 3 or 5".to_owned());
+        }
+        if ![0, 1, 3, 5].contains(&self.members.len()) {
+            return Err("directory.members must name 1, 3 or 5 members".to_owned());
+        }
+        let ids: BTreeSet<&str> = self.members.iter().map(|member| member.id.as_str()).collect();
+        let addresses: BTreeSet<&str> = self
+            .members
+            .iter()
+            .map(|member| member.address.as_str())
+            .collect();
+        if ids.len() != self.members.len() || addresses.len() != self.members.len() {
+            return Err("directory.members must have each id and each address once".to_owned());
         }
         if self.expected_mailstores == 0 {
             return Err("directory.expected_mailstores must be at least 1".to_owned());
@@ -109,6 +136,21 @@ mod tests {
             .check()
             .is_err()
         );
+        let member = |id: &str, address: &str| MemberConfig {
+            id: id.to_owned(),
+            address: address.to_owned(),
+        };
+        for members in [
+            vec![member("a", "a:1"), member("b", "b:1")],
+            vec![member("a", "a:1"), member("b", "b:1"), member("a", "c:1")],
+            vec![member("a", "a:1"), member("b", "b:1"), member("c", "b:1")],
+        ] {
+            let config = Config {
+                members,
+                ..Config::default()
+            };
+            assert!(config.check().is_err(), "{config:?}");
+        }
         assert!(
             Config {
                 token_lifetime: Span::seconds(10),

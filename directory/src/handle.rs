@@ -3,54 +3,61 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use parking_lot::Mutex;
+use rookery_process::health::Health;
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::{DirectoryProtocol, Service, Status};
-use rookery_replication::group::Member;
+use rookery_replication::GroupId;
+use rookery_replication::group::{Member, OpenError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
 use crate::admin::listener::{BindError, Listener};
 use crate::admin::{AdminService, BackupService};
-use crate::clock::now_millis;
 use crate::config::Config;
-use crate::core::Core;
 use crate::credentials::Credentials;
-use crate::plan::node::{self, Cluster};
-use crate::plan::signing_key::{self, Ages};
-use crate::provision::{Mailstores, Provisioner, reconcile};
-use crate::schema::read::{ReadError, Rows};
+use crate::follow;
+use crate::lead::Office;
+use crate::members::{Directories, Members};
+use crate::opening;
+use crate::plan::node::Cluster;
+use crate::plan::signing_key::Ages;
+use crate::post::Post;
+use crate::provision::Mailstores;
+use crate::schema::read::ReadError;
 use crate::service::DirectoryService;
-use crate::state::{Seat, State};
-use crate::tokens::{self, Tokens};
-use crate::watch::Picture;
-
-/// How often liveness is looked at.
-const TICK: Duration = Duration::from_secs(1);
-
-/// Ticks between two looks at the age of the signing keys.
-const TICKS_PER_KEY_CHECK: u64 = 600;
+use crate::tokens;
 
 /// Calls of operators that have begun may take so long when the directory stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// How long another member has to take over when this one stops.
+const HAND_OVER_GRACE: Duration = Duration::from_secs(5);
 
 /// What a directory needs of the process that it runs in.
 pub struct Host {
     /// The cluster's id.
     pub cluster_id: String,
-    /// This node, as others shall see it.
+    /// This node, as others shall see it. With members in the configuration its id is that of the store's node.
     pub node: Node,
     /// The folder for what is not in the store (the admin token).
     pub data: PathBuf,
-    /// The store, opened.
+    /// The store, opened. It must know the ways to the other members.
     pub member: Arc<Member>,
     /// Channels to mailstores.
     pub mailstores: Arc<dyn Mailstores>,
+    /// Channels to other members of the directory.
+    pub directories: Arc<dyn Directories>,
     /// Certificate of the operator's API.
     pub admin_certificate: Arc<Certificate>,
+    /// Where readiness is told.
+    pub health: Health,
 }
 
 /// Why a directory does not start.
@@ -68,22 +75,28 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The replica cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A part does not start.
     #[error("{0}")]
     Part(#[from] Status),
 }
 
-/// A running directory.
+/// A running directory, or a member of one.
 pub struct Directory {
-    core: Arc<Core>,
+    post: Arc<Post>,
     service: Arc<DirectoryService>,
     admin_address: SocketAddr,
     admin_token_file: PathBuf,
     tasks: TaskTracker,
+    leading: Mutex<Option<JoinHandle<()>>>,
+    end: CancellationToken,
 }
 
 impl Directory {
-    /// Starts a directory. When this answers, its calls can be made and its operator's API listens.
+    /// Starts a directory. When this answers, its calls can be made and its operator's API listens. One that is alone
+    /// serves then; of several members each serves once it leads, for which their calls must be answered first.
     pub async fn start(config: Config, host: Host) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let admin_token_file = config
@@ -94,35 +107,80 @@ impl Directory {
         let listener = Listener::bind(config.admin_listen, &host.admin_certificate).await?;
         let admin_address = listener.address()?;
 
-        let core = Arc::new(put_together(&config, &host).await?);
-        warn_of_shards(&core, &config);
-        let ages = ages(&config);
-        rotate(&core, ages).await?;
-        register_self(&core, &host.node).await?;
-
-        let tasks = TaskTracker::new();
-        let (admin, backup) = (
-            AdminService::new(Arc::clone(&core)),
-            BackupService::new(Arc::clone(&core)),
-        );
-        tasks.spawn(listener.serve(admin, backup, bearer, core.cancel.clone()));
-        tasks.spawn(reconcile(
-            Arc::clone(&core.provisioner),
-            Arc::clone(&core.state),
-            core.cancel.clone(),
-        ));
-        tasks.spawn(keep_house(Arc::clone(&core), host.node.id.clone(), ages));
-        tasks.spawn(Arc::clone(&host.admin_certificate).follow(core.cancel.clone()));
-        tasks.close();
-        tracing::info!(%admin_address, cluster = core.cluster.id, "the directory serves");
-        let service = Arc::new(DirectoryService::new(Arc::clone(&core)));
-        Ok(Self {
-            core,
-            service,
+        // By its store's name in the group, which in a single node is another than to proxies and mailstores.
+        let members = Members::new(host.member.node(), &config.members, host.directories.as_ref())
+            .map_err(StartError::Config)?;
+        let post = Arc::new(Post::new(members, Arc::clone(&host.member)));
+        let (failures, mut failed) = mpsc::unbounded_channel();
+        let office = Office {
+            post: Arc::clone(&post),
+            cluster: Cluster {
+                id: host.cluster_id.clone(),
+                shards: config.shards,
+                replicas: config.replicas,
+                expected_mailstores: config.expected_mailstores,
+            },
+            node: host.node.clone(),
+            mailstores: host.mailstores,
+            credentials: Arc::new(Credentials::new(
+                config.password_threads(),
+                config.password_queue_max,
+            )?),
+            token_lifetime_millis: millis(config.token_lifetime.0),
+            ages: ages(&config),
+            failures,
+        };
+        host.health
+            .unmet(follow::CONDITION, "nobody is known to lead the directory");
+        if post.members.is_alone() {
+            open_alone(&post).await?;
+        }
+        let directory = Self {
+            service: Arc::new(DirectoryService::new(Arc::clone(&post))),
             admin_address,
             admin_token_file,
-            tasks,
-        })
+            tasks: TaskTracker::new(),
+            leading: Mutex::new(None),
+            end: CancellationToken::new(),
+            post: Arc::clone(&post),
+        };
+        *directory.leading.lock() = Some(tokio::spawn(office.run(directory.end.clone())));
+        if post.members.is_alone() {
+            tokio::select! {
+                () = post.until_serving() => {}
+                Some(error) = failed.recv() => {
+                    directory.shutdown().await;
+                    return Err(error);
+                }
+            }
+        } else {
+            directory.spawn(opening::keep_open(Arc::clone(&post)));
+            directory.spawn(follow::register(Arc::clone(&post), host.node, host.cluster_id));
+        }
+        directory.spawn(follow::watch_health(Arc::clone(&post), host.health));
+        let (admin, backup) = (
+            AdminService::new(Arc::clone(&post)),
+            BackupService::new(Arc::clone(&post)),
+        );
+        directory
+            .tasks
+            .spawn(listener.serve(admin, backup, bearer, post.cancel.clone()));
+        directory
+            .tasks
+            .spawn(host.admin_certificate.follow(post.cancel.clone()));
+        tracing::info!(%admin_address, "the directory answers");
+        Ok(directory)
+    }
+
+    /// Runs until the directory stops.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.post.cancel.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = work => {}
+            }
+        });
     }
 
     /// What proxies and mailstores call, for either transport.
@@ -140,74 +198,70 @@ impl Directory {
         &self.admin_token_file
     }
 
-    /// Whether the shards have places, so that accounts can be made and mail served.
+    /// Whether this member leads, and the shards have places: so that accounts can be made and mail served.
     pub fn is_placed(&self) -> bool {
-        self.core.picture.is_placed()
+        self.post.core().is_ok_and(|core| core.picture.is_placed())
+    }
+
+    /// Has another member take the lead over, if this one has it, while it still answers calls: so that who calls hears at
+    /// once where to go.
+    pub async fn hand_over(&self) {
+        let Some(group) = self.post.group() else { return };
+        if tokio::time::timeout(HAND_OVER_GRACE, group.give_up_lead())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the directory stops while it still leads: others have to find out");
+        }
     }
 
     /// Ends watches, and those that come later at once: they never end by themselves, and who stops the listener of the
     /// calls would wait for them.
     pub fn end_watches(&self) {
-        self.core.watches_end.cancel();
+        self.post.watches_end.cancel();
     }
 
     /// Takes no more calls of operators, and lets what has begun end. Who calls [`Directory::service`] is to
     /// be stopped before.
     pub async fn shutdown(self) {
         self.end_watches();
-        self.core.cancel.cancel();
+        self.post.cancel.cancel();
+        self.tasks.close();
         if tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait())
             .await
             .is_err()
         {
             tracing::warn!("the directory stops with calls of operators under way");
         }
-        self.core.state.stop().await;
+        self.end.cancel();
+        let leading = self.leading.lock().take();
+        if let Some(leading) = leading
+            && let Err(error) = leading.await
+        {
+            tracing::error!(%error, "the directory's lead ended badly");
+        }
+        self.post.member.close_group(GroupId::DIRECTORY).await;
     }
 }
 
-async fn put_together(config: &Config, host: &Host) -> Result<Core, StartError> {
-    let seat = Seat::take(&host.member).await?;
-    let picture = Arc::new(Picture::load(
-        Rows(&host.member.store().snapshot()),
-        Instant::now(),
-    )?);
-    let state = Arc::new(State::start(
-        Arc::clone(&host.member),
-        seat,
-        Arc::clone(&picture),
-    )?);
-    let provisioner = Arc::new(Provisioner::new(
-        Arc::clone(&state),
-        Arc::clone(&picture),
-        Arc::clone(&host.mailstores),
-    ));
-    Ok(Core {
-        cluster: Cluster {
-            id: host.cluster_id.clone(),
-            shards: config.shards,
-            replicas: config.replicas,
-            expected_mailstores: config.expected_mailstores,
-        },
-        state,
-        picture,
-        credentials: Credentials::new(config.password_threads(), config.password_queue_max)?,
-        tokens: Tokens::new(millis(config.token_lifetime.0)),
-        provisioner,
-        cancel: CancellationToken::new(),
-        watches_end: CancellationToken::new(),
-    })
-}
-
-fn warn_of_shards(core: &Core, config: &Config) {
-    let placed = core.picture.shards().len();
-    if placed != 0 && placed != config.shards as usize {
-        tracing::warn!(
-            placed,
-            configured = config.shards,
-            "the number of shards stays as it was placed"
-        );
+/// Opens the only replica of a directory without other members.
+async fn open_alone(post: &Post) -> Result<(), StartError> {
+    let group = post.member.open_group(post.members.formed_spec()).await?;
+    let others: Vec<String> = group
+        .standing()
+        .members
+        .into_iter()
+        .map(|(_, node, _)| node)
+        .filter(|node| node != post.members.own())
+        .collect();
+    if !others.is_empty() {
+        return Err(StartError::Config(format!(
+            "this is a member of a directory with others ({}): name them all in directory.members",
+            others.join(", ")
+        )));
     }
+    post.set_group(Some(group));
+    Ok(())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -223,48 +277,5 @@ fn ages(config: &Config) -> Ages {
     Ages {
         rotate_after_millis,
         remove_after_millis,
-    }
-}
-
-async fn rotate(core: &Core, ages: Ages) -> Result<(), Status> {
-    let pair = tokens::generate()?;
-    let keys = core
-        .state
-        .change(move |rows| signing_key::rotate(rows, pair, ages, now_millis()))
-        .await?;
-    core.tokens.set_keys(&keys)
-}
-
-async fn register_self(core: &Core, node: &Node) -> Result<(), Status> {
-    let (cluster, node) = (core.cluster.clone(), node.clone());
-    let cluster_id = cluster.id.clone();
-    let id = node.id.clone();
-    let alive = core.picture.alive();
-    core.state
-        .change(move |rows| node::register(rows, &cluster, &cluster_id, &node, &alive))
-        .await?;
-    core.picture.heard(&id, Instant::now());
-    Ok(())
-}
-
-/// Liveness and keys, until cancelled.
-async fn keep_house(core: Arc<Core>, own_id: String, ages: Ages) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut ticks: u64 = 0;
-    loop {
-        tokio::select! {
-            () = core.cancel.cancelled() => return,
-            _ = interval.tick() => {}
-        }
-        let now = Instant::now();
-        core.picture.heard(&own_id, now);
-        core.picture.expire(now);
-        ticks += 1;
-        if ticks.is_multiple_of(TICKS_PER_KEY_CHECK)
-            && let Err(status) = rotate(&core, ages).await
-        {
-            tracing::warn!(%status, "cannot look after the signing keys");
-        }
     }
 }

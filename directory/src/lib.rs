@@ -3,7 +3,7 @@
 //! Pure parts: [`schema`] (keys and values), [`plan`] (mutations), [`resolve`] (who gets mail), [`placement`] (which node
 //! has which shard). Around them [`state`] (the one writer), [`watch`] (who is told), [`credentials`], [`tokens`],
 //! [`provision`] (what shards are told), [`service`] (calls of proxies and mailstores) and [`admin`] (the operator's calls),
-//! put together by [`Directory`]. Never sees a message, never depends on another role.
+//! put together for each leadership and by [`Directory`] around them. Never sees a message, never depends on another role.
 
 pub mod address;
 pub mod admin;
@@ -21,8 +21,14 @@ pub mod watch;
 
 mod clock;
 mod core;
+mod follow;
 mod handle;
+mod lead;
+mod members;
+mod opening;
+mod post;
 
-pub use config::Config;
+pub use config::{Config, MemberConfig};
 pub use handle::{Directory, Host, StartError};
+pub use members::{Directories, NoDirectories};
 pub use provision::Mailstores;

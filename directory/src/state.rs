@@ -1,18 +1,20 @@
-//! The store and its one writer.
+//! The store and its one writer, for one leadership.
 //!
 //! Every mutation goes through one thread: it plans on what is stored plus what is in flight, proposes the batch, and goes
-//! on to the next without waiting. When an entry is durable and applied, its event is published and its caller
-//! answered, in the order of the plans. Reads see what is applied. Once a change is queued it is done or refused as a
-//! whole, whether or not its caller still waits.
+//! on to the next without waiting. When an entry is durable on a quorum and applied, its event is published and its caller
+//! answered, in the order of the plans. Reads see what is applied, once it is sure that this member still leads. Once a
+//! change is queued it is done or refused as a whole, whether or not its caller still waits. When an entry is lost, or the
+//! lead, so is all that is in flight: nothing is planned any more, and a new leadership begins with what is stored.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rookery_proto::Status;
 use rookery_proto::directory::v1::WatchEvent;
-use rookery_replication::group::{Group, Leader, Member, Proposal, ReplicaSpec};
-use rookery_replication::{Batch, Column, GroupId, Overlay, View, Write};
+use rookery_proto::{Reason, Status};
+use rookery_replication::group::{Group, Leader, Member, Proposal, ProposeError};
+use rookery_replication::{Batch, Column, Overlay, View, Write};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::{PlanError, Planned};
 use crate::schema::key;
@@ -31,17 +33,18 @@ enum Message {
     /// Plan this.
     Plan(Box<dyn Job>),
     /// The entries up to this number are applied.
-    Applied { epoch: u64, number: u64 },
-    /// An entry was lost, and with it all that was planned on it.
-    Lost { epoch: u64 },
+    Applied(u64),
     /// Nothing more will come.
     Stop,
 }
 
 /// A change on its way from the caller to the writer.
 trait Job: Send {
-    /// Plans. `None` when there is nothing to write: then the caller has its answer already.
+    /// Plans. `None` when it is refused: then the caller has its answer already.
     fn plan(self: Box<Self>, rows: Rows<'_>) -> Option<(Batch, WatchEvent, Answer)>;
+
+    /// Tells the caller that it is not planned.
+    fn refuse(self: Box<Self>, status: Status);
 }
 
 /// Tells the caller how it went.
@@ -66,10 +69,6 @@ where
                 let _ = reply.send(Err(error.into()));
                 None
             }
-            Ok(planned) if planned.batch.is_empty() => {
-                let _ = reply.send(Ok(planned.reply));
-                None
-            }
             Ok(Planned {
                 batch,
                 event,
@@ -83,41 +82,19 @@ where
             }
         }
     }
-}
 
-/// The lead of the directory's group.
-pub struct Seat {
-    group: Arc<Group>,
-    leader: Leader,
-}
-
-impl Seat {
-    /// Opens the node's replica of the directory and takes the lead. What is applied then is all there is.
-    pub async fn take(member: &Arc<Member>) -> Result<Self, Status> {
-        let spec = ReplicaSpec::alone(GroupId::DIRECTORY, member.node());
-        let group = member
-            .open_group(spec)
-            .await
-            .map_err(|error| Status::internal(error.to_string()))?;
-        let leader = lead(&group).await.ok_or_else(stopping)?;
-        Ok(Self { group, leader })
+    fn refuse(self: Box<Self>, status: Status) {
+        // A caller that has gone is not an error.
+        let _ = self.reply.send(Err(status));
     }
-}
-
-/// Waits for the lead and begins a leadership; `None` when the replica has been closed.
-async fn lead(group: &Arc<Group>) -> Option<Leader> {
-    while group.until_leading().await {
-        match group.lead().await {
-            Ok(leader) => return Some(leader),
-            Err(error) => tracing::warn!(%error, "the directory's lead was lost as it began"),
-        }
-    }
-    None
 }
 
 /// The directory's state.
 pub struct State {
     member: Arc<Member>,
+    group: Arc<Group>,
+    /// The leadership has ended.
+    lost: CancellationToken,
     messages: std::sync::mpsc::Sender<Message>,
     changes: Arc<Semaphore>,
     reads: Semaphore,
@@ -126,16 +103,28 @@ pub struct State {
 
 impl State {
     /// Starts the writer. Must be called within a tokio runtime.
-    pub fn start(member: Arc<Member>, seat: Seat, picture: Arc<Picture>) -> Result<Self, Status> {
+    pub fn start(
+        member: Arc<Member>,
+        group: Arc<Group>,
+        leader: Leader,
+        picture: Arc<Picture>,
+    ) -> Result<Self, Status> {
+        let lost = CancellationToken::new();
         let (messages, receiver) = std::sync::mpsc::channel();
         let (proposals, proposed) = mpsc::unbounded_channel();
-        tokio::spawn(finish(proposed, messages.clone(), picture));
+        let finisher = Finisher {
+            group: Arc::clone(&group),
+            messages: messages.clone(),
+            picture,
+            lost: lost.clone(),
+        };
+        tokio::spawn(finisher.run(proposed));
         let writer = Writer {
             member: Arc::clone(&member),
             runtime: tokio::runtime::Handle::current(),
-            seat,
+            leader,
+            lost: lost.clone(),
             overlay: Overlay::new(),
-            epoch: 0,
             number: 0,
             proposals,
         };
@@ -145,6 +134,8 @@ impl State {
             .map_err(|error| Status::internal(format!("cannot start the directory's writer: {error}")))?;
         Ok(Self {
             member,
+            group,
+            lost,
             messages,
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             reads: Semaphore::new(READS_MAX),
@@ -161,27 +152,42 @@ impl State {
         let permit = Arc::clone(&self.changes)
             .acquire_owned()
             .await
-            .map_err(|_| stopping())?;
+            .map_err(|_| self.ended())?;
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Change { plan, reply, permit });
-        self.messages.send(Message::Plan(job)).map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
+        self.messages.send(Message::Plan(job)).map_err(|_| self.ended())?;
+        answer.await.map_err(|_| self.ended())?
     }
 
-    /// Reads what is applied, on a thread that may wait for the disk.
+    /// Reads what is applied, on a thread that may wait for the disk: all that was acknowledged before this was asked.
     pub async fn read<T, F>(&self, read: F) -> Result<T, Status>
     where
         T: Send + 'static,
         F: FnOnce(Rows<'_>) -> T + Send + 'static,
     {
         let _permit = self.reads.acquire().await.map_err(|_| stopping())?;
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => return Err(not_leader()),
+            confirmed = self.group.confirm() => confirmed.map_err(|_| not_leader())?,
+        }
         let member = Arc::clone(&self.member);
         tokio::task::spawn_blocking(move || read(Rows(&member.store().snapshot())))
             .await
             .map_err(|_| Status::internal("a read of the directory failed"))
     }
 
-    /// Takes no more changes, and waits until those that were taken are done.
+    /// Waits until this member cannot know any more that it leads with what it has planned.
+    pub async fn until_lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Ends the leadership: what is in flight is answered with "unknown".
+    pub fn lose(&self) {
+        self.lost.cancel();
+    }
+
+    /// Takes no more changes, and waits until those that were taken are done, or answered because the lead was lost.
     pub async fn stop(&self) {
         // All permits together: nothing is under way.
         let _all = self.changes.acquire_many(CHANGES_MAX as u32).await;
@@ -195,7 +201,21 @@ impl State {
                 tracing::error!("the directory's writer has panicked");
             }
         }
-        self.member.close_group(GroupId::DIRECTORY).await;
+    }
+
+    fn ended(&self) -> Status {
+        if self.lost.is_cancelled() {
+            not_leader()
+        } else {
+            stopping()
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // One that was not stopped: its writer would wait for ever.
+        let _ = self.messages.send(Message::Stop);
     }
 }
 
@@ -203,11 +223,15 @@ fn stopping() -> Status {
     Status::unavailable("the directory is stopping")
 }
 
+/// Nothing was done.
+fn not_leader() -> Status {
+    Status::new(Reason::NotLeader, "this member no longer leads the directory")
+}
+
 /// An entry on its way to the disk.
 struct InFlight {
-    epoch: u64,
-    number: u64,
-    proposal: Proposal,
+    /// The entry with its number. `None`: nothing is written, but the answer rests on the entries before.
+    proposal: Option<(u64, Proposal)>,
     event: WatchEvent,
     answer: Answer,
 }
@@ -215,10 +239,9 @@ struct InFlight {
 struct Writer {
     member: Arc<Member>,
     runtime: tokio::runtime::Handle,
-    seat: Seat,
+    leader: Leader,
+    lost: CancellationToken,
     overlay: Overlay,
-    /// Grows when what was in flight is lost.
-    epoch: u64,
     number: u64,
     proposals: mpsc::UnboundedSender<InFlight>,
 }
@@ -228,21 +251,25 @@ impl Writer {
         while let Ok(message) = messages.recv() {
             match message {
                 Message::Plan(job) => self.plan(job),
-                Message::Applied { epoch, number } if epoch == self.epoch => self.overlay.applied(number),
-                Message::Lost { epoch } if epoch == self.epoch => self.lose(),
+                Message::Applied(number) => self.overlay.applied(number),
                 Message::Stop => return,
-                // Of what was lost before.
-                Message::Applied { .. } | Message::Lost { .. } => {}
             }
         }
     }
 
     fn plan(&mut self, job: Box<dyn Job>) {
+        // What was planned before may never be.
+        if self.lost.is_cancelled() {
+            return job.refuse(not_leader());
+        }
         let base = self.member.store();
         let view = self.overlay.over(base.as_ref());
         let Some((mut batch, mut event, answer)) = job.plan(Rows(&view)) else {
             return;
         };
+        if batch.is_empty() {
+            return self.send(None, event, answer);
+        }
         match number_change(&view, &mut batch) {
             Ok(version) => event.version = version,
             Err(error) => return answer(Err(Status::internal(error.to_string()))),
@@ -251,25 +278,28 @@ impl Writer {
         if let Err(error) = self.overlay.push(self.number, &batch, base.as_ref()) {
             return answer(Err(Status::internal(error.to_string())));
         }
-        let proposal = self.seat.leader.propose_blocking(batch);
+        let (leader, lost) = (&self.leader, &self.lost);
+        let proposed = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                proposal = leader.propose(batch) => Some(proposal),
+                () = lost.cancelled() => None,
+            }
+        });
+        let Some(proposal) = proposed else {
+            return answer(Err(status(ProposeError::Lost)));
+        };
+        self.send(Some((self.number, proposal)), event, answer);
+    }
+
+    fn send(&self, proposal: Option<(u64, Proposal)>, event: WatchEvent, answer: Answer) {
         let in_flight = InFlight {
-            epoch: self.epoch,
-            number: self.number,
             proposal,
             event,
             answer,
         };
         if let Err(unsent) = self.proposals.send(in_flight) {
             (unsent.0.answer)(Err(stopping()));
-        }
-    }
-
-    fn lose(&mut self) {
-        self.overlay.clear();
-        self.epoch += 1;
-        match self.runtime.block_on(lead(&self.seat.group)) {
-            Some(leader) => self.seat.leader = leader,
-            None => tracing::info!("the directory's replica has been closed"),
         }
     }
 }
@@ -291,32 +321,61 @@ fn number_change(view: &dyn View, batch: &mut Batch) -> Result<u64, PlanError> {
 }
 
 /// Awaits entries in their order, publishes and answers.
-async fn finish(
-    mut proposed: mpsc::UnboundedReceiver<InFlight>,
+struct Finisher {
+    group: Arc<Group>,
     messages: std::sync::mpsc::Sender<Message>,
     picture: Arc<Picture>,
-) {
-    while let Some(InFlight {
-        epoch,
-        number,
-        proposal,
-        event,
-        answer,
-    }) = proposed.recv().await
-    {
-        // A writer that has gone needs no word.
-        match proposal.await {
-            Ok(()) => {
-                let _ = messages.send(Message::Applied { epoch, number });
-                picture.publish(event);
-                answer(Ok(()));
-            }
-            Err(error) => {
-                let _ = messages.send(Message::Lost { epoch });
-                answer(Err(Status::unavailable(format!(
-                    "the change may not have been made: {error}"
-                ))));
+    lost: CancellationToken,
+}
+
+impl Finisher {
+    async fn run(self, mut proposed: mpsc::UnboundedReceiver<InFlight>) {
+        while let Some(in_flight) = proposed.recv().await {
+            let lost = self.lost.clone();
+            let InFlight {
+                proposal,
+                event,
+                answer,
+            } = in_flight;
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.settled(proposal) => outcome,
+                () = lost.cancelled() => Err(ProposeError::Lost),
+            };
+            match outcome {
+                Ok(Some(number)) => {
+                    // A writer that has gone needs no word.
+                    let _ = self.messages.send(Message::Applied(number));
+                    self.picture.publish(event);
+                    answer(Ok(()));
+                }
+                Ok(None) => answer(Ok(())),
+                Err(error) => {
+                    self.lost.cancel();
+                    answer(Err(status(error)));
+                }
             }
         }
+    }
+
+    async fn settled(&self, proposal: Option<(u64, Proposal)>) -> Result<Option<u64>, ProposeError> {
+        match proposal {
+            Some((number, proposal)) => proposal.await.map(|()| Some(number)),
+            None => match self.group.confirm().await {
+                Ok(()) => Ok(None),
+                Err(_) => Err(ProposeError::NotLeader),
+            },
+        }
+    }
+}
+
+fn status(error: ProposeError) -> Status {
+    match error {
+        ProposeError::Lost => Status::unavailable(
+            "the directory's lead was lost while the change was made: it may have been made or not",
+        ),
+        ProposeError::NotLeader => not_leader(),
+        ProposeError::Replan => Status::unavailable("nothing was done: try again"),
+        ProposeError::Closed => stopping(),
     }
 }

@@ -1,10 +1,11 @@
 //! Calls between roles.
 //!
-//! Owns the protobuf packages, the call model ([`call`]) with its two transports ([`local`] and [`remote`]) and the
-//! status that both speak ([`status`]), and how
-//! rows of a store travel ([`rows`]). Knows nothing of mail formats, storage or sockets of mail clients.
+//! Owns the protobuf packages, the call model ([`call`]) with its two transports ([`local`] and [`remote`]), a caller of
+//! whichever member leads ([`elected`]), the status that all speak ([`status`]), and how rows of a store travel ([`rows`]).
+//! Knows nothing of mail formats, storage or sockets of mail clients.
 
 pub mod call;
+pub mod elected;
 pub mod local;
 pub mod protocols;
 pub mod remote;

@@ -12,7 +12,8 @@ pub struct Status {
     pub reason: Reason,
     /// What a person reads: what, why, what to do. Holds no secrets and no message content.
     pub message: String,
-    /// With [`Reason::NotLeader`]: the node that leads, when known; else empty.
+    /// With [`Reason::NotLeader`]: the node that leads, when known; of a directory it is the address. With
+    /// [`Reason::Unavailable`] a directory that leads names its own address, so that nobody looks further. Else empty.
     pub leader: String,
 }
 

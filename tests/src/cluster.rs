@@ -23,6 +23,8 @@ const RESTART_MAX: Duration = Duration::from_secs(60);
 pub struct Options {
     /// Mailstore nodes.
     pub mailstores: u32,
+    /// Members of the directory.
+    pub directories: u32,
     /// Proxies.
     pub proxies: u32,
     /// Accounts `user1@example.test`, ….
@@ -43,6 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             mailstores: 3,
+            directories: 1,
             proxies: 2,
             accounts: 10,
             replicas: 1,
@@ -150,6 +153,9 @@ impl Cluster {
         }
         if options.single {
             command.arg("--single");
+        }
+        if options.directories > 1 {
+            command.args(["--directories", &options.directories.to_string()]);
         }
         if options.replicas > 1 {
             command.args(["--replicas", &options.replicas.to_string()]);

@@ -468,7 +468,7 @@ fn wrong_use_exits_with_two() {
         &["--replicas", "2"][..],
         &["--replicas", "3", "--mailstores", "2"],
         &["--replicas", "4", "--mailstores", "4"],
-        &["--directories", "3"],
+        &["--directories", "2"],
         &["--witness"],
         &["--mailstores", "0"],
         &["--account-pattern", "nobody"],

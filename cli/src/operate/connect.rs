@@ -1,17 +1,20 @@
-//! The way to the directory's admin API: TLS to a known CA, and a bearer token out of a file.
+//! The way to the directory's admin API: TLS to a known CA, and a bearer token out of a file. Of several members the one
+//! that leads is looked for first.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use rookery_proto::admin::v1::{admin_client, backup_client};
+use rookery_proto::admin::v1::{GetStatusRequest, admin_client, backup_client};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
 
+use super::members::Members;
+use super::output::refused;
 use crate::usage::WrongUse;
 
 /// How long to wait for the connection.
@@ -20,10 +23,20 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(60);
 
+/// How long a leader is looked for among several members.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// How long a member may take to say whether it leads.
+const PROBE_MAX: Duration = Duration::from_secs(3);
+
+/// Pause before the members are asked again.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+
 /// Where the admin API is and how to be let in.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
-    /// The admin API, as https and the host and port that the directory says
+    /// The admin API, as https and the host and port that the directory says; of each member, separated by commas, when it has
+    /// several
     #[arg(long, global = true, env = "ROOKERY_ADMIN", value_name = "URL")]
     admin: Option<String>,
     /// File that holds the admin token
@@ -32,18 +45,18 @@ pub(crate) struct Connection {
     /// CA certificate (PEM) of the cluster
     #[arg(long, global = true, env = "ROOKERY_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Take all three from a playground's cluster.json
+    /// Take all of these from a playground's cluster.json
     #[arg(long, global = true, env = "ROOKERY_CLUSTER", value_name = "FILE")]
     cluster: Option<PathBuf>,
 }
 
 /// The admin API's client.
-pub(crate) type AdminClient = admin_client::AdminClient<InterceptedService<Channel, Bearer>>;
+pub(crate) type AdminClient = admin_client::AdminClient<InterceptedService<Members, Bearer>>;
 
 /// The client of backups.
-pub(crate) type BackupClient = backup_client::BackupClient<InterceptedService<Channel, Bearer>>;
+pub(crate) type BackupClient = backup_client::BackupClient<InterceptedService<Members, Bearer>>;
 
-/// Every client, over one connection.
+/// Every client, over the same connections.
 pub(crate) struct Clients {
     /// The operator's calls.
     pub(crate) admin: AdminClient,
@@ -77,32 +90,23 @@ impl Connection {
                 "no {what} is known: give --{what}, or --cluster with a cluster.json"
             ))
         };
-        let admin = self
-            .admin
-            .clone()
-            .or(file_admin)
-            .ok_or_else(|| missing("admin"))?;
+        let given = self.admin.as_deref().map(|admin| {
+            let urls = admin.split(',').map(|url| url.trim().to_owned());
+            urls.collect::<Vec<_>>()
+        });
+        let admin = given.or(file_admin).ok_or_else(|| missing("admin"))?;
         let token = self
             .token_file
             .clone()
             .or(file_token)
             .ok_or_else(|| missing("token-file"))?;
         let ca = self.ca.clone().or(file_ca).ok_or_else(|| missing("ca"))?;
-        let (channel, bearer) = channel(&admin, &token, &ca).await?;
-        Ok(Clients {
-            admin: admin_client::AdminClient::with_interceptor(channel.clone(), bearer.clone()),
-            backup: backup_client::BackupClient::with_interceptor(channel, bearer),
-        })
+        connect_with(&admin, &token, &ca).await
     }
 }
 
-/// Connects to an admin API.
-pub(crate) async fn connect_with(admin: &str, token_file: &Path, ca: &Path) -> anyhow::Result<AdminClient> {
-    let (channel, bearer) = channel(admin, token_file, ca).await?;
-    Ok(admin_client::AdminClient::with_interceptor(channel, bearer))
-}
-
-async fn channel(admin: &str, token_file: &Path, ca: &Path) -> anyhow::Result<(Channel, Bearer)> {
+/// Connects to the admin API at these addresses: to that of the member that leads, if there are several.
+pub(crate) async fn connect_with(admin: &[String], token_file: &Path, ca: &Path) -> anyhow::Result<Clients> {
     let token = std::fs::read_to_string(token_file)
         .with_context(|| format!("cannot read the admin token {}", token_file.display()))?;
     let pem = std::fs::read(ca).with_context(|| format!("cannot read the CA {}", ca.display()))?;
@@ -110,19 +114,63 @@ async fn channel(admin: &str, token_file: &Path, ca: &Path) -> anyhow::Result<(C
         .parse()
         .map_err(|_| anyhow!("{} does not hold a token", token_file.display()))?;
     bearer.set_sensitive(true);
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-    let channel = Endpoint::from_shared(admin.to_owned())
-        .with_context(|| format!("{admin} is not a URL"))?
-        .tls_config(tls)?
-        .connect_timeout(CONNECT_MAX)
-        .timeout(CALL_MAX)
-        .connect()
-        .await
-        .with_context(|| format!("cannot reach the directory at {admin}: is it running?"))?;
-    Ok((channel, Bearer(bearer)))
+    let bearer = Bearer(bearer);
+    let endpoint = |admin: &String| {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&pem));
+        let endpoint = Endpoint::from_shared(admin.clone())
+            .with_context(|| format!("{admin} is not a URL"))?
+            .tls_config(tls)?
+            .connect_timeout(CONNECT_MAX)
+            .timeout(CALL_MAX);
+        anyhow::Ok(endpoint)
+    };
+    let clients = |members: Members| Clients {
+        admin: admin_client::AdminClient::with_interceptor(members.clone(), bearer.clone()),
+        backup: backup_client::BackupClient::with_interceptor(members, bearer.clone()),
+    };
+    if let [admin] = admin {
+        let channel = endpoint(admin)?
+            .connect()
+            .await
+            .with_context(|| format!("cannot reach the directory at {admin}: is it running?"))?;
+        return Ok(clients(Members::new(vec![channel])));
+    }
+    let endpoints: Vec<Endpoint> = admin.iter().map(endpoint).collect::<anyhow::Result<_>>()?;
+    let members = Members::new(endpoints.iter().map(Endpoint::connect_lazy).collect());
+    let mut clients = clients(members.clone());
+    find_leader(&mut clients.admin, &members, endpoints.len()).await?;
+    Ok(clients)
 }
 
-type ClusterFile = (Option<String>, Option<PathBuf>, Option<PathBuf>);
+/// Asks one member after the other until one answers as the leader does.
+async fn find_leader(client: &mut AdminClient, members: &Members, count: usize) -> anyhow::Result<()> {
+    let began = Instant::now();
+    for tried in 1.. {
+        let asked = members.current();
+        let answer = tokio::time::timeout(PROBE_MAX, client.get_status(GetStatusRequest {})).await;
+        let why = match answer {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(status)) if status.code() == Code::Unavailable => status.message().to_owned(),
+            Ok(Err(status)) => return Err(refused(status)),
+            Err(_) => {
+                members.move_on(asked);
+                "it says nothing".to_owned()
+            }
+        };
+        if tried % count == 0 {
+            if began.elapsed() >= LEADER_WAIT_MAX {
+                return Err(anyhow!(
+                    "none of the directory's {count} members leads it: {why}: are most of them running?"
+                ));
+            }
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// Addresses, token, CA.
+type ClusterFile = (Option<Vec<String>>, Option<PathBuf>, Option<PathBuf>);
 
 fn read_cluster(path: &Path) -> anyhow::Result<ClusterFile> {
     let text = std::fs::read_to_string(path)
@@ -130,8 +178,20 @@ fn read_cluster(path: &Path) -> anyhow::Result<ClusterFile> {
     let value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not a cluster file", path.display()))?;
     let get = |key: &str| value.get(key).and_then(|held| held.as_str()).map(str::to_owned);
+    let several: Vec<String> = value
+        .get("admins")
+        .and_then(|held| held.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|held| held.as_str().map(str::to_owned))
+        .collect();
+    // With one member, `admin` is the only place that says where it is.
+    let admin = match several.len() {
+        0 | 1 => get("admin").map(|admin| vec![admin]),
+        _ => Some(several),
+    };
     Ok((
-        get("admin"),
+        admin,
         get("admin_token_file").map(PathBuf::from),
         get("ca_file").map(PathBuf::from),
     ))

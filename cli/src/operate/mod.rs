@@ -6,6 +6,7 @@ mod account;
 mod alias;
 mod connect;
 mod domain;
+mod members;
 mod node;
 pub(crate) mod output;
 mod shard;

@@ -39,12 +39,20 @@ pub(super) fn show(nodes: &[admin::Node], as_json: bool) -> anyhow::Result<()> {
                 node.role.clone(),
                 node.address.clone(),
                 node.http.clone(),
-                (if node.alive { "alive" } else { "silent" }).to_owned(),
+                state(node).to_owned(),
                 node.shards.to_string(),
             ]
         })
         .collect();
     output::table(&["NODE", "ROLE", "ADDRESS", "HTTP", "STATE", "SHARDS"], &rows)
+}
+
+fn state(node: &admin::Node) -> &'static str {
+    match (node.alive, node.leads) {
+        (true, true) => "alive, leads",
+        (true, false) => "alive",
+        (false, _) => "silent",
+    }
 }
 
 /// Nodes as JSON.
@@ -54,7 +62,7 @@ pub(super) fn values(nodes: &[admin::Node]) -> Vec<Value> {
         .map(|node| {
             json!({
                 "id": node.id, "role": node.role, "address": node.address, "http": node.http,
-                "weight": node.weight, "alive": node.alive, "shards": node.shards,
+                "weight": node.weight, "alive": node.alive, "shards": node.shards, "leads": node.leads,
             })
         })
         .collect()

@@ -4,18 +4,20 @@ use anyhow::{Context, anyhow};
 use rookery_proto::admin::v1::{AddAccountsRequest, AddDomainRequest, NewAccount};
 use tonic::Code;
 
-use super::Arguments;
 use super::layout::Layout;
 use super::node::Node;
+use super::{Arguments, manifest};
 use crate::operate::connect_with;
 
 /// Accounts created at a time.
 const BATCH: u64 = 500;
 
 /// Creates the accounts that are not there yet.
-pub(super) async fn create(layout: &Layout, directory: &Node, arguments: &Arguments) -> anyhow::Result<()> {
-    let admin = format!("https://{}", directory.endpoint("admin")?);
-    let mut client = connect_with(&admin, &layout.admin_token_file(), &layout.ca_file()).await?;
+pub(super) async fn create(layout: &Layout, nodes: &[Node], arguments: &Arguments) -> anyhow::Result<()> {
+    let admins = manifest::admins(nodes);
+    let mut client = connect_with(&admins, &layout.admin_token_file(), &layout.ca_file())
+        .await?
+        .admin;
     let (_, domain) = arguments
         .account_pattern
         .rsplit_once('@')

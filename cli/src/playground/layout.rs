@@ -1,10 +1,11 @@
 //! The folder of a playground: the cluster's CA, and a folder with a configuration for each node.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use rookery_process::data_folder::write_whole;
 use rookery_proto::Role;
 use rustix::fs::{FlockOperation, flock};
 use toml::{Table, Value};
@@ -34,6 +35,17 @@ const HTTP_PORT: u16 = 80;
 
 /// How far apart the bases of two proxies are.
 const PROXY_STEP: u16 = 1000;
+
+/// Where a node listens and whom it calls.
+#[derive(Default)]
+struct Ways<'a> {
+    /// Where other nodes call it; `None`: at a port of the system's choice.
+    listen: Option<&'a str>,
+    /// Where the directory is, for nodes that call it.
+    directory: &'a [String],
+    /// Its HTTP port; 0: of the system's choice.
+    http: u16,
+}
 
 /// A prepared playground folder.
 pub(super) struct Layout {
@@ -137,46 +149,89 @@ impl Layout {
         }
     }
 
-    /// The directory of a cluster.
-    pub(super) fn directory(&self, arguments: &Arguments) -> anyhow::Result<Plan> {
+    /// A member of the directory of a cluster; without addresses it is alone.
+    pub(super) fn directory(
+        &self,
+        number: u32,
+        addresses: &[String],
+        arguments: &Arguments,
+    ) -> anyhow::Result<Plan> {
         let shards = arguments.shards.unwrap_or(CLUSTER_SHARDS);
-        let section = self.directory_section(shards, arguments.mailstores, arguments.replicas)?;
+        let mut section = self.directory_section(shards, arguments.mailstores, arguments.replicas)?;
+        if !addresses.is_empty() {
+            let members = (1..).zip(addresses).map(|(number, address)| {
+                let mut member = Table::new();
+                member.insert("id".into(), directory_id(number).into());
+                member.insert("address".into(), address.as_str().into());
+                Value::Table(member)
+            });
+            section.insert("members".into(), Value::Array(members.collect()));
+        }
+        let ways = Ways {
+            listen: addresses.get(number as usize - 1).map(String::as_str),
+            ..Ways::default()
+        };
         self.plan(
-            "directory-1",
+            &directory_id(number),
             "directory",
             Role::Directory,
-            None,
-            0,
+            &ways,
             vec![("directory", section)],
         )
     }
 
+    /// Where the directory's members will listen: the same when the folder is used again.
+    pub(super) fn member_addresses(&self, count: u32) -> anyhow::Result<Vec<String>> {
+        let path = self.root.join("directories.json");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let held: Vec<String> = serde_json::from_str(&text).unwrap_or_default();
+        if held.len() == count as usize {
+            return Ok(held);
+        }
+        if !held.is_empty() || self.root.join(directory_id(1)).exists() {
+            bail!(
+                "{} holds a playground with another number of directories: give another --data",
+                self.root.display()
+            );
+        }
+        let addresses = (0..count)
+            .map(|_| reserve_port().map(|address| address.to_string()))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        write_whole(&path, &serde_json::to_string(&addresses)?)?;
+        Ok(addresses)
+    }
+
     /// A mailstore of a cluster.
-    pub(super) fn mailstore(&self, number: u32, directory: &str) -> anyhow::Result<Plan> {
-        let sections = vec![("mailstore", Table::new())];
+    pub(super) fn mailstore(&self, number: u32, directory: &[String]) -> anyhow::Result<Plan> {
+        let ways = Ways {
+            directory,
+            ..Ways::default()
+        };
         self.plan(
             &format!("mailstore-{number}"),
             "mailstore",
             Role::Mailstore,
-            Some(directory),
-            0,
-            sections,
+            &ways,
+            vec![("mailstore", Table::new())],
         )
     }
 
     /// A proxy of a cluster.
-    pub(super) fn proxy(&self, number: u32, directory: &str, arguments: &Arguments) -> anyhow::Result<Plan> {
+    pub(super) fn proxy(
+        &self,
+        number: u32,
+        directory: &[String],
+        arguments: &Arguments,
+    ) -> anyhow::Result<Plan> {
         let id = format!("proxy-{number}");
         let base = self.base(number, arguments)?;
         let section = self.proxy_section(&id, base)?;
-        self.plan(
-            &id,
-            "proxy",
-            Role::Proxy,
-            Some(directory),
-            http_port(base),
-            vec![("proxy", section)],
-        )
+        let ways = Ways {
+            directory,
+            http: http_port(base),
+            ..Ways::default()
+        };
+        self.plan(&id, "proxy", Role::Proxy, &ways, vec![("proxy", section)])
     }
 
     /// All roles in one process.
@@ -188,14 +243,11 @@ impl Layout {
             ("mailstore", Table::new()),
             ("proxy", self.proxy_section("single-1", base)?),
         ];
-        self.plan(
-            "single-1",
-            "serve",
-            Role::Directory,
-            None,
-            http_port(base),
-            sections,
-        )
+        let ways = Ways {
+            http: http_port(base),
+            ..Ways::default()
+        };
+        self.plan("single-1", "serve", Role::Directory, &ways, sections)
     }
 
     fn base(&self, number: u32, arguments: &Arguments) -> anyhow::Result<u16> {
@@ -252,8 +304,7 @@ impl Layout {
         id: &str,
         command: &'static str,
         role: Role,
-        directory: Option<&str>,
-        http: u16,
+        ways: &Ways<'_>,
         sections: Vec<(&str, Table)>,
     ) -> anyhow::Result<Plan> {
         let folder = self.root.join(id);
@@ -270,13 +321,22 @@ impl Layout {
         node.insert("key".into(), path_value(&files.key)?);
         node.insert(
             "http".into(),
-            SocketAddr::from((Ipv4Addr::LOCALHOST, http)).to_string().into(),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, ways.http))
+                .to_string()
+                .into(),
         );
         if role != Role::Proxy {
-            node.insert("listen".into(), "127.0.0.1:0".into());
+            node.insert("listen".into(), ways.listen.unwrap_or("127.0.0.1:0").into());
         }
-        if let Some(directory) = directory {
-            node.insert("directory".into(), directory.into());
+        match ways.directory {
+            [] => {}
+            [directory] => {
+                node.insert("directory".into(), directory.as_str().into());
+            }
+            directories => {
+                let directories = directories.iter().map(|one| one.as_str().into());
+                node.insert("directory".into(), Value::Array(directories.collect()));
+            }
         }
         let mut config = Table::new();
         config.insert("node".into(), Value::Table(node));
@@ -294,6 +354,23 @@ impl Layout {
             program: self.program.clone(),
         })
     }
+}
+
+fn directory_id(number: u32) -> String {
+    format!("directory-{number}")
+}
+
+/// A port on loopback that the system gives to nobody who asks for any, for the minute that a closed connection on it
+/// lingers: until the member that is told of it listens there.
+fn reserve_port() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    let client = TcpStream::connect(address)?;
+    let (accepted, _) = listener.accept()?;
+    // The side that closes first is the one that lingers.
+    drop(accepted);
+    drop(client);
+    Ok(address)
 }
 
 fn http_port(base: u16) -> u16 {

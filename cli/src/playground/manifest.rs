@@ -23,15 +23,12 @@ const PROXY_ENDPOINTS: [&str; 7] = [
 
 /// The manifest of running nodes.
 pub(super) fn build(layout: &Layout, arguments: &Arguments, nodes: &[Node]) -> Value {
-    let directory_admin = nodes
-        .iter()
-        .find_map(|node| node.endpoints().get("admin"))
-        .cloned()
-        .unwrap_or_default();
+    let admins = admins(nodes);
     json!({
         "nodes": nodes.iter().flat_map(|node| rows(node, arguments)).collect::<Vec<_>>(),
         "proxies": nodes.iter().filter(|node| node.endpoints().contains_key("imap")).map(proxy).collect::<Vec<_>>(),
-        "admin": format!("https://{directory_admin}"),
+        "admin": admins.first(),
+        "admins": admins,
         "admin_token_file": layout.admin_token_file(),
         "ca_file": layout.ca_file(),
         "accounts": {
@@ -41,6 +38,12 @@ pub(super) fn build(layout: &Layout, arguments: &Arguments, nodes: &[Node]) -> V
             "password": arguments.password,
         },
     })
+}
+
+/// Where the directory's members listen for operators.
+pub(super) fn admins(nodes: &[Node]) -> Vec<String> {
+    let admins = nodes.iter().filter_map(|node| node.endpoints().get("admin"));
+    admins.map(|admin| format!("https://{admin}")).collect()
 }
 
 /// A node's rows: one, or one for each role when they share a process.
@@ -103,7 +106,9 @@ pub(super) fn print(manifest: &Value) -> anyhow::Result<()> {
         }
         writeln!(out)?;
     }
-    writeln!(out, "admin {}", manifest["admin"].as_str().unwrap_or_default())?;
+    let admins = manifest["admins"].as_array().into_iter().flatten();
+    let admins: Vec<&str> = admins.filter_map(Value::as_str).collect();
+    writeln!(out, "admin {}", admins.join(","))?;
     let accounts = &manifest["accounts"];
     writeln!(
         out,

@@ -12,7 +12,7 @@ mod stop;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -115,8 +115,14 @@ fn refuse_unbuilt(arguments: &Arguments) -> Result<(), WrongUse> {
             arguments.replicas, arguments.replicas
         )));
     }
-    if arguments.directories != 1 {
-        return refused("--directories other than 1");
+    if ![1, 3, 5].contains(&arguments.directories) {
+        return Err(WrongUse::new(format!(
+            "--directories is 1, 3 or 5, not {}",
+            arguments.directories
+        )));
+    }
+    if arguments.single && arguments.directories > 1 {
+        return Err(WrongUse::new("--single has one directory"));
     }
     if arguments.witness {
         return refused("--witness");
@@ -181,8 +187,7 @@ async fn bring_up(
             layout.root().display()
         ),
     }
-    let directory = nodes.first().context("no node was started")?;
-    accounts::create(layout, directory, arguments).await?;
+    accounts::create(layout, nodes, arguments).await?;
     let manifest = manifest::build(layout, arguments, nodes);
     manifest::write(&layout.manifest(), &manifest)?;
     if as_json {
@@ -197,19 +202,38 @@ async fn launch(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -
         nodes.push(Node::start(layout.single(arguments)?).await?);
         return Ok(());
     }
-    nodes.push(Node::start(layout.directory(arguments)?).await?);
-    let directory = nodes[0].endpoint("calls")?.to_owned();
+    let directory = start_directories(layout, arguments, nodes).await?;
     // All are started before the first is waited for: they start side by side.
-    let mut starting = Vec::new();
+    let first = nodes.len();
     for number in 1..=arguments.mailstores {
-        starting.push(Node::spawn(layout.mailstore(number, &directory)?)?);
+        nodes.push(Node::spawn(layout.mailstore(number, &directory)?)?);
     }
     for number in 1..=arguments.proxies {
-        starting.push(Node::spawn(layout.proxy(number, &directory, arguments)?)?);
+        nodes.push(Node::spawn(layout.proxy(number, &directory, arguments)?)?);
     }
-    nodes.append(&mut starting);
-    for node in nodes.iter_mut().skip(1) {
+    for node in nodes.iter_mut().skip(first) {
         node.ready().await?;
     }
     Ok(())
+}
+
+/// Starts the directory's members; answers where they are.
+async fn start_directories(
+    layout: &Layout,
+    arguments: &Arguments,
+    nodes: &mut Vec<Node>,
+) -> anyhow::Result<Vec<String>> {
+    if arguments.directories == 1 {
+        nodes.push(Node::start(layout.directory(1, &[], arguments)?).await?);
+        return Ok(vec![nodes[0].endpoint("calls")?.to_owned()]);
+    }
+    let addresses = layout.member_addresses(arguments.directories)?;
+    // None serves before most are there.
+    for number in 1..=arguments.directories {
+        nodes.push(Node::spawn(layout.directory(number, &addresses, arguments)?)?);
+    }
+    for node in nodes.iter_mut() {
+        node.ready().await?;
+    }
+    Ok(addresses)
 }

@@ -48,12 +48,33 @@ pub(crate) struct NodeConfig {
     /// `host:port` that other nodes use instead of `listen`, when that is not reachable as such.
     #[serde(default)]
     pub(crate) advertise: Option<String>,
-    /// `host:port` of the directory, unless it runs in this process.
+    /// `host:port` of each of the directory's members, unless it runs in this process.
     #[serde(default)]
-    pub(crate) directory: Option<String>,
+    pub(crate) directory: Addresses,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     #[serde(default = "default_http")]
     pub(crate) http: SocketAddr,
+}
+
+/// One address, or a list of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMore")]
+pub(crate) struct Addresses(pub(crate) Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<OneOrMore> for Addresses {
+    fn from(held: OneOrMore) -> Self {
+        match held {
+            OneOrMore::One(address) => Self(vec![address]),
+            OneOrMore::More(addresses) => Self(addresses),
+        }
+    }
 }
 
 fn default_http() -> SocketAddr {
@@ -88,5 +109,28 @@ impl Config {
             absolute(token);
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_address_or_several() {
+        #[derive(Deserialize)]
+        struct Holder {
+            #[serde(default)]
+            directory: Addresses,
+        }
+        for (text, wanted) in [
+            ("", &[][..]),
+            ("directory = \"a:1\"", &["a:1"]),
+            ("directory = [\"a:1\", \"b:1\"]", &["a:1", "b:1"]),
+        ] {
+            let holder: Holder = toml::from_str(text).unwrap();
+            assert_eq!(holder.directory.0, wanted, "{text}");
+        }
+        assert!(toml::from_str::<Holder>("directory = 4").is_err());
     }
 }

@@ -111,10 +111,21 @@ impl Config {
             ))
             .into());
         }
-        if self.directory.is_none() && self.node.directory.is_none() {
+        if self.directory.is_none() && self.node.directory.0.is_empty() {
             return Err(
                 WrongUse::new("node.directory is not set: say where the directory is, as host:port").into(),
             );
+        }
+        let has_members = self
+            .directory
+            .as_ref()
+            .is_some_and(|directory| !directory.members.is_empty());
+        if has_members && (self.mailstore.is_some() || self.proxy.is_some()) {
+            return Err(WrongUse::new(
+                "a directory with directory.members runs by itself: start it with `rookery directory`, and the mailstore \
+                 and proxy with commands and configurations of their own",
+            )
+            .into());
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use rookery_directory::{Directory, Mailstores};
+use rookery_directory::{Directories, Directory, Mailstores};
 use rookery_mailstore::analysis::WORKER_COMMAND;
 use rookery_mailstore::node::Mailstore;
 use rookery_mailstore::{NodeStore, Peers, ReplicationService};
@@ -14,8 +14,9 @@ use rookery_process::health::Health;
 use rookery_process::shutdown::stage;
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::{Node, NodeRole};
+use rookery_proto::elected::{Candidate, Elected};
 use rookery_proto::local::Local;
-use rookery_proto::remote::{ConnectOptions, Endpoint, NodeTls, Server, ServerOptions, connect};
+use rookery_proto::remote::{ConnectOptions, Endpoint, NodeTls, Server, ServerOptions, WhenDown, connect};
 use rookery_proto::{
     Caller, DirectoryProtocol, MailstoreProtocol, Peer, Protocol, ReplicationProtocol, Replies, Role,
     Service, Status,
@@ -122,6 +123,7 @@ impl Wiring {
             mailstore.end_watches();
         }
         if let Some(directory) = &self.directory {
+            directory.hand_over().await;
             directory.end_watches();
         }
         self.stop_calls.cancel();
@@ -200,6 +202,9 @@ impl Wiring {
         endpoints: &mut Endpoints,
     ) -> anyhow::Result<()> {
         section.admin_listen = endpoints.wanted("admin", section.admin_listen);
+        for member in &section.members {
+            self.peers.set_address(&member.id, &member.address);
+        }
         let node = &self.config.node;
         let host = rookery_directory::Host {
             cluster_id: node.cluster.clone(),
@@ -207,7 +212,9 @@ impl Wiring {
             data: self.data.clone(),
             member: store,
             mailstores: Arc::new(self.channels(Role::Directory)),
+            directories: Arc::new(Members(self.tls.clone())),
             admin_certificate: Certificate::load(&node.certificate, &node.key)?,
+            health: self.health.clone(),
         };
         let directory = Directory::start(section, host).await?;
         endpoints.bound("admin", directory.admin_address());
@@ -281,7 +288,10 @@ impl Wiring {
             self.stop_calls.clone(),
         );
         if let Some(directory) = &self.directory {
-            server = server.add(directory.service(), &[Role::Proxy, Role::Mailstore]);
+            server = server.add(
+                directory.service(),
+                &[Role::Proxy, Role::Mailstore, Role::Directory],
+            );
         }
         if let Some(mailstore) = &self.mailstore {
             server = server.add(mailstore.service(), &[Role::Proxy, Role::Directory]);
@@ -304,21 +314,21 @@ impl Wiring {
         if let Some(directory) = &self.directory {
             return Ok(Arc::new(Local::new(directory.service(), local_peer(from))));
         }
-        let address = self
-            .config
-            .node
-            .directory
-            .clone()
-            .ok_or_else(|| anyhow!("node.directory is not set"))?;
-        let endpoint = Endpoint {
-            address,
-            role: Role::Directory,
-            tls: self.tls.clone(),
-        };
-        Ok(Arc::new(connect::<DirectoryProtocol>(
-            endpoint,
-            ConnectOptions::default(),
-        )?))
+        let members = Members(self.tls.clone());
+        match self.config.node.directory.0.as_slice() {
+            [] => bail!("node.directory is not set"),
+            [address] => Ok(Arc::new(connect::<DirectoryProtocol>(
+                members.endpoint(address),
+                ConnectOptions::default(),
+            )?)),
+            addresses => {
+                let candidates = addresses.iter().map(|address| Candidate {
+                    address: address.clone(),
+                    caller: members.directory(address),
+                });
+                Ok(Arc::new(Elected::new(candidates.collect())))
+            }
+        }
     }
 
     fn channels(&self, from: Role) -> Channels {
@@ -348,6 +358,33 @@ fn peer_connect(role: Role, tls: NodeTls) -> rookery_mailstore::PeerConnect {
             Err(error) => Arc::new(Unreachable(format!("{address} cannot be called: {error}"))),
         }
     })
+}
+
+/// Makes channels to members of a directory with several.
+struct Members(NodeTls);
+
+impl Members {
+    fn endpoint(&self, address: &str) -> Endpoint {
+        Endpoint {
+            address: address.to_owned(),
+            role: Role::Directory,
+            tls: self.0.clone(),
+        }
+    }
+}
+
+impl Directories for Members {
+    fn directory(&self, address: &str) -> Arc<dyn Caller<DirectoryProtocol>> {
+        // Another one is asked at once.
+        let options = ConnectOptions {
+            when_down: WhenDown::FailFast,
+            ..ConnectOptions::default()
+        };
+        match connect::<DirectoryProtocol>(self.endpoint(address), options) {
+            Ok(remote) => Arc::new(remote),
+            Err(error) => Arc::new(Unreachable(format!("{address} cannot be called: {error}"))),
+        }
+    }
 }
 
 /// Makes channels to mailstores.

@@ -25,6 +25,7 @@ use crate::clock::now_millis;
 use crate::core::Core;
 use crate::plan::PlanError;
 use crate::plan::restore::{self, Place, ROWS_MAX};
+use crate::post::Post;
 use crate::schema::portable::{self, Portable};
 use crate::schema::read::{ReadError, Rows};
 use crate::schema::{AccountId, ShardId};
@@ -57,12 +58,12 @@ type Pieces = mpsc::Sender<Result<RowsPiece, tonic::Status>>;
 
 /// Serves the operator's backups.
 pub struct BackupService {
-    core: Arc<Core>,
+    post: Arc<Post>,
 }
 
 impl BackupService {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn new(post: Arc<Post>) -> Self {
+        Self { post }
     }
 }
 
@@ -77,7 +78,7 @@ impl Backup for BackupService {
         let part = request.into_inner().part;
         let part = part.ok_or_else(|| tonic::Status::invalid_argument("no part is named"))?;
         let (pieces, stream) = mpsc::channel(PIECES_WAITING);
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let export = async move {
             let cancel = core.cancel.clone();
             let exported = tokio::select! {
@@ -98,7 +99,7 @@ impl Backup for BackupService {
         &self,
         request: Request<BeginRestoreRequest>,
     ) -> Result<Response<BeginRestoreResponse>, tonic::Status> {
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let BeginRestoreRequest {
             backup_id,
             last_account,
@@ -117,7 +118,7 @@ impl Backup for BackupService {
         &self,
         request: Request<Streaming<RowsPiece>>,
     ) -> Result<Response<RestoreDirectoryResponse>, tonic::Status> {
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let pieces = request.into_inner();
         super::run("restore_directory", async move {
             restore_directory(&core, pieces).await?;
@@ -130,7 +131,7 @@ impl Backup for BackupService {
         &self,
         request: Request<PlaceAccountsRequest>,
     ) -> Result<Response<PlaceAccountsResponse>, tonic::Status> {
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let request = request.into_inner();
         super::run("place_accounts", async move { place(&core, request).await }).await
     }
@@ -139,7 +140,7 @@ impl Backup for BackupService {
         &self,
         request: Request<Streaming<RestoreRowsRequest>>,
     ) -> Result<Response<RestoreRowsResponse>, tonic::Status> {
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let pieces = request.into_inner();
         super::run("restore_rows", async move { restore_rows(&core, pieces).await }).await
     }
@@ -148,7 +149,7 @@ impl Backup for BackupService {
         &self,
         request: Request<FinishAccountsRequest>,
     ) -> Result<Response<FinishAccountsResponse>, tonic::Status> {
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let request = request.into_inner();
         super::run("finish_accounts", async move { finish(&core, request).await }).await
     }
@@ -157,7 +158,7 @@ impl Backup for BackupService {
         &self,
         request: Request<EndRestoreRequest>,
     ) -> Result<Response<EndRestoreResponse>, tonic::Status> {
-        let core = Arc::clone(&self.core);
+        let core = self.post.core().map_err(to_tonic)?;
         let backup_id = request.into_inner().backup_id;
         super::run("end_restore", async move { end(&core, backup_id).await }).await
     }

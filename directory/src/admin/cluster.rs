@@ -67,6 +67,7 @@ fn nodes(core: &Core) -> Vec<Node> {
         .nodes()
         .into_iter()
         .map(|node| Node {
+            leads: node.id == core.own,
             role: role_name(node.role()).to_owned(),
             shards: shards.get(&node.id).copied().unwrap_or(0),
             id: node.id,

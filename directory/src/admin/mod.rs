@@ -18,16 +18,16 @@ use rookery_proto::{Reason, Status};
 use tonic::{Code, Request, Response};
 use tracing::Instrument;
 
-use crate::core::Core;
+use crate::post::Post;
 
 /// Serves the operator's calls.
 pub struct AdminService {
-    core: Arc<Core>,
+    post: Arc<Post>,
 }
 
 impl AdminService {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn new(post: Arc<Post>) -> Self {
+        Self { post }
     }
 }
 
@@ -39,7 +39,7 @@ fn to_tonic(status: Status) -> tonic::Status {
         Reason::InvalidArgument => Code::InvalidArgument,
         Reason::FailedPrecondition => Code::FailedPrecondition,
         Reason::PermissionDenied => Code::PermissionDenied,
-        Reason::Unavailable => Code::Unavailable,
+        Reason::Unavailable | Reason::NotLeader => Code::Unavailable,
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
         Reason::LimitExceeded => Code::ResourceExhausted,
         _ => Code::Internal,
@@ -88,8 +88,12 @@ macro_rules! admin_calls {
         impl Admin for AdminService {
             $(
                 async fn $name(&self, request: Request<$request>) -> Result<Response<$response>, tonic::Status> {
-                    let core = Arc::clone(&self.core);
-                    run(stringify!($name), async move { $run(&core, request.into_inner()).await }).await
+                    let post = Arc::clone(&self.post);
+                    run(stringify!($name), async move {
+                        let core = post.core()?;
+                        $run(&core, request.into_inner()).await
+                    })
+                    .await
                 }
             )*
         }

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod alias;
 pub mod domain;
+pub mod member;
 pub mod node;
 pub mod restore;
 pub mod shard;

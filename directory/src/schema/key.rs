@@ -21,6 +21,7 @@ pub(super) enum Table {
     Node = 9,
     Shard = 10,
     SigningKey = 11,
+    Members = 12,
     Restore = 32,
     Awaited = 33,
 }
@@ -218,6 +219,13 @@ pub fn signing_key(id: KeyId) -> Vec<u8> {
 /// All signing keys, oldest first.
 pub fn signing_keys() -> Range {
     prefixed(start(Table::SigningKey as u8))
+}
+
+/// The one row of the directory's own members.
+pub fn members() -> Vec<u8> {
+    let mut key = start(Table::Members as u8);
+    key.push(1);
+    key
 }
 
 /// The restore that is under way.

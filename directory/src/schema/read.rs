@@ -124,6 +124,11 @@ impl<'a> Rows<'a> {
         self.row(&key::account(id))
     }
 
+    /// The members of the directory's group, once it has noted them.
+    pub fn members(self) -> Result<Option<row::Members>, ReadError> {
+        self.row(&key::members())
+    }
+
     /// The restore that is under way.
     pub fn restore(self) -> Result<Option<row::Restore>, ReadError> {
         self.row(&key::restore())

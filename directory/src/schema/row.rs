@@ -249,6 +249,32 @@ impl Row for SigningKey {
     const WHAT: &'static str = "signing key";
 }
 
+/// The members of the directory's group. None while the directory is one node without members in its configuration.
+#[derive(Clone, PartialEq, Message)]
+pub struct Members {
+    /// Who they are to be, ascending by node.
+    #[prost(message, repeated, tag = "1")]
+    pub members: Vec<Member>,
+    /// The number of the next replica; above all that there ever were.
+    #[prost(uint64, tag = "2")]
+    pub next_replica: u64,
+}
+
+/// A member of the directory's group.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Member {
+    /// Its node.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// The replica that it holds or is to hold.
+    #[prost(uint64, tag = "2")]
+    pub replica: u64,
+}
+
+impl Row for Members {
+    const WHAT: &'static str = "row of members";
+}
+
 /// A restore that is under way.
 #[derive(Clone, PartialEq, Message)]
 pub struct Restore {

@@ -1,6 +1,7 @@
-//! The calls of proxies and mailstores: who may make which, and their ways to the answer, one file each.
+//! The calls of proxies, mailstores and other members: who may make which, and their ways to the answer, one file each.
 
 mod authenticate;
+mod join_group;
 mod register_node;
 mod renew_token;
 mod resolve_recipient;
@@ -10,20 +11,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use rookery_proto::directory::v1::{NodeRole, Reply, reply, request};
+use rookery_proto::directory::v1::{FormedGroup, MemberDescription, NodeRole, Reply, reply, request};
 use rookery_proto::{DirectoryProtocol, Incoming, Peer, Reason, ReplySink, Role, Service, Status};
 use tracing::Instrument;
 
-use crate::core::Core;
+use crate::opening;
+use crate::post::Post;
 
 /// Serves the directory's calls.
 pub struct DirectoryService {
-    core: Arc<Core>,
+    post: Arc<Post>,
 }
 
 impl DirectoryService {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn new(post: Arc<Post>) -> Self {
+        Self { post }
     }
 
     async fn run(
@@ -31,7 +33,6 @@ impl DirectoryService {
         call: Incoming<DirectoryProtocol>,
         replies: &ReplySink<DirectoryProtocol>,
     ) -> Result<(), Status> {
-        let core = &self.core;
         let peer = &call.peer;
         let Some(request) = call.request.call else {
             return Err(Status::new(
@@ -39,7 +40,27 @@ impl DirectoryService {
                 "this version does not know the call",
             ));
         };
-        let answer = match request {
+        // What every member answers.
+        match request {
+            request::Call::DescribeMember(_) => {
+                allow(peer, &[Role::Directory])?;
+                let state = opening::describe(&self.post)?.into();
+                return answer(
+                    replies,
+                    reply::Call::MemberDescription(MemberDescription { state }),
+                )
+                .await;
+            }
+            request::Call::FormGroup(request) => {
+                allow(peer, &[Role::Directory])?;
+                opening::form_here(&self.post, &request.members).await?;
+                return answer(replies, reply::Call::FormedGroup(FormedGroup {})).await;
+            }
+            _ => {}
+        }
+        let core = self.post.core()?;
+        let core = core.as_ref();
+        let said = match request {
             request::Call::ResolveRecipient(request) => {
                 allow(peer, &[Role::Proxy])?;
                 reply::Call::ResolvedRecipient(resolve_recipient::run(core, peer, request).await?)
@@ -56,13 +77,37 @@ impl DirectoryService {
             request::Call::RegisterNode(request) => {
                 reply::Call::RegisteredNode(register_node::run(core, peer, request).await?)
             }
+            request::Call::JoinGroup(request) => {
+                allow(peer, &[Role::Directory])?;
+                let configured = self.post.members.configured();
+                reply::Call::JoinedGroup(join_group::run(core, peer, configured, request).await?)
+            }
             request::Call::Watch(_) => {
                 allow(peer, &[Role::Proxy, Role::Mailstore, Role::Directory])?;
                 return watch::run(core, replies).await;
             }
+            request::Call::DescribeMember(_) | request::Call::FormGroup(_) => {
+                return Err(Status::internal("answered above"));
+            }
         };
-        replies.send(Reply { call: Some(answer) }).await
+        answer(replies, said).await
     }
+
+    /// Says who leads, so that who called finds it, and that nobody else is to be asked when that is this member.
+    fn hint(&self, status: Status) -> Status {
+        match status.reason {
+            Reason::NotLeader => self.post.not_leading(),
+            Reason::Unavailable if self.post.core().is_ok() => Status {
+                leader: self.post.members.address(self.post.members.own()).to_owned(),
+                ..status
+            },
+            _ => status,
+        }
+    }
+}
+
+async fn answer(replies: &ReplySink<DirectoryProtocol>, said: reply::Call) -> Result<(), Status> {
+    replies.send(Reply { call: Some(said) }).await
 }
 
 impl Service<DirectoryProtocol> for DirectoryService {
@@ -75,7 +120,7 @@ impl Service<DirectoryProtocol> for DirectoryService {
         let span = tracing::debug_span!("directory_call", call = name, peer = call.peer.node);
         let serving = async move {
             let began = Instant::now();
-            let result = self.run(call, &replies).await;
+            let result = self.run(call, &replies).await.map_err(|status| self.hint(status));
             let outcome = result
                 .as_ref()
                 .map_or_else(|status| status.reason.as_str_name(), |()| "OK");
@@ -100,6 +145,9 @@ fn name(call: Option<&request::Call>) -> &'static str {
         Some(request::Call::RenewToken(_)) => "renew_token",
         Some(request::Call::Watch(_)) => "watch",
         Some(request::Call::RegisterNode(_)) => "register_node",
+        Some(request::Call::DescribeMember(_)) => "describe_member",
+        Some(request::Call::FormGroup(_)) => "form_group",
+        Some(request::Call::JoinGroup(_)) => "join_group",
         None => "unknown",
     }
 }

@@ -1,7 +1,7 @@
 //! The watch: a snapshot, then each change, and a sign of life in between.
 
 use rookery_proto::directory::v1::{Reply, WatchEvent, reply};
-use rookery_proto::{DirectoryProtocol, ReplySink, Status};
+use rookery_proto::{DirectoryProtocol, Reason, ReplySink, Status};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::core::Core;
@@ -47,7 +47,10 @@ pub(super) async fn run(core: &Core, replies: &ReplySink<DirectoryProtocol>) -> 
 }
 
 fn stopping() -> Status {
-    Status::unavailable("the directory is stopping")
+    Status::new(
+        Reason::NotLeader,
+        "the directory is stopping, or another member leads it",
+    )
 }
 
 async fn send(replies: &ReplySink<DirectoryProtocol>, event: WatchEvent) -> Result<(), Status> {

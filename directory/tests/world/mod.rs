@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rookery_directory::{Config, Directory, Host, Mailstores};
+use rookery_directory::{Config, Directory, Host, Mailstores, NoDirectories};
 use rookery_process::certificates::Authority;
+use rookery_process::health::Health;
 use rookery_process::tls::Certificate;
 use rookery_proto::admin::v1 as admin;
 use rookery_proto::admin::v1::admin_client::AdminClient;
@@ -208,6 +209,8 @@ impl World {
             data: path.to_owned(),
             member,
             mailstores: Arc::new(Channels(Arc::clone(&self.recorder))),
+            directories: Arc::new(NoDirectories),
+            health: Health::new(),
             admin_certificate: Certificate::load(&path.join("admin.pem"), &path.join("admin.key")).unwrap(),
         };
         self.directory = Some(Directory::start(config, host).await.unwrap());
