@@ -1,6 +1,7 @@
 //! The mailstore's part of the configuration.
 
-use rookery_process::config::ByteSize;
+use rookery_process::config::{ByteSize, Span};
+use rookery_replication::scrub::ScrubOptions;
 use serde::Deserialize;
 
 /// What an operator may say of a mailstore. Everything has a default.
@@ -27,6 +28,10 @@ pub struct Config {
     pub snapshot_rate_max: ByteSize,
     /// Whether leaders of shards read without asking their followers first, for half a second after they last did.
     pub read_leases: bool,
+    /// How often all of the store is read, to find damage while other copies are good; 0: never.
+    pub scrub_interval: Span,
+    /// The most that is read so in a second.
+    pub scrub_bytes_per_second: ByteSize,
 }
 
 impl Default for Config {
@@ -42,6 +47,8 @@ impl Default for Config {
             log_size_max: ByteSize(128 * 1024 * 1024),
             snapshot_rate_max: ByteSize(0),
             read_leases: false,
+            scrub_interval: Span(ScrubOptions::default().interval),
+            scrub_bytes_per_second: ByteSize(ScrubOptions::default().bytes_per_second_max),
         }
     }
 }
@@ -71,6 +78,14 @@ impl Config {
             return Err("mailstore.snapshot_rate_max must be 0 or at least 64KiB".to_owned());
         }
         Ok(())
+    }
+
+    /// How the store is looked through for damage.
+    pub fn scrub(&self) -> ScrubOptions {
+        ScrubOptions {
+            interval: self.scrub_interval.0,
+            bytes_per_second_max: self.scrub_bytes_per_second.0,
+        }
     }
 
     /// Threads that analyse new messages.

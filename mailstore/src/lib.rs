@@ -25,4 +25,4 @@ mod store;
 #[cfg(feature = "store")]
 pub use config::Config;
 #[cfg(feature = "store")]
-pub use store::{NodeStore, PeerConnect, Peers, ReplicationService, open_store};
+pub use store::{NodeStore, PeerConnect, Peers, ReplicationService, ScrubOptions, StoreError, open_store};

@@ -85,8 +85,9 @@ impl Applied {
         let Some(value) = rows.own_row(&Self::key(group))? else {
             return Ok(Self::default());
         };
-        let damaged =
-            |reason: String| ViewError(format!("group {}'s applied row is damaged: {reason}", group.0));
+        let damaged = |reason: String| {
+            ViewError::Failed(format!("group {}'s applied row is damaged: {reason}", group.0))
+        };
         let row = Row::decode(value.as_slice()).map_err(|error| damaged(error.to_string()))?;
         if row.replica != replica.0 {
             return Ok(Self::default());

@@ -1,15 +1,20 @@
 //! The one thread of a node that writes applied entries into the store, where a write may wait for a flush.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
 use crate::group::OnFailure;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+
+/// Pause before a write is tried again for which there was no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(250);
 
 struct Job {
     writes: WriteBatch,
@@ -20,17 +25,24 @@ struct Job {
 pub(crate) struct Applier {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    closing: Arc<AtomicBool>,
 }
 
 impl Applier {
     pub(crate) fn start(store: Arc<Store>, on_failure: OnFailure) -> io::Result<Arc<Self>> {
         let (jobs, queue) = mpsc::channel::<Job>();
+        let closing = Arc::new(AtomicBool::new(false));
+        let is_closing = Arc::clone(&closing);
         let thread = std::thread::Builder::new()
             .name("applier".to_owned())
             .spawn(move || {
                 for Job { writes, done } in queue {
-                    let result = store.apply(writes).map_err(|error| {
-                        on_failure(&error);
+                    let result = apply(&store, writes, &is_closing).map_err(|error| {
+                        // What is damaged is dealt with by whoever watches for it: what is on disk is known.
+                        let is_known = error.damage().is_some() || error.is_no_space();
+                        if !is_known {
+                            on_failure(&error);
+                        }
                         io::Error::other(error)
                     });
                     let failed = result.is_err();
@@ -44,6 +56,7 @@ impl Applier {
         Ok(Arc::new(Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
+            closing,
         }))
     }
 
@@ -61,6 +74,7 @@ impl Applier {
 
     /// Writes what waits and ends the thread. Blocks.
     pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
         self.jobs.lock().take();
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
@@ -68,6 +82,24 @@ impl Applier {
             tracing::error!("the applier has panicked");
         }
     }
+}
+
+/// Writes, and waits while there is no room for it: the log has what it says, and the store takes writes again by itself.
+fn apply(store: &Store, writes: WriteBatch, closing: &AtomicBool) -> Result<(), StoreError> {
+    let kept = writes.data().to_vec();
+    let mut result = store.apply(writes);
+    let mut told = false;
+    while matches!(&result, Err(error) if error.is_no_space()) && !closing.load(Ordering::Relaxed) {
+        if !std::mem::replace(&mut told, true) {
+            tracing::error!("the disk is full: what is agreed on waits to be applied until there is room");
+        }
+        std::thread::sleep(ROOM_PAUSE);
+        result = store.apply(WriteBatch::from_data(&kept));
+    }
+    if told && result.is_ok() {
+        tracing::info!("the disk has room again");
+    }
+    result
 }
 
 impl Drop for Applier {

@@ -18,7 +18,7 @@ mod applied;
 #[cfg(feature = "store")]
 mod applier;
 #[cfg(feature = "store")]
-mod damage;
+pub mod damage;
 #[cfg(feature = "store")]
 pub mod digest;
 #[cfg(feature = "store")]
@@ -27,6 +27,8 @@ pub mod group;
 pub mod log;
 #[cfg(feature = "store")]
 mod raft;
+#[cfg(feature = "store")]
+pub mod scrub;
 #[cfg(feature = "store")]
 mod snapshot;
 #[cfg(feature = "store")]
@@ -38,4 +40,4 @@ pub use batch::{Batch, Column, Write};
 pub use entry::{Entry, GroupId, LeaderId};
 pub use memory::MemoryStore;
 pub use overlay::Overlay;
-pub use view::{View, ViewError};
+pub use view::{Damage, View, ViewError};

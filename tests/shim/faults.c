@@ -6,7 +6,8 @@
  *
  * Clocks: CLOCK_REALTIME and the monotonic clocks are shifted and run at another rate. Waits until an absolute time are
  * translated back, so that the kernel, which knows nothing of the shift, wakes the waiter when it meant. Relative waits
- * are left alone. Disks: a delay before each fsync and fdatasync, and before each write to a descriptor with O_DSYNC.
+ * are left alone. Disks: a delay before each fsync and fdatasync, and before each write to a descriptor with O_DSYNC; or an
+ * error instead of them.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -37,6 +38,8 @@ struct control {
   volatile int64_t rate;      /* parts per million too fast */
   volatile uint64_t sync_delay;  /* microseconds */
   volatile uint64_t write_delay; /* microseconds */
+  volatile uint64_t sync_error;  /* errno of each sync; 0: none */
+  volatile uint64_t write_error; /* errno of each write to a descriptor with O_DSYNC; 0: none */
 };
 
 #define SECOND 1000000000LL
@@ -225,19 +228,29 @@ static void linger(uint64_t microseconds) {
   errno = error;
 }
 
-static void before_sync(void) {
-  if (control)
-    linger(control->sync_delay);
+/* Whether the call goes on to the system. */
+static int before_sync(int fd) {
+  (void)fd;
+  if (!control)
+    return 1;
+  linger(control->sync_delay);
+  if (control->sync_error)
+    errno = (int)control->sync_error;
+  return !control->sync_error;
 }
 
-static void before_write(int fd) {
-  if (!control || !control->write_delay)
-    return;
+static int before_write(int fd) {
+  if (!control || (!control->write_delay && !control->write_error))
+    return 1;
   int error = errno;
   int flags = fcntl(fd, F_GETFL);
   errno = error;
-  if (flags >= 0 && (flags & O_DSYNC))
-    linger(control->write_delay);
+  if (flags < 0 || !(flags & O_DSYNC))
+    return 1;
+  linger(control->write_delay);
+  if (control->write_error)
+    errno = (int)control->write_error;
+  return !control->write_error;
 }
 
 #define PASS(type, name, parameters, arguments, before)                                                               \
@@ -245,17 +258,14 @@ static void before_write(int fd) {
     static type(*next) parameters;                                                                                    \
     if (!next)                                                                                                        \
       next = (type(*) parameters)real(#name);                                                                         \
-    before;                                                                                                           \
-    return next arguments;                                                                                            \
+    return before(fd) ? next arguments : -1;                                                                          \
   }
 
-PASS(int, fsync, (int fd), (fd), before_sync())
-PASS(int, fdatasync, (int fd), (fd), before_sync())
-PASS(ssize_t, write, (int fd, const void *bytes, size_t size), (fd, bytes, size), before_write(fd))
-PASS(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), before_write(fd))
-PASS(ssize_t, pwrite, (int fd, const void *bytes, size_t size, off_t at), (fd, bytes, size, at), before_write(fd))
-PASS(ssize_t, pwrite64, (int fd, const void *bytes, size_t size, off64_t at), (fd, bytes, size, at), before_write(fd))
-PASS(ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at),
-     before_write(fd))
-PASS(ssize_t, pwritev64, (int fd, const struct iovec *parts, int count, off64_t at), (fd, parts, count, at),
-     before_write(fd))
+PASS(int, fsync, (int fd), (fd), before_sync)
+PASS(int, fdatasync, (int fd), (fd), before_sync)
+PASS(ssize_t, write, (int fd, const void *bytes, size_t size), (fd, bytes, size), before_write)
+PASS(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count), before_write)
+PASS(ssize_t, pwrite, (int fd, const void *bytes, size_t size, off_t at), (fd, bytes, size, at), before_write)
+PASS(ssize_t, pwrite64, (int fd, const void *bytes, size_t size, off64_t at), (fd, bytes, size, at), before_write)
+PASS(ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t at), (fd, parts, count, at), before_write)
+PASS(ssize_t, pwritev64, (int fd, const struct iovec *parts, int count, off64_t at), (fd, parts, count, at), before_write)

@@ -5,6 +5,8 @@
 
 mod config;
 mod endpoints;
+mod hurt;
+mod open;
 mod wiring;
 
 use std::path::Path;
@@ -76,7 +78,11 @@ pub(crate) fn run(path: &Path, part: Part) -> anyhow::Result<()> {
     logs::init(&config.log).map_err(anyhow::Error::msg)?;
     telemetry::install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(config, part));
+    let result = runtime.block_on(async {
+        // A node with a damaged store begins anew without it.
+        while let Ended::Hurt = serve(config.clone(), part).await? {}
+        Ok(())
+    });
     // What still runs on blocking threads must not hold the process back.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -142,7 +148,15 @@ impl Config {
     }
 }
 
-async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
+/// Why roles have ended.
+enum Ended {
+    /// They were told to.
+    Told,
+    /// The store is damaged, and marked as such.
+    Hurt,
+}
+
+async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
     let node = &config.node;
     let folder = DataFolder::open(&node.data, &node.cluster, &node.id, part.name())?;
     let mut endpoints = Endpoints::load(folder.path());
@@ -165,14 +179,27 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
         folder.path().to_path_buf(),
     );
     // A signal while the roles start is heeded as soon as they have: what has started is stopped in order.
-    let result = match wiring.start(&mut endpoints).await {
-        Ok(()) => {
-            health.met(CONDITION_PROCESS);
-            run_until_told(&mut signals, &health, &endpoints).await
+    let opened = tokio::select! {
+        biased;
+        opened = wiring.open(&mut endpoints) => opened.map(|()| true),
+        signal = signals.next() => {
+            tracing::info!(signal, "told to stop");
+            Ok(false)
         }
+    };
+    let result = match opened {
+        Ok(true) => match wiring.start(&mut endpoints).await {
+            Ok(()) => {
+                health.met(CONDITION_PROCESS);
+                run_until_told(&mut signals, &health, &endpoints, &wiring).await
+            }
+            Err(error) => Err(error),
+        },
+        Ok(false) => Ok(Ended::Told),
         Err(error) => Err(error),
     };
     health.unmet(CONDITION_PROCESS, "stopping");
+    let released = wiring.release();
     wiring.stop().await;
     cancel_http.cancel();
     let http_ends = async {
@@ -181,21 +208,41 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<()> {
     };
     stage("HTTP", HTTP_GRACE, http_ends).await;
     drop(folder);
+    if matches!(result, Ok(Ended::Hurt)) && !released.await {
+        bail!("the damaged store is still being read: start the process again, and it will be rebuilt");
+    }
     result
 }
 
-/// Says where the node listens once it is ready, and waits for a signal.
-async fn run_until_told(signals: &mut Signals, health: &Health, endpoints: &Endpoints) -> anyhow::Result<()> {
-    let signal = tokio::select! {
-        biased;
-        signal = signals.next() => signal,
-        () = health.ready() => {
-            endpoints.announce()?;
-            signals.next().await
+/// Says where the node listens once it is ready, and waits for a signal, or for damage that ends what runs.
+async fn run_until_told(
+    signals: &mut Signals,
+    health: &Health,
+    endpoints: &Endpoints,
+    wiring: &Wiring,
+) -> anyhow::Result<Ended> {
+    let told = async {
+        tokio::select! {
+            biased;
+            signal = signals.next() => Ok(signal),
+            () = health.ready() => {
+                endpoints.announce()?;
+                anyhow::Ok(signals.next().await)
+            }
         }
     };
-    tracing::info!(signal, "told to stop");
-    Ok(())
+    tokio::select! {
+        biased;
+        signal = told => {
+            tracing::info!(signal = signal?, "told to stop");
+            Ok(Ended::Told)
+        }
+        hurt = wiring.until_hurt() => {
+            hurt?;
+            tracing::error!("the store is damaged: this node begins anew");
+            Ok(Ended::Hurt)
+        }
+    }
 }
 
 /// The node's certificate: of this cluster, node and role, or nobody would take its calls.

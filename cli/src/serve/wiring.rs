@@ -34,24 +34,24 @@ use super::{CALLS_GRACE, Later};
 /// The usual capacity of a node; a mailstore's own configuration says otherwise.
 const WEIGHT: u32 = 100;
 
-/// The store's folder within the data folder.
-const STORE_FOLDER: &str = "store";
-
 /// The mailstore in this process, once it runs.
 type LocalMailstore = Later<Arc<dyn Service<MailstoreProtocol>>>;
 
 /// The roles of this process.
 pub(super) struct Wiring {
-    config: Config,
+    pub(super) config: Config,
     tls: NodeTls,
     health: Health,
     http: String,
-    data: PathBuf,
+    pub(super) data: PathBuf,
     local_mailstore: LocalMailstore,
-    peers: Arc<Peers>,
-    store: Option<NodeStore>,
+    pub(super) peers: Arc<Peers>,
+    pub(super) listener: Option<TcpListener>,
+    pub(super) store: Option<NodeStore>,
+    /// The store is open, and known to be damaged.
+    pub(super) is_damaged: bool,
     directory: Option<Directory>,
-    mailstore: Option<Mailstore>,
+    pub(super) mailstore: Option<Mailstore>,
     proxy: Option<Proxy>,
     calls: Option<JoinHandle<()>>,
     stop_calls: CancellationToken,
@@ -67,7 +67,9 @@ impl Wiring {
             http,
             data,
             peers,
+            listener: None,
             store: None,
+            is_damaged: false,
             local_mailstore: LocalMailstore::default(),
             directory: None,
             mailstore: None,
@@ -77,25 +79,26 @@ impl Wiring {
         }
     }
 
+    /// Opens what the roles need: where they are called, and the store. Takes long when that is damaged; may be given up.
+    pub(super) async fn open(&mut self, endpoints: &mut Endpoints) -> anyhow::Result<()> {
+        self.listener = self.bind_calls(endpoints).await?;
+        if self.config.directory.is_some() || self.config.mailstore.is_some() {
+            // Roles that share a process share its store, and so its syncs.
+            self.open_store().await?;
+        }
+        Ok(())
+    }
+
     /// Starts the roles: who is called before who calls.
     pub(super) async fn start(&mut self, endpoints: &mut Endpoints) -> anyhow::Result<()> {
-        let listener = self.bind_calls(endpoints).await?;
+        let listener = self.listener.take();
         let address = match &listener {
             Some(listener) => self.advertised(listener.local_addr()?),
             None => String::new(),
         };
         let directory = self.config.directory.clone();
         let mailstore = self.config.mailstore.clone();
-        if directory.is_some() || mailstore.is_some() {
-            // Roles that share a process share its store, and so its syncs.
-            let folder = self.data.join(STORE_FOLDER);
-            let store = rookery_mailstore::open_store(
-                &folder,
-                &self.config.node.id,
-                &mailstore.clone().unwrap_or_default(),
-                Arc::clone(&self.peers) as _,
-            )?;
-            self.store = Some(Arc::clone(&store));
+        if let Some(store) = self.store.clone() {
             if let Some(section) = directory {
                 self.start_directory(section, address.clone(), Arc::clone(&store), endpoints)
                     .await?;
@@ -164,7 +167,7 @@ impl Wiring {
         Ok(Some(listener))
     }
 
-    fn advertised(&self, bound: SocketAddr) -> String {
+    pub(super) fn advertised(&self, bound: SocketAddr) -> String {
         self.config
             .node
             .advertise
@@ -172,7 +175,7 @@ impl Wiring {
             .unwrap_or_else(|| bound.to_string())
     }
 
-    fn describe(&self, role: NodeRole, address: String) -> Node {
+    pub(super) fn describe(&self, role: NodeRole, address: String) -> Node {
         let node = &self.config.node;
         // In one process each role is a node of its own to the others.
         let id = if self.is_single() {
@@ -310,7 +313,7 @@ impl Wiring {
         }));
     }
 
-    fn directory_caller(&self, from: Role) -> anyhow::Result<Arc<dyn Caller<DirectoryProtocol>>> {
+    pub(super) fn directory_caller(&self, from: Role) -> anyhow::Result<Arc<dyn Caller<DirectoryProtocol>>> {
         if let Some(directory) = &self.directory {
             return Ok(Arc::new(Local::new(directory.service(), local_peer(from))));
         }

@@ -10,8 +10,9 @@ use crate::schema::row::{self, Row};
 use crate::schema::{ShardId, key};
 
 /// A node names the replicas that it holds, and those that it should hold and has lost. Those that it holds are noted, and a
-/// shard whose first replicas are all held is formed. Each lost one is replaced by a new one on the same node, as
-/// long as others can bring it up to date; the last one stays, for its mail can come from a backup alone.
+/// shard whose first replicas are all held is formed. Each lost one is replaced by a new one on the same node when a
+/// majority of the shard's replicas is held by others, which bring it up to date; otherwise it waits for them. The only one
+/// stays, for its mail can come from a backup alone.
 pub fn note(
     rows: Rows<'_>,
     node: &str,
@@ -34,11 +35,17 @@ pub fn note(
                     .iter()
                     .any(|named| named.shard == id.0 && named.replica == replica.id)
         };
-        let others = shard.replicas.len() > 1;
         for replica in &mut shard.replicas {
-            if is_named(held, replica) {
-                replica.taken = true;
-            } else if replica.taken && others && is_named(lost, replica) {
+            replica.taken |= is_named(held, replica);
+        }
+        let taken_elsewhere = shard
+            .replicas
+            .iter()
+            .filter(|replica| replica.taken && replica.node != node)
+            .count();
+        let others_suffice = taken_elsewhere > shard.replicas.len() / 2;
+        for replica in &mut shard.replicas {
+            if replica.taken && others_suffice && !is_named(held, replica) && is_named(lost, replica) {
                 sequences.replicas += 1;
                 replica.id = sequences.replicas;
                 replica.taken = false;

@@ -20,15 +20,17 @@ const WATCH_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Pause before the watch is begun anew.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where all shards are.
+/// Where all shards are, and which nodes are there.
 #[derive(Debug, Default)]
 pub struct ShardMap {
     shards: HashMap<ShardId, Shard>,
+    alive: HashSet<String>,
 }
 
 impl ShardMap {
-    /// Takes in what an event says of shards. An older placement never replaces a newer one.
+    /// Takes in what an event says of shards and nodes. An older placement never replaces a newer one.
     pub fn apply(&mut self, event: &WatchEvent) {
+        self.apply_nodes(event);
         if event.snapshot {
             let told: HashSet<u32> = event.shards.iter().map(|shard| shard.id).collect();
             self.shards.retain(|shard, _| told.contains(&shard.0));
@@ -39,6 +41,30 @@ impl ShardMap {
                 known.clone_from(shard);
             }
         }
+    }
+
+    /// Takes in what an event says of nodes.
+    pub fn apply_nodes(&mut self, event: &WatchEvent) {
+        if event.snapshot {
+            self.alive.clear();
+        }
+        for node in &event.nodes {
+            match node.alive {
+                true => self.alive.insert(node.id.clone()),
+                false => self.alive.remove(&node.id),
+            };
+        }
+    }
+
+    /// Whether a majority of the shard's replicas is on other nodes than this, votes, and is there.
+    pub fn is_whole_without(&self, shard: &Shard, node: &str) -> bool {
+        let others = shard.members.iter().filter(|member| {
+            member.node != node
+                && member.taken
+                && shard.voters.contains(&member.id)
+                && self.alive.contains(&member.node)
+        });
+        others.count() > shard.members.len() / 2
     }
 
     /// Where a shard is.

@@ -1,6 +1,7 @@
 //! A running mailstore: its shards as the directory places them, its calls, its housekeeping, and its end.
 
 mod follow;
+mod rebuild;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::service::{MailstoreService, ServiceParts, Shards, Tokens};
 use crate::shard::{DiskSpace, ShardOptions};
 use follow::Follower;
 pub use follow::ShardMap;
+pub use rebuild::{Asking, NotRebuilt, replace_replicas};
 
 /// How often a node tells the directory that it is there.
 const REGISTER_INTERVAL: Duration = Duration::from_secs(2);
@@ -163,6 +165,11 @@ impl Mailstore {
         Arc::clone(&self.service) as _
     }
 
+    /// Whether other nodes have all that this one has, vote on it, and are there; false while no placement is known.
+    pub fn others_are_whole(&self) -> bool {
+        self.shards.others_are_whole()
+    }
+
     /// Has other nodes take over the shards that this one leads, while it still answers calls: so that who calls hears at
     /// once where to go.
     pub async fn hand_over(&self) {
@@ -229,6 +236,7 @@ async fn heed(
         if event.snapshot || !event.keys.is_empty() {
             tokens.set_keys(event.keys.iter().map(|key| (key.id, key.public_key.to_vec())));
         }
+        shards.heed_nodes(&event);
         if event.snapshot || !event.shards.is_empty() {
             shards.reconcile(|map| map.apply(&event)).await;
             health.met(CONDITION_DIRECTORY);

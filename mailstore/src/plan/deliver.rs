@@ -41,7 +41,9 @@ pub(super) fn deliver(view: &dyn View, context: &PlanContext, command: &Deliver)
                                 Ok(outcome) => outcome,
                                 // What is wrong with one recipient concerns no other, damage to its rows as little
                                 // as its quota; a store that cannot be read concerns all.
-                                Err(status) if status.reason == Reason::Internal => {
+                                Err(status)
+                                    if matches!(status.reason, Reason::Internal | Reason::Damaged) =>
+                                {
                                     if view.failed.get() {
                                         return Err(status);
                                     }
@@ -127,7 +129,8 @@ struct NotingView<'a> {
 
 impl NotingView<'_> {
     fn noted<T>(&self, read: Result<T, ViewError>) -> Result<T, ViewError> {
-        if read.is_err() {
+        // What is damaged on the disk is one place in it.
+        if read.as_ref().is_err_and(|error| !error.is_damage()) {
             self.failed.set(true);
         }
         read

@@ -10,6 +10,7 @@ pub mod account;
 pub mod body;
 pub mod change;
 pub mod codec;
+pub mod described;
 pub mod flags;
 pub mod garbage;
 pub mod handoff;

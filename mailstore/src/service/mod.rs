@@ -25,7 +25,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{Reply, request::Call};
-use rookery_proto::{Incoming, MailstoreProtocol, ReplySink, Service, Status};
+use rookery_proto::{Incoming, MailstoreProtocol, Reason, ReplySink, Service, Status};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -164,7 +164,15 @@ impl Service<MailstoreProtocol> for MailstoreService {
         call: Incoming<MailstoreProtocol>,
         replies: ReplySink<MailstoreProtocol>,
     ) -> BoxFuture<'static, Result<(), Status>> {
-        Box::pin(self.dispatch(call, replies))
+        Box::pin(async move {
+            let shards = Arc::clone(&self.shards);
+            let result = self.dispatch(call, replies).await;
+            result.map_err(|status| match status.reason {
+                // This node hands its shards over: another one has what is damaged here.
+                Reason::Damaged if shards.others_hold_all() => Status::unavailable(status.message),
+                _ => status,
+            })
+        })
     }
 }
 

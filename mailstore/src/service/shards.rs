@@ -312,6 +312,25 @@ impl Shards {
         true
     }
 
+    /// Whether each shard that is placed here has replicas on other nodes; false while no placement is known.
+    pub fn others_hold_all(&self) -> bool {
+        let map = self.map.read();
+        let mut mine = map.shards_of(&self.node).peekable();
+        mine.peek().is_some() && mine.all(|(shard, _)| shard.members.len() > 1)
+    }
+
+    /// Whether other nodes have all that this one has, vote on it, and are there; false while no placement is known.
+    pub fn others_are_whole(&self) -> bool {
+        let map = self.map.read();
+        let mut mine = map.shards_of(&self.node).peekable();
+        mine.peek().is_some() && mine.all(|(shard, _)| map.is_whole_without(shard, &self.node))
+    }
+
+    /// Takes in which nodes are there.
+    pub fn heed_nodes(&self, event: &proto::WatchEvent) {
+        self.map.write().apply_nodes(event);
+    }
+
     /// Where a shard is, as the directory said last.
     pub(super) fn placement(&self, shard: ShardId) -> Option<proto::Shard> {
         self.map.read().placement(shard).cloned()

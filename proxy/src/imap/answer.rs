@@ -167,6 +167,10 @@ pub(super) fn refusal(status: &Status) -> Answer {
             ResponseCode::Unavailable,
             "no room for anything new, try again later",
         ),
+        Reason::Damaged => (
+            ResponseCode::Unavailable,
+            "this is damaged on the server's disk, and its operator has been told",
+        ),
         Reason::OverQuota => (ResponseCode::OverQuota, "the account is over its quota"),
         Reason::LimitExceeded => (ResponseCode::Limit, "a limit was reached"),
         Reason::NoMailbox | Reason::NotFound => (ResponseCode::Nonexistent, "no such mailbox"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::member::Member;
 use crate::applied::Applied;
 use crate::log::ReplicaId;
+use crate::store::StoreError;
 
 /// Pause between two looks at the log.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,6 +25,9 @@ pub(super) async fn run(member: Weak<Member>) {
     loop {
         ticks.tick().await;
         let Some(held) = member.upgrade() else { return };
+        if let Err(error) = held.store.check() {
+            held.store_failed(&error);
+        }
         let mut keeper = held.keeper.lock().await;
         let grown = held.log.bytes_held().saturating_sub(keeper.held_at_flush);
         if grown >= held.options.log_bytes_max / 2 || keeper.flushed.elapsed() >= FLUSH_AGE_MAX {
@@ -33,6 +37,13 @@ pub(super) async fn run(member: Weak<Member>) {
 }
 
 impl Member {
+    /// The store does not write. Of damage and of a full disk it is known what is on disk: the log has what the store lacks.
+    fn store_failed(&self, error: &StoreError) {
+        if !error.is_no_space() && error.damage().is_none() {
+            (self.options.on_failure)(error);
+        }
+    }
+
     /// Flushes the store, and cuts the log up to what was flushed before that. Done by itself when the log has grown.
     pub async fn cut_log(&self) {
         self.keeper.lock().await.flush(self).await;
@@ -46,6 +57,8 @@ pub(super) struct Keeper {
     noted: HashMap<ReplicaId, Applied>,
     held_at_flush: u64,
     flushed: Instant,
+    /// There was no room for the last flush.
+    is_full: bool,
 }
 
 impl Keeper {
@@ -54,6 +67,7 @@ impl Keeper {
             noted: HashMap::new(),
             held_at_flush: 0,
             flushed: Instant::now(),
+            is_full: false,
         }
     }
 
@@ -66,8 +80,14 @@ impl Keeper {
         let store = Arc::clone(&member.store);
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
         match flushed {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return (member.options.on_failure)(&error),
+            Ok(Ok(())) => self.is_full = false,
+            Ok(Err(error)) => {
+                let was_full = std::mem::replace(&mut self.is_full, error.is_no_space());
+                if self.is_full && !was_full {
+                    tracing::error!(%error, "the store is not flushed until there is room");
+                }
+                return member.store_failed(&error);
+            }
             Err(error) => return tracing::error!(%error, "the store could not be flushed"),
         }
         let before = std::mem::replace(&mut self.noted, now);

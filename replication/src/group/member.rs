@@ -16,6 +16,7 @@ use super::leader::Budget;
 use super::lease::{Lease, VOTER_LEASE};
 use super::replica::Group;
 use super::{MemberOptions, ReplicaSpec, Start, keeper, store_failure, supervise};
+use crate::applied::Applied;
 use crate::applier::Applier;
 use crate::entry::GroupId;
 use crate::log::segment::{LogOptions, SegmentLog};
@@ -24,9 +25,11 @@ use crate::raft::log_store::LogStore;
 use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::{Host, Raft};
+use crate::scrub;
 use crate::snapshot::{HeldSnapshots, finish_installs, remove_range};
 use crate::store::{OwnRows, OwnedSnapshot, Snapshot, Store, StoreError};
 use crate::transport::{NoTransport, Transport};
+use crate::view::Damage;
 
 /// The store's folder within a node's.
 const STORE_FOLDER: &str = "rows";
@@ -141,7 +144,8 @@ impl Member {
             ));
         }
         std::fs::create_dir_all(path).map_err(|error| open(&error))?;
-        let log = SegmentLog::open(&path.join(LOG_FOLDER), log_options).map_err(|error| open(&error))?;
+        let log = SegmentLog::open(&path.join(LOG_FOLDER), log_options)
+            .map_err(|error| error.damage().map_or_else(|| open(&error), StoreError::Damaged))?;
         Self::with_log(path, options, transport, log)
     }
 
@@ -154,6 +158,7 @@ impl Member {
     ) -> Result<Arc<Self>, StoreError> {
         let store = Arc::new(Store::open(&path.join(STORE_FOLDER), &options.store)?);
         finish_installs(&store)?;
+        log_is_there(&store, log.as_ref(), &path.join(LOG_FOLDER))?;
         let incoming = path.join(INCOMING_FOLDER);
         if incoming.exists() {
             std::fs::remove_dir_all(&incoming).map_err(|error| store_failure(error.to_string()))?;
@@ -292,7 +297,11 @@ impl Member {
             snapshots: Arc::clone(&self.snapshots),
             detector: Arc::clone(&self.detector),
         };
-        let log = LogStore::new(Arc::clone(&self.log), spec.replica);
+        let log = LogStore::new(
+            Arc::clone(&self.log),
+            spec.replica,
+            Arc::clone(self.store.damages()),
+        );
         let has_voted = log.has_vote();
         let raft = Raft::new(spec.replica.0, Arc::new(config(spec)?), network, log, machine)
             .await
@@ -438,6 +447,9 @@ impl Member {
                 .spawn(until(cancel, supervise::run(Arc::downgrade(self))));
             let cancel = self.cancel.clone();
             self.tasks.spawn(until(cancel, keeper::run(Arc::downgrade(self))));
+            let cancel = self.cancel.clone();
+            let scrubbing = scrub::run(Arc::downgrade(self), self.options.scrub);
+            self.tasks.spawn(until(cancel, scrubbing));
         }
     }
 
@@ -477,6 +489,28 @@ impl Member {
             Err(error) => tracing::error!(%error, "closing the store failed"),
         }
     }
+}
+
+/// Whether the log knows the replicas that have applied something: each has voted before.
+fn log_is_there(store: &Store, log: &dyn Log, folder: &Path) -> Result<(), StoreError> {
+    let known = log.replicas();
+    for (key, value) in store.own_rows(REPLICA)? {
+        let row = decode(&value)?;
+        let group = key[REPLICA.len()..].try_into().map(u32::from_be_bytes);
+        let (Ok(group), false) = (group.map(GroupId), row.removing) else {
+            continue;
+        };
+        let replica = ReplicaId(row.replica);
+        let has_applied = Applied::read(store, group, replica)?.last.is_some();
+        if has_applied && !known.contains(&replica) {
+            return Err(StoreError::Damaged(Damage {
+                file: Some(folder.to_owned()),
+                place: String::new(),
+                reason: format!("it knows nothing of replica {} of group {}", replica.0, group.0),
+            }));
+        }
+    }
+    Ok(())
 }
 
 async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {

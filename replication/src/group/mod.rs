@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::entry::GroupId;
 use crate::log::ReplicaId;
+use crate::scrub::ScrubOptions;
 use crate::store::{StoreError, StoreOptions};
 
 pub use self::compare::ReplicaDigest;
@@ -47,6 +48,8 @@ pub struct MemberOptions {
     /// Whether a leader reads without asking for half a second after a quorum has confirmed it: as safe as no node's clock leaps ahead or
     /// runs at a rate that is twice that of another.
     pub read_leases: bool,
+    /// How the store is looked through for damage.
+    pub scrub: ScrubOptions,
     /// By default ends the process: a failed sync leaves the disk in an unknown state.
     pub on_failure: OnFailure,
 }
@@ -60,6 +63,7 @@ impl Default for MemberOptions {
             log_bytes_max: 128 * 1024 * 1024,
             snapshot_bytes_per_second_max: 0,
             read_leases: false,
+            scrub: ScrubOptions::default(),
             on_failure: Arc::new(|error| {
                 tracing::error!(%error, "the process ends: what is on disk is unknown until it has started again");
                 std::process::abort();

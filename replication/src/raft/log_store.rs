@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use super::convert;
 use super::types::{LogId, RaftEntry, Types, Vote};
+use crate::damage::Damages;
 use crate::entry::Payload;
-use crate::log::{Log, Record, ReplicaId};
+use crate::log::{Log, LogError, Record, ReplicaId};
 
 /// Bytes of entries that are read, and sent to a follower, at once; one entry alone may have more.
 const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -24,11 +25,25 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct LogStore {
     log: Arc<dyn Log>,
     replica: ReplicaId,
+    damages: Arc<Damages>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: Arc<dyn Log>, replica: ReplicaId) -> Self {
-        Self { log, replica }
+    pub(crate) fn new(log: Arc<dyn Log>, replica: ReplicaId, damages: Arc<Damages>) -> Self {
+        Self {
+            log,
+            replica,
+            damages,
+        }
+    }
+
+    /// Tells of an error that says that the log is damaged.
+    fn noted(&self, error: io::Error) -> io::Error {
+        let of_log = error.get_ref().and_then(|error| error.downcast_ref::<LogError>());
+        if let Some(damage) = of_log.and_then(LogError::damage) {
+            self.damages.met(damage);
+        }
+        error
     }
 
     /// Whether the replica has ever voted, or followed a leader.
@@ -55,7 +70,8 @@ impl LogStore {
             Some(read) => read,
             None => tokio::task::spawn_blocking(move || log.read(replica, from, to, bytes_max))
                 .await
-                .map_err(io::Error::other)??,
+                .map_err(io::Error::other)?
+                .map_err(|error| self.noted(error))?,
         };
         read.into_iter()
             .map(|(at, bytes)| convert::entry(convert::log_id(at), Payload::decode(bytes)?))

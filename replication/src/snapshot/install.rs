@@ -111,6 +111,6 @@ pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreErr
     writes.delete(Applied::key(group));
     store.apply(writes)?;
     store.flush()?;
-    store.compact_group(group);
+    store.reclaim_group(group);
     Ok(())
 }

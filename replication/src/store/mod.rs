@@ -5,22 +5,23 @@
 //! Never interprets a value.
 
 mod owned;
+mod space;
 mod sst;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, ErrorKind, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, WriteBatch,
-    WriteOptions,
+    DBRecoveryMode, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::batch::{Batch, Column, Write};
-use crate::damage::damaged_log;
+use crate::damage::{self, ADVICE, Damages, DescribeKey};
 use crate::entry::GroupId;
 use crate::memory::counter;
-use crate::view::{View, ViewError, Visitor};
+use crate::view::{Damage, View, ViewError, Visitor};
 
 pub use self::owned::OwnedSnapshot;
 pub(crate) use self::sst::write_sst;
@@ -40,6 +41,10 @@ pub struct StoreOptions {
     pub background_jobs: i32,
     /// Files kept open.
     pub open_files_max: i32,
+    /// The store is known to be damaged: nothing is compacted, so that what is damaged is in the way of nothing else.
+    pub is_damaged: bool,
+    /// Says what a key names, for people who are told of damage.
+    pub describe_key: DescribeKey,
 }
 
 impl Default for StoreOptions {
@@ -51,6 +56,8 @@ impl Default for StoreOptions {
             blob_file_bytes: 128 * 1024 * 1024,
             background_jobs: 2,
             open_files_max: 1024,
+            is_damaged: false,
+            describe_key: damage::describe_bytes,
         }
     }
 }
@@ -66,17 +73,9 @@ pub enum StoreError {
         /// What RocksDB says.
         reason: String,
     },
-    /// A write-ahead log is damaged before its end: what it holds from there on was acknowledged.
-    #[error(
-        "the write-ahead log {file} is damaged ({reason}), and opening the store would lose acknowledged changes: \
-         keep a copy of its folder, check the disk, and restore the folder from a backup"
-    )]
-    Damaged {
-        /// The damaged file.
-        file: PathBuf,
-        /// What RocksDB says.
-        reason: String,
-    },
+    /// What was written, and acknowledged, is no longer what is read: a store so hurt is not opened, for it would lose it.
+    #[error("{0}: {advice}", advice = ADVICE)]
+    Damaged(Damage),
     /// A write or its sync failed.
     #[error("cannot write the store: {0}")]
     Write(String),
@@ -85,9 +84,25 @@ pub enum StoreError {
     Read(#[from] ViewError),
 }
 
+impl StoreError {
+    /// The damage, when it is that.
+    pub fn damage(&self) -> Option<&Damage> {
+        match self {
+            StoreError::Damaged(damage) | StoreError::Read(ViewError::Damaged(damage)) => Some(damage),
+            _ => None,
+        }
+    }
+
+    /// Whether the disk is full.
+    pub(crate) fn is_no_space(&self) -> bool {
+        matches!(self, StoreError::Write(reason) if reason.contains("No space left on device"))
+    }
+}
+
 /// One RocksDB.
 pub struct Store {
     db: DB,
+    damages: Arc<Damages>,
     #[cfg(test)]
     pub(crate) fail_writes: std::sync::atomic::AtomicBool,
 }
@@ -105,10 +120,14 @@ impl Store {
         let columns = Column::ALL.map(|column| {
             ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache))
         });
+        if let Some(damage) = damage::before_opening(path) {
+            return Err(StoreError::Damaged(damage));
+        }
         let db = DB::open_cf_descriptors(&database_options(options), path, columns)
             .map_err(|error| not_opened(path, &error))?;
         Ok(Self {
             db,
+            damages: Arc::new(Damages::new(path, options.describe_key)),
             #[cfg(test)]
             fail_writes: std::sync::atomic::AtomicBool::new(false),
         })
@@ -117,6 +136,11 @@ impl Store {
     /// Its folder.
     pub fn path(&self) -> &Path {
         self.db.path()
+    }
+
+    /// The damage that was met.
+    pub fn damages(&self) -> &Arc<Damages> {
+        &self.damages
     }
 
     /// A consistent view of this moment. Cheap; files it needs live as long as it does, so drop it soon.
@@ -137,13 +161,13 @@ impl Store {
         flush.set_wait(true);
         self.db
             .flush_cfs_opt(&columns, &flush)
-            .map_err(|error| StoreError::Write(error.to_string()))
+            .map_err(|error| self.write_error(&error))
     }
 
     fn column(&self, column: Column) -> Result<&ColumnFamily, ViewError> {
         self.db
             .cf_handle(column.name())
-            .ok_or_else(|| ViewError(format!("column {} is missing", column.name())))
+            .ok_or_else(|| ViewError::Failed(format!("column {} is missing", column.name())))
     }
 
     /// Appends a batch's writes to what will be written together.
@@ -170,23 +194,38 @@ impl Store {
         }
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        self.db.write_opt(writes, &unlogged).map_err(write_error)
+        self.db
+            .write_opt(writes, &unlogged)
+            .map_err(|error| self.write_error(&error))
+    }
+
+    /// What has gone wrong in the background since, which stops writes: told now rather than with the next write.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let errors = self.db.property_int_value(rocksdb::properties::BACKGROUND_ERRORS);
+        match errors {
+            Ok(None | Some(0)) => Ok(()),
+            _ => self.apply(WriteBatch::default()),
+        }
     }
 
     /// Sets a row of this crate's own, durably. Such rows never depend on what is applied.
     pub(crate) fn put_own(&self, key: &[u8], value: impl AsRef<[u8]>) -> Result<(), StoreError> {
-        self.db.put_opt(key, value, &synced()).map_err(write_error)
+        self.db
+            .put_opt(key, value, &synced())
+            .map_err(|error| self.write_error(&error))
     }
 
     /// Removes a row of this crate's own, durably.
     pub(crate) fn delete_own(&self, key: &[u8]) -> Result<(), StoreError> {
-        self.db.delete_opt(key, &synced()).map_err(write_error)
+        self.db
+            .delete_opt(key, &synced())
+            .map_err(|error| self.write_error(&error))
     }
 
     /// Rows of this crate's own whose keys begin with a prefix.
     pub(crate) fn own_rows(&self, prefix: &[u8]) -> Result<Vec<OwnRow>, ViewError> {
         let mut found = Vec::new();
-        walk(self.db.raw_iterator(), prefix, &mut |key, value| {
+        self.walk(self.db.raw_iterator(), (None, prefix), &mut |key, value| {
             let is_one = key.starts_with(prefix);
             if is_one {
                 found.push((key.to_vec(), value.to_vec()));
@@ -215,18 +254,7 @@ impl Store {
         options.set_move_files(false);
         self.db
             .ingest_external_file_cf_opts(self.column(column)?, &options, files.to_vec())
-            .map_err(write_error)
-    }
-
-    /// Gives the space of a group's deleted keys back. Only costs time when it fails.
-    pub(crate) fn compact_group(&self, group: GroupId) {
-        let (from, to) = group.key_range();
-        for column in Column::ALL {
-            if let Ok(column) = self.column(column) {
-                self.db
-                    .compact_range_cf(column, Some(from.as_slice()), Some(to.as_slice()));
-            }
-        }
+            .map_err(|error| self.write_error(&error))
     }
 
     fn get_with(
@@ -236,7 +264,7 @@ impl Store {
         options: &ReadOptions,
     ) -> Result<Option<Bytes>, ViewError> {
         let value = self.db.get_pinned_cf_opt(self.column(column)?, key, options);
-        let value = value.map_err(|error| ViewError(error.to_string()))?;
+        let value = value.map_err(|error| self.read_error(&error, Some(column), key))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -246,23 +274,79 @@ impl Store {
         }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(range.1);
-        walk(
+        self.walk(
             self.db.raw_iterator_cf_opt(self.column(column)?, options),
-            range.0,
+            (Some(column), range.0),
             visit,
         )
     }
-}
 
-fn walk(mut rows: DBRawIterator<'_>, from: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
-    rows.seek(from);
-    while let Some((key, value)) = rows.item() {
-        if !visit(key, value) {
-            return Ok(());
+    /// Visits rows. An iterator that has met damage looks like one at its end: only its status tells.
+    fn walk(
+        &self,
+        mut rows: DBRawIterator<'_>,
+        (column, from): (Option<Column>, &[u8]),
+        visit: Visitor<'_>,
+    ) -> Result<(), ViewError> {
+        let mut last = from.to_vec();
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            last.clear();
+            last.extend_from_slice(key);
+            rows.next();
         }
-        rows.next();
+        rows.status()
+            .map_err(|error| self.scan_error(&error, column, &last))
     }
-    rows.status().map_err(|error| ViewError(error.to_string()))
+
+    /// Reads rows from a key on, so many bytes or one row more; how many, and where to go on. Leaves no trace in the cache.
+    pub(crate) fn scrub_step(
+        &self,
+        column: Option<Column>,
+        from: &[u8],
+        bytes_max: u64,
+    ) -> Result<(u64, Option<Vec<u8>>), ViewError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let rows = match column {
+            Some(column) => self.db.raw_iterator_cf_opt(self.column(column)?, options),
+            None => self.db.raw_iterator_opt(options),
+        };
+        let (mut bytes, mut next) = (0, None);
+        self.walk(rows, (column, from), &mut |key, value| {
+            if bytes >= bytes_max {
+                next = Some(key.to_vec());
+                return false;
+            }
+            bytes += (key.len() + value.len()) as u64;
+            true
+        })?;
+        Ok((bytes, next))
+    }
+
+    fn read_error(&self, error: &rocksdb::Error, column: Option<Column>, key: &[u8]) -> ViewError {
+        match self.damages.of_read(error, column, key) {
+            Some(damage) => ViewError::Damaged(damage),
+            None => ViewError::Failed(error.to_string()),
+        }
+    }
+
+    fn scan_error(&self, error: &rocksdb::Error, column: Option<Column>, last: &[u8]) -> ViewError {
+        match self.damages.of_scan(error, column, last) {
+            Some(damage) => ViewError::Damaged(damage),
+            None => ViewError::Failed(error.to_string()),
+        }
+    }
+
+    fn write_error(&self, error: &rocksdb::Error) -> StoreError {
+        match self.damages.of_write(error) {
+            Some(damage) => StoreError::Damaged(damage),
+            None => StoreError::Write(error.to_string()),
+        }
+    }
 }
 
 /// Key and value.
@@ -276,13 +360,17 @@ pub(crate) trait OwnRows {
 
 impl OwnRows for Store {
     fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.db.get(key).map_err(|error| ViewError(error.to_string()))
+        self.db
+            .get(key)
+            .map_err(|error| self.read_error(&error, None, key))
     }
 }
 
 impl OwnRows for Snapshot<'_> {
     fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.inner.get(key).map_err(|error| ViewError(error.to_string()))
+        self.inner
+            .get(key)
+            .map_err(|error| self.store.read_error(&error, None, key))
     }
 }
 
@@ -290,10 +378,6 @@ fn synced() -> WriteOptions {
     let mut synced = WriteOptions::default();
     synced.set_sync(true);
     synced
-}
-
-fn write_error(error: rocksdb::Error) -> StoreError {
-    StoreError::Write(error.to_string())
 }
 
 impl View for Store {
@@ -325,25 +409,21 @@ impl View for Snapshot<'_> {
         }
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(to);
-        walk(
+        self.store.walk(
             self.inner
                 .raw_iterator_cf_opt(self.store.column(column)?, options),
-            from,
+            (Some(column), from),
             visit,
         )
     }
 }
 
 fn not_opened(path: &Path, error: &rocksdb::Error) -> StoreError {
-    let reason = error.to_string();
-    let log = (error.kind() == ErrorKind::Corruption)
-        .then(|| damaged_log(path))
-        .flatten();
-    match log {
-        Some(file) => StoreError::Damaged { file, reason },
+    match damage::of_opening(path, error) {
+        Some(damage) => StoreError::Damaged(damage),
         None => StoreError::Open {
             path: path.to_owned(),
-            reason,
+            reason: error.to_string(),
         },
     }
 }
@@ -358,6 +438,9 @@ fn database_options(options: &StoreOptions) -> Options {
     // RocksDB's default would silently drop it and all that was acknowledged after it. What still looks like a cut end
     // is a damaged length that points past the end of the log.
     database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // Files that are not there, or not of the length that they should have, keep the store from opening; damage that is met
+    // while compacting stops writes. A store that is known to be damaged goes on beside what is damaged.
+    database.set_paranoid_checks(!options.is_damaged);
     database.set_db_write_buffer_size(options.write_buffer_bytes);
     database.set_max_background_jobs(options.background_jobs);
     database.set_max_open_files(options.open_files_max);
@@ -380,6 +463,7 @@ fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Opti
     family.set_block_based_table_factory(&table);
     family.set_write_buffer_size(options.write_buffer_bytes / Column::ALL.len());
     family.set_level_compaction_dynamic_level_bytes(true);
+    family.set_disable_auto_compactions(options.is_damaged);
     match column {
         Column::Rows => {
             family.set_compression_type(DBCompressionType::Lz4);
@@ -393,6 +477,8 @@ fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Opti
             family.set_blob_file_size(options.blob_file_bytes);
             family.set_blob_compression_type(DBCompressionType::None);
             family.set_enable_blob_gc(true);
+            // The oldest quarter of the files is worked through once half of it is garbage.
+            family.set_blob_gc_force_threshold(0.5);
         }
         Column::Counters => {
             family.set_compression_type(DBCompressionType::Lz4);
@@ -430,6 +516,30 @@ mod tests {
         };
         view.scan(Column::Rows, from, to, visit).expect("scans");
         keys
+    }
+
+    #[test]
+    fn a_crash_after_a_flush_leaves_what_was_written_and_the_own_rows_that_go_with_it() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(&folder.path().join("store"), &StoreOptions::default()).expect("opens");
+        let mut writes = WriteBatch::default();
+        let mut batch = Batch::new();
+        batch.put(Column::Rows, "a", "1");
+        batch.add("n", 5);
+        store.gather(&mut writes, &batch).expect("gathers");
+        writes.put("applied/a", "1");
+        store.apply(writes).expect("writes");
+        store.flush().expect("flushes");
+        // As a crash leaves it: nothing was closed.
+        let crashed = folder.path().join("crashed");
+        std::fs::create_dir(&crashed).expect("makes");
+        for entry in std::fs::read_dir(store.path()).expect("reads") {
+            let path = entry.expect("reads").path();
+            std::fs::copy(&path, crashed.join(path.file_name().expect("a name"))).expect("copies");
+        }
+        let store = Store::open(&crashed, &StoreOptions::default()).expect("opens");
+        assert!(store.contains(Column::Rows, b"a").expect("reads"));
+        assert!(store.own_row(b"applied/a").expect("reads").is_some());
     }
 
     #[test]

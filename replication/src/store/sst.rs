@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rocksdb::{Cache, SstFileWriter};
 
-use super::{StoreError, StoreOptions, column_options, write_error};
+use super::{StoreError, StoreOptions, column_options};
 use crate::batch::Column;
 
 /// Writes a file of a column, durably. Keys must ascend.
@@ -32,4 +32,8 @@ pub(crate) fn write_sst<'a>(
             None => Ok(()),
         });
     synced.map_err(|error| StoreError::Write(format!("cannot sync {}: {error}", path.display())))
+}
+
+fn write_error(error: rocksdb::Error) -> StoreError {
+    StoreError::Write(error.to_string())
 }

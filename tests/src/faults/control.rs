@@ -22,6 +22,10 @@ pub struct Settings {
     pub sync_delay: u64,
     /// Microseconds before each write to a descriptor with O_DSYNC.
     pub write_delay: u64,
+    /// The system's error number of each sync; 0: none.
+    pub sync_error: u64,
+    /// The system's error number of each write to a descriptor with O_DSYNC; 0: none.
+    pub write_error: u64,
 }
 
 /// One node's file.
@@ -81,6 +85,8 @@ impl Control {
             held.rate as u64,
             held.sync_delay,
             held.write_delay,
+            held.sync_error,
+            held.write_error,
         ];
         for (at, word) in words.into_iter().enumerate() {
             self.put(at + 1, word)?;

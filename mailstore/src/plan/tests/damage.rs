@@ -96,7 +96,7 @@ impl View for Failing<'_> {
         visit: rookery_replication::view::Visitor<'_>,
     ) -> Result<(), ViewError> {
         if from == keys::kind_range(SHARD, self.1).0.as_ref() {
-            return Err(ViewError("told to fail".to_owned()));
+            return Err(ViewError::Failed("told to fail".to_owned()));
         }
         self.0.scan(column, from, to, visit)
     }

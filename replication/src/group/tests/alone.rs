@@ -40,7 +40,7 @@ async fn what_is_applied_stays_after_a_close_and_after_a_crash() {
     member.close().await;
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).expect("reads") {
         let entry = entry.expect("reads");
         let target = to.join(entry.file_name());

@@ -1,6 +1,8 @@
 //! Groups on real stores and logs, alone and of three.
 
 mod alone;
+mod full_disk;
+mod space;
 mod three;
 
 use std::sync::Arc;

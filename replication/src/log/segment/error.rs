@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::view::Damage;
+
 /// What keeps a log from opening, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -53,6 +55,18 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// What is damaged, when it is that.
+    pub(crate) fn damage(&self) -> Option<Damage> {
+        let LogError::Damaged { file, offset, reason } = self else {
+            return None;
+        };
+        Some(Damage {
+            file: Some(file.clone()),
+            place: format!("the log at offset {offset}"),
+            reason: reason.clone(),
+        })
+    }
+
     pub(super) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }

@@ -268,18 +268,15 @@ impl SegmentLog {
         {
             return Ok(None);
         }
-        let file = segment.map_or_else(PathBuf::new, |segment| segment.path.clone());
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!(
-                "cannot read entry {} of replica {} in the log {} at offset {}: its bytes are not what was written. Check \
-                 the disk and rebuild this node's replicas from others, or restore a single node from a backup",
-                position.index,
-                replica.0,
-                file.display(),
-                place.offset
+        let damaged = LogError::Damaged {
+            file: segment.map_or_else(PathBuf::new, |segment| segment.path.clone()),
+            offset: place.offset,
+            reason: format!(
+                "the bytes of entry {} of replica {} are not what was written",
+                position.index, replica.0
             ),
-        ))
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidData, damaged))
     }
 }
 

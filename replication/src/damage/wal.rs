@@ -15,7 +15,7 @@ const DROPPING: &str = ".log: dropping ";
 
 /// The write-ahead log that the last opening of the store in this folder found damaged. RocksDB's error does not name
 /// it, its own log does.
-pub(crate) fn damaged_log(folder: &Path) -> Option<PathBuf> {
+pub(super) fn damaged_log(folder: &Path) -> Option<PathBuf> {
     let mut file = File::open(folder.join(INFO_LOG)).ok()?;
     let len = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(INFO_LOG_BYTES_MAX)))
@@ -80,12 +80,12 @@ mod tests {
         std::fs::write(&log, &damaged).expect("writes");
         let error = Store::open(folder.path(), &StoreOptions::default()).expect_err("is damaged");
         assert!(
-            matches!(&error, StoreError::Damaged { file, .. } if *file == log),
+            matches!(&error, StoreError::Damaged(damage) if damage.file.as_ref() == Some(&log)),
             "{error:?}"
         );
         let told = error.to_string();
         let name = log.file_name().and_then(|name| name.to_str()).expect("a name");
-        assert!(told.contains(name) && told.contains("restore"), "{told}");
+        assert!(told.contains(name) && told.contains("backup"), "{told}");
         // Nothing was thrown away by the attempt.
         assert_eq!(std::fs::read(&log).expect("reads"), damaged);
         std::fs::write(&log, &whole).expect("writes");
