@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const ACCOUNTS: u64 = 6;
@@ -166,4 +167,45 @@ fn a_mailstore_that_is_told_to_stop_hands_its_shards_over() {
     let mut session = ImapClient::login(&cluster.proxy(0).imap, &user(0)).unwrap();
     let answer = session.command("SELECT INBOX").unwrap().ok().unwrap();
     assert_eq!(answer.exists(), Some(2 + 3 * 2));
+}
+
+/// How long a node may take to stop, whatever the others do: what it waits for is bounded by half of it.
+const STOP_MAX: Duration = Duration::from_secs(90);
+
+#[test]
+fn a_mailstore_whose_others_are_dead_stops_when_it_is_told_to() {
+    let options = Options {
+        replicas: 3,
+        shards: Some(12),
+        proxies: 1,
+        accounts: ACCOUNTS,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start(&options).unwrap();
+    whole(&cluster, |shard| shard["leader"] != "");
+    let address = cluster.proxy(0).smtp.clone();
+    // Something is under way on every shard when the others die, and is never agreed on.
+    let senders: Vec<_> = (0..ACCOUNTS)
+        .map(|number| {
+            let mut smtp = SmtpClient::hello(&address).unwrap();
+            std::thread::spawn(move || {
+                let deliver = |smtp: &mut SmtpClient| {
+                    let reply = smtp.deliver(&[user(number)], &messages::numbered(number, 500));
+                    reply.is_ok_and(|reply| reply.expect("250").is_ok())
+                };
+                while deliver(&mut smtp) {}
+            })
+        })
+        .collect();
+    cluster.kill("mailstore-1");
+    cluster.kill("mailstore-2");
+    cluster.signal("mailstore-3", Signal::TERM).unwrap();
+    let began = Instant::now();
+    while cluster.is_running("mailstore-3") {
+        assert!(began.elapsed() < STOP_MAX, "it does not stop: {}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for sender in senders {
+        sender.join().unwrap();
+    }
 }

@@ -24,6 +24,9 @@ use crate::read::{OwnedSnapshot, SharedView};
 use crate::schema::ShardId;
 use crate::shard::{Shard, ShardOptions, Subscription};
 
+/// How long a shard that closes waits for what is in flight.
+const SETTLE_GRACE: Duration = Duration::from_secs(2);
+
 /// How long a call waits for a shard that is being opened.
 const OPEN_WAIT: Duration = Duration::from_secs(3);
 
@@ -235,7 +238,7 @@ impl Shards {
             }
             let hosted = self.hosted.write().remove(&shard);
             if let Some(hosted) = hosted {
-                hosted.shard.close().await;
+                self.close_one(&hosted).await;
             }
             tracing::info!(
                 shard = shard.0,
@@ -380,10 +383,25 @@ impl Shards {
     /// Closes all: what waits is answered, nothing more is taken.
     pub async fn close(&self) {
         let all: Vec<_> = self.hosted.write().drain().collect();
-        for (shard, hosted) in all {
-            hosted.shard.close().await;
-            self.member.close_group(GroupId(shard.0)).await;
+        let closed = all.iter().map(|(_, hosted)| self.close_one(hosted));
+        futures_util::future::join_all(closed).await;
+    }
+
+    /// Closes a shard and its replica.
+    async fn close_one(&self, hosted: &HostedShard) {
+        let group = GroupId(hosted.id().0);
+        let closing = hosted.shard.close();
+        tokio::pin!(closing);
+        // Without a quorum, what is in flight is never agreed on: it is answered with "unknown" when the replica closes.
+        if tokio::time::timeout(SETTLE_GRACE, &mut closing).await.is_ok() {
+            return self.member.close_group(group).await;
         }
+        tracing::warn!(
+            shard = group.0,
+            "the shard closes without knowing what becomes of its last changes"
+        );
+        self.member.close_group(group).await;
+        closing.await;
     }
 }
 

@@ -174,6 +174,9 @@ impl RaftNetworkV2<Types> for Peer {
         let SnapshotData::Held(held) = snapshot.snapshot else {
             return Err(unreachable("the state is not one that can be sent".to_owned()));
         };
+        if !self.network.detector.is_heard(&self.node) {
+            return Err(unreachable(format!("{} has not been heard of lately", self.node)));
+        }
         let sequence = held.sequence;
         let kept = self.network.snapshots.keep(self.network.group, held);
         let install = request::Call::InstallSnapshot(proto::InstallSnapshot {
