@@ -10,10 +10,20 @@ const MANIFEST: &str = "MANIFEST-";
 
 /// The file that an error names, in the store's folder.
 pub(super) fn named_file(folder: &Path, text: &str) -> Option<PathBuf> {
+    // What RocksDB adds to an error of an opening, whatever it is.
+    let text = match text.rfind(" The file ") {
+        Some(at) if text.ends_with("may be corrupted.") && is_row_error(&text[..at]) => &text[..at],
+        _ => text,
+    };
     text.split(|char: char| char.is_whitespace() || "\"'(),;:".contains(char))
         .filter_map(|word| word.trim_end_matches('.').rsplit('/').next())
         .find(|name| is_file_name(name))
         .map(|name| folder.join(name))
+}
+
+/// Whether an error is one of a file of rows rather than of what describes the files.
+fn is_row_error(text: &str) -> bool {
+    text.contains(".sst") || text.contains("propert")
 }
 
 fn is_file_name(name: &str) -> bool {

@@ -157,11 +157,12 @@ impl Damages {
 /// The damage that keeps a store from opening, when it is that.
 pub(crate) fn of_opening(folder: &Path, error: &rocksdb::Error) -> Option<Damage> {
     let reason = damage_reason(error)?;
-    let file = files::named_file(folder, &reason)
-        .or_else(|| wal::damaged_log(folder))
-        .unwrap_or_else(|| files::description(folder));
+    let file = files::named_file(folder, &reason).or_else(|| {
+        let of_rows = reason.contains("propert");
+        wal::damaged_log(folder).or_else(|| (!of_rows).then(|| files::description(folder)))
+    });
     Some(Damage {
-        file: Some(file),
+        file,
         place: String::new(),
         reason,
     })

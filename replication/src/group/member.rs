@@ -396,7 +396,16 @@ impl Member {
             member.finish_removal(group, ReplicaId(removing.replica))
         })
         .await
-        .map_err(|error| store_failure(error.to_string()))?
+        .map_err(|error| store_failure(error.to_string()))??;
+        self.reclaim_bodies();
+        Ok(())
+    }
+
+    /// Frees the space of removed bodies, in the background.
+    fn reclaim_bodies(&self) {
+        let store = Arc::clone(&self.store);
+        // The store's end ends it.
+        tokio::task::spawn_blocking(move || store.reclaim_bodies());
     }
 
     fn finish_removals(&self) -> Result<(), StoreError> {
@@ -448,6 +457,8 @@ impl Member {
             let cancel = self.cancel.clone();
             self.tasks.spawn(until(cancel, keeper::run(Arc::downgrade(self))));
             let cancel = self.cancel.clone();
+            // What was broken off.
+            self.reclaim_bodies();
             let scrubbing = scrub::run(Arc::downgrade(self), self.options.scrub);
             self.tasks.spawn(until(cancel, scrubbing));
         }
@@ -479,7 +490,9 @@ impl Member {
         let closed = tokio::task::spawn_blocking(move || {
             applier.close();
             log.close();
-            store.flush()
+            let flushed = store.flush();
+            store.stop_background();
+            flushed
         });
         match closed.await {
             Ok(Ok(())) => {}

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
     DBRecoveryMode, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -25,6 +26,9 @@ use crate::view::{Damage, View, ViewError, Visitor};
 
 pub use self::owned::OwnedSnapshot;
 pub(crate) use self::sst::write_sst;
+
+/// The column family of rows of this crate's own.
+const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
 /// Tuning of a node's store. The default suits a machine with a few gigabytes of memory.
 #[derive(Debug, Clone)]
@@ -103,6 +107,8 @@ impl StoreError {
 pub struct Store {
     db: DB,
     damages: Arc<Damages>,
+    /// One at a time writes bodies anew.
+    reclaiming: Mutex<()>,
     #[cfg(test)]
     pub(crate) fail_writes: std::sync::atomic::AtomicBool,
 }
@@ -128,6 +134,7 @@ impl Store {
         Ok(Self {
             db,
             damages: Arc::new(Damages::new(path, options.describe_key)),
+            reclaiming: Mutex::default(),
             #[cfg(test)]
             fail_writes: std::sync::atomic::AtomicBool::new(false),
         })
@@ -151,12 +158,14 @@ impl Store {
         }
     }
 
-    /// Writes what is in memory to files, all columns together.
+    /// Writes what is in memory to files, all columns and the own rows together: what is applied, and the own row that says how
+    /// far that is.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let columns: Vec<_> = Column::ALL
-            .iter()
-            .filter_map(|column| self.column(*column).ok())
-            .collect();
+        let mut columns = Vec::with_capacity(Column::ALL.len() + 1);
+        for column in Column::ALL {
+            columns.push(self.column(column)?);
+        }
+        columns.extend(self.db.cf_handle(OWN_ROWS));
         let mut flush = rocksdb::FlushOptions::default();
         flush.set_wait(true);
         self.db

@@ -20,24 +20,28 @@ const AGE_CUTOFF: &str = "blob_garbage_collection_age_cutoff";
 const AGE_CUTOFF_USUAL: &str = "0.25";
 
 impl Store {
-    /// Gives the space of a group's deleted keys back. Blocks as long as it takes; only costs space when it fails.
+    /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
+    /// for [`Store::reclaim_bodies`]. Blocks as long as it takes; only costs space when it fails.
     pub(crate) fn reclaim_group(&self, group: GroupId) {
         let (from, to) = group.key_range();
-        let mut all = CompactOptions::default();
-        all.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        let all = everything();
         for column in Column::ALL {
             let Ok(family) = self.column(column) else { continue };
-            // Files of nothing else need not be read.
-            if let Err(error) = self.db.delete_file_in_range_cf(family, &from, &to) {
+            // Files of nothing else need not be read. Of bodies they do: that is how what they refer to becomes garbage.
+            if column != Column::Bodies
+                && let Err(error) = self.db.delete_file_in_range_cf(family, &from, &to)
+            {
                 tracing::warn!(group = group.0, %error, "files of a removed group stay until they are compacted");
             }
             self.db
                 .compact_range_cf_opt(family, Some(from.as_slice()), Some(to.as_slice()), &all);
         }
-        self.reclaim_blobs(&all);
     }
 
-    fn reclaim_blobs(&self, all: &CompactOptions) {
+    /// Writes bodies anew when enough of what lies beside them is garbage, and so frees its space. Blocks as long as it takes,
+    /// which may be hours; only costs space when it fails.
+    pub(crate) fn reclaim_bodies(&self) {
+        let _one = self.reclaiming.lock();
         let Ok(family) = self.column(Column::Bodies) else {
             return;
         };
@@ -59,7 +63,20 @@ impl Store {
         };
         set("1.0");
         self.db
-            .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, all);
+            .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &everything());
         set(AGE_CUTOFF_USUAL);
     }
+
+    /// Ends what runs in the background. To be called last: nothing is written afterwards.
+    pub(crate) fn stop_background(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+}
+
+fn everything() -> CompactOptions {
+    let mut options = CompactOptions::default();
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+    // What is compacted by itself goes on.
+    options.set_exclusive_manual_compaction(false);
+    options
 }

@@ -36,16 +36,21 @@ impl Disk {
         Self(at.to_owned())
     }
 
+    /// Takes all room, while others may be taking it, too.
     fn fill(&self) {
-        let about = statvfs(&self.0).expect("can be asked");
         let ballast = std::fs::File::create(self.0.join("ballast")).expect("makes");
-        fallocate(
-            &ballast,
-            FallocateFlags::empty(),
-            0,
-            about.f_bavail * about.f_frsize,
-        )
-        .expect("fills");
+        let mut taken = 0;
+        loop {
+            let about = statvfs(&self.0).expect("can be asked");
+            let free = about.f_bavail * about.f_frsize;
+            if free == 0 {
+                return;
+            }
+            match fallocate(&ballast, FallocateFlags::empty(), taken, free) {
+                Ok(()) => taken += free,
+                Err(error) => assert_eq!(error, rustix::io::Errno::NOSPC),
+            }
+        }
     }
 
     fn empty(&self) {
