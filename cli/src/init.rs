@@ -93,10 +93,9 @@ fn make_node(
     if matches!(arguments.role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_empty() {
         return Err(WrongUse::new("a mailstore or proxy needs --directory HOST:PORT").into());
     }
-    let is_directory = arguments.role == RoleName::Directory;
-    if !arguments.members.is_empty()
-        && !(is_directory && arguments.members.iter().all(|member| member.contains('=')))
-    {
+    let are_named = arguments.members.iter().all(|member| member.contains('='));
+    let fits = are_named && arguments.role == RoleName::Directory;
+    if !arguments.members.is_empty() && !fits {
         return Err(WrongUse::new("--member ID=HOST:PORT names the members of a --role directory").into());
     }
     let config = folder.join("rookery.toml");

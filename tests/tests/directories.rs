@@ -145,7 +145,7 @@ impl Flow {
                 }
                 let message = messages::numbered(number, 500);
                 // The recipient may have become unknown to the proxy again.
-                match smtp.deliver(&[user.clone()], &message) {
+                match smtp.deliver(std::slice::from_ref(&user), &message) {
                     Ok(reply) if reply.code() == "250" => {
                         acknowledged.insert(number);
                     }
@@ -283,6 +283,35 @@ fn members_that_lose_their_disks_are_taken_in_under_new_numbers() {
         .unwrap();
     let listed = cluster.operate(&["account", "list"], "").unwrap();
     assert!(listed.contains("directory-"), "{listed}");
+}
+
+#[test]
+fn an_old_disk_that_comes_back_does_not_vote() {
+    let mut cluster = start(1);
+    let leads = leader(&cluster);
+    let victim = MEMBERS.into_iter().find(|member| *member != leads).unwrap();
+    let store = cluster.node(victim).data.join("store");
+    let aside = cluster.scratch().join("old-disk");
+    let replica = |cluster: &Cluster| figure(cluster, victim, "rookery_directory_replica");
+    let taken_in_after = |cluster: &Cluster, last: f64| {
+        until("the member votes under a new number", || {
+            replica(cluster).is_some_and(|now| now > last)
+                && figure(cluster, victim, "rookery_directory_votes") == Some(1.0)
+        });
+        replica(cluster).unwrap()
+    };
+    let old = replica(&cluster).unwrap();
+    cluster.kill(victim);
+    std::fs::rename(&store, &aside).unwrap();
+    cluster.restart(victim).unwrap();
+    let new = taken_in_after(&cluster, old);
+
+    // The replica on the old disk believes that it is one of the group.
+    cluster.kill(victim);
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&aside, &store).unwrap();
+    cluster.restart(victim).unwrap();
+    taken_in_after(&cluster, new);
 }
 
 #[test]
