@@ -34,7 +34,7 @@ test: check ## Everything: format, lints, unit, protocol, whole-cluster and real
 	cargo test --workspace --quiet --doc
 	cargo test --workspace --no-fail-fast --lib --bins --tests
 
-# The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… SIZE=large
+# The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large
 torture: build ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root
 	@.ci/install test
 	@$(CARGO_TARGET_DIR)/debug/torture
