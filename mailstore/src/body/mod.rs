@@ -10,7 +10,7 @@ mod prepare;
 use std::ops::Range;
 
 use bytes::Bytes;
-use rookery_proto::Status;
+use rookery_proto::{Reason, Status};
 
 pub use cache::CHUNK_CACHE_BYTES_MAX;
 pub use column::ColumnBodies;
@@ -41,7 +41,11 @@ pub enum BodyError {
 
 impl From<BodyError> for Status {
     fn from(error: BodyError) -> Self {
-        Status::internal(error.to_string())
+        match error {
+            BodyError::Read(error) => error.into(),
+            BodyError::Damaged { .. } => Status::new(Reason::Damaged, error.to_string()),
+            BodyError::Missing(_) => Status::internal(error.to_string()),
+        }
     }
 }
 

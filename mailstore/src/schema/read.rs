@@ -38,7 +38,10 @@ pub enum ReadError {
 
 impl From<ReadError> for Status {
     fn from(error: ReadError) -> Self {
-        Status::internal(error.to_string())
+        match &error {
+            ReadError::View(view) if view.is_damage() => Status::new(Reason::Damaged, error.to_string()),
+            _ => Status::internal(error.to_string()),
+        }
     }
 }
 
