@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rookery_proto::Status;
 use rookery_proto::directory::v1::Node;
-use rookery_replication::group::{Group, GroupMember, Leader, MembersError};
+use rookery_replication::group::{Group, GroupMember, Leader, MembersError, Standing};
 use rookery_replication::log::ReplicaId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -292,10 +292,10 @@ async fn prove(core: Arc<Core>) {
 
 /// Makes the group's members those that are noted.
 async fn keep_members(core: Arc<Core>) {
-    loop {
+    for attempt in 0.. {
         // Either way it is time to look.
         let _ = tokio::time::timeout(MEMBERS_INTERVAL, core.members_changed.notified()).await;
-        let wanted = match core.state.read(|rows| rows.members()).await {
+        let noted = match core.state.read(|rows| rows.members()).await {
             Ok(Ok(Some(members))) => members.members,
             Ok(Ok(None)) | Err(_) => continue,
             Ok(Err(error)) => {
@@ -303,32 +303,110 @@ async fn keep_members(core: Arc<Core>) {
                 continue;
             }
         };
-        let standing = core.group.standing();
-        let is_wanted = |replica: ReplicaId| wanted.iter().any(|member| member.replica == replica.0);
-        let is_so = !standing.changing
-            && standing.members.len() == wanted.len()
-            && standing
-                .members
-                .iter()
-                .all(|(replica, _, votes)| *votes && is_wanted(*replica));
+        let Some(wanted) = next_members(&core.group.standing(), &noted, attempt) else {
+            continue;
+        };
         // Who leads cannot let go of itself.
-        if is_so || !standing.leads || !is_wanted(core.group.replica()) {
+        let stays = wanted.iter().any(|member| member.replica == core.group.replica());
+        if !stays {
             continue;
         }
-        let wanted: Vec<GroupMember> = wanted
-            .into_iter()
-            .map(|member| GroupMember {
-                replica: ReplicaId(member.replica),
-                node: member.node,
-                witness: false,
-            })
-            .collect();
         match tokio::time::timeout(MEMBERS_MAX, core.group.set_members(&wanted)).await {
-            Ok(Ok(())) => tracing::info!("the directory's members are those that are wanted"),
+            Ok(Ok(())) => tracing::info!(?wanted, "the directory's members have changed"),
             Ok(Err(MembersError::NotLeading(_))) | Err(_) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the directory's members could not be changed; trying again")
             }
         }
+    }
+}
+
+/// The members that the group is to have next, when that is not what it has: with one of those that are noted and do not
+/// vote yet in place of what its node had, each in its turn, so that none waits for another that is not there.
+fn next_members(standing: &Standing, noted: &[row::Member], turn: usize) -> Option<Vec<GroupMember>> {
+    let votes = |noted: &row::Member| {
+        let mut members = standing.members.iter();
+        members.any(|(replica, _, votes)| *votes && replica.0 == noted.replica)
+    };
+    let waiting: Vec<&row::Member> = noted.iter().filter(|noted| !votes(noted)).collect();
+    if waiting.is_empty() && standing.members.len() == noted.len() && !standing.changing {
+        return None;
+    }
+    let chosen = waiting.get(turn % waiting.len().max(1)).copied();
+    let voters = standing.members.iter().filter(|(_, node, votes)| {
+        *votes
+            && chosen.is_none_or(|chosen| chosen.node != *node)
+            && noted.iter().any(|noted| noted.node == *node)
+    });
+    let member = |replica: ReplicaId, node: &str| GroupMember {
+        replica,
+        node: node.to_owned(),
+        witness: false,
+    };
+    let is_noted = |replica: ReplicaId| noted.iter().any(|noted| noted.replica == replica.0);
+    let mut wanted: Vec<GroupMember> = voters
+        // While a change is under way a node may have two.
+        .filter(|(replica, node, _)| {
+            is_noted(*replica) || !noted.iter().any(|noted| noted.node == *node && votes(noted))
+        })
+        .map(|(replica, node, _)| member(*replica, node))
+        .collect();
+    wanted.extend(chosen.map(|chosen| member(ReplicaId(chosen.replica), &chosen.node)));
+    Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(members: &[(u64, &str, bool)]) -> Standing {
+        Standing {
+            term: 1,
+            leader: Some("a".to_owned()),
+            leads: true,
+            members: members
+                .iter()
+                .map(|(replica, node, votes)| (ReplicaId(*replica), (*node).to_owned(), *votes))
+                .collect(),
+            changing: false,
+        }
+    }
+
+    fn next(members: &[(u64, &str, bool)], noted: &[(u64, &str)], turn: usize) -> Option<Vec<u64>> {
+        let noted: Vec<row::Member> = noted
+            .iter()
+            .map(|(replica, node)| row::Member {
+                node: (*node).to_owned(),
+                replica: *replica,
+            })
+            .collect();
+        let wanted = next_members(&standing(members), &noted, turn)?;
+        let mut wanted: Vec<u64> = wanted.into_iter().map(|member| member.replica.0).collect();
+        wanted.sort_unstable();
+        Some(wanted)
+    }
+
+    #[test]
+    fn new_replicas_come_one_by_one_and_none_waits_for_another() {
+        let all = [(1, "a", true), (2, "b", true), (3, "c", true)];
+        assert_eq!(next(&all, &[(1, "a"), (2, "b"), (3, "c")], 0), None);
+        let noted = [(1, "a"), (4, "b"), (5, "c")];
+        assert_eq!(next(&all, &noted, 0), Some(vec![1, 3, 4]));
+        assert_eq!(next(&all, &noted, 1), Some(vec![1, 2, 5]));
+        // One learns; the other has come.
+        let half = [(1, "a", true), (3, "c", true), (4, "b", true), (5, "c", false)];
+        assert_eq!(next(&half, &noted, 7), Some(vec![1, 4, 5]));
+        // One that grows.
+        assert_eq!(next(&all[..1], &[(1, "a"), (2, "b")], 3), Some(vec![1, 2]));
+        // One that is not noted any more, and a learner that nobody wants.
+        assert_eq!(next(&all, &[(1, "a"), (2, "b")], 0), Some(vec![1, 2]));
+        let left = [(1, "a", true), (2, "b", true), (9, "b", false)];
+        assert_eq!(next(&left, &[(1, "a"), (2, "b")], 0), Some(vec![1, 2]));
+        // Both numbers of a node vote while a change is under way.
+        let both = [(1, "a", true), (2, "b", true), (4, "b", true), (3, "c", true)];
+        assert_eq!(
+            next(&both, &[(1, "a"), (4, "b"), (3, "c")], 0),
+            Some(vec![1, 3, 4])
+        );
     }
 }

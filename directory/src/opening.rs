@@ -19,8 +19,8 @@ use crate::post::Post;
 /// Pause before a replica is looked for again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a member bears to know of no leader before it asks whether its replica is still one of the group.
-const DOUBT_AFTER: Duration = Duration::from_secs(5);
+/// How often a member that does not lead asks whether its replica is still the one that its node is to hold.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sees to it that this member has a replica that is one of the group, until cancelled.
 pub(crate) async fn keep_open(post: Arc<Post>) {
@@ -84,8 +84,7 @@ async fn try_open(post: &Post) -> Result<(), Status> {
         })
         .collect();
     if states.contains(&MemberState::Formed) {
-        let replica = join(post).await?;
-        return open_as(post, replica, Start::Join).await;
+        return join(post).await;
     }
     let is_unformed = |state: &MemberState| matches!(state, MemberState::Empty | MemberState::Blank);
     if states.iter().filter(|state| is_unformed(state)).count() < all {
@@ -99,11 +98,19 @@ async fn try_open(post: &Post) -> Result<(), Status> {
     Ok(())
 }
 
-/// Asks the leader for a number.
-async fn join(post: &Post) -> Result<ReplicaId, Status> {
+/// Asks the leader for a number, and opens the replica of that.
+async fn join(post: &Post) -> Result<(), Status> {
+    let opening = post.opening.lock().await;
+    // What was asked of the others took time, in which the first may have had the replica of this place opened.
+    if post.group().is_some() || held(post)?.is_some() {
+        return Ok(());
+    }
     let call = request::Call::JoinGroup(JoinGroup { held: 0 });
     match post.members.ask_leader(call).await? {
-        reply::Call::JoinedGroup(joined) => Ok(ReplicaId(joined.replica)),
+        reply::Call::JoinedGroup(joined) => {
+            let replica = ReplicaId(joined.replica);
+            open_locked(post, &opening, replica, Start::Join).await
+        }
         _ => Err(Status::internal("the leader answered with something else")),
     }
 }
@@ -123,10 +130,19 @@ async fn form(post: &Post) -> Result<(), Status> {
 
 /// Opens the replica, unless another is open or held by now.
 async fn open_as(post: &Post, replica: ReplicaId, start: Start) -> Result<(), Status> {
-    let _opening = post.opening.lock().await;
+    let opening = post.opening.lock().await;
     if post.group().is_some() {
         return Ok(());
     }
+    open_locked(post, &opening, replica, start).await
+}
+
+async fn open_locked(
+    post: &Post,
+    _opening: &tokio::sync::MutexGuard<'_, ()>,
+    replica: ReplicaId,
+    start: Start,
+) -> Result<(), Status> {
     let spec = ReplicaSpec {
         group: GroupId::DIRECTORY,
         replica,
@@ -147,12 +163,12 @@ fn held(post: &Post) -> Result<Option<ReplicaId>, Status> {
         .map_err(|error| Status::internal(error.to_string()))
 }
 
-/// Waits until a leader says that this node is to hold another replica. What it holds cannot be made good then: it was
-/// replaced, and has come back by way of an old disk.
+/// Waits until a leader says that this node is to hold another replica, which it never does while this one votes. What it
+/// holds cannot be made good then: it was replaced, and has come back by way of an old disk.
 async fn until_foreign(post: &Post, group: &Group) {
     loop {
-        tokio::time::sleep(DOUBT_AFTER).await;
-        if post.members.is_alone() || group.leader().is_some() {
+        tokio::time::sleep(DOUBT_INTERVAL).await;
+        if group.leads() {
             continue;
         }
         let held = group.replica().0;

@@ -52,6 +52,20 @@ pub fn join(rows: Rows<'_>, node: &str, configured: &BTreeSet<String>) -> Result
     Ok(Planned::new(batch, replica))
 }
 
+/// A node holds a replica that votes, but another is noted: it has not taken that, and is to stay what it is.
+pub fn keep(rows: Rows<'_>, node: &str, held: u64) -> Result<Planned<()>, PlanError> {
+    let mut batch = Batch::new();
+    if let Some(mut members) = rows.members()? {
+        for member in &mut members.members {
+            if member.node == node {
+                member.replica = held;
+            }
+        }
+        put(&mut batch, &members);
+    }
+    Ok(Planned::new(batch, ()))
+}
+
 fn put(batch: &mut Batch, members: &row::Members) {
     batch.put(Column::Rows, key::members(), members.to_stored());
 }

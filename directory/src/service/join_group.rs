@@ -23,12 +23,24 @@ pub(super) async fn run(
         )));
     }
     if request.held != 0 {
+        let held = request.held;
         let members = core.state.read(|rows| rows.members()).await??;
         let noted =
             members.and_then(|members| members.members.into_iter().find(|member| member.node == node));
         // One that is not noted is as good as replaced.
-        let replica = noted.map_or(0, |noted| noted.replica);
-        return Ok(JoinedGroup { replica });
+        let noted = noted.map_or(0, |noted| noted.replica);
+        let votes = core.group.standing().members.into_iter();
+        let votes = votes
+            .filter(|(_, _, votes)| *votes)
+            .any(|(replica, voter, _)| replica.0 == held && voter == node);
+        if noted == held || !votes {
+            return Ok(JoinedGroup { replica: noted });
+        }
+        // It was given another number, of which it does not know, or too late.
+        core.state
+            .change(move |rows| member::keep(rows, &node, held))
+            .await?;
+        return Ok(JoinedGroup { replica: held });
     }
     let replica = core
         .state
