@@ -255,11 +255,14 @@ fn members_that_lose_their_disks_are_taken_in_under_new_numbers() {
             .unwrap()
             .to_owned()
     };
-    for choose in [follower as fn(&Cluster) -> String, leader] {
+    for (round, choose) in [follower as fn(&Cluster) -> String, leader]
+        .into_iter()
+        .enumerate()
+    {
         let victim = choose(&cluster);
         cluster.kill(&victim);
         std::fs::remove_dir_all(cluster.node(&victim).data.join("store")).unwrap();
-        let added = format!("{victim}@example.test");
+        let added = format!("{victim}-{round}@example.test");
         cluster
             .operate(&["account", "add", &added], "playground\n")
             .unwrap();
