@@ -73,7 +73,7 @@ pub(crate) async fn run(member: Weak<Member>, options: ScrubOptions) {
         let Some(held) = member.upgrade() else { return };
         let store = Arc::clone(held.store());
         drop(held);
-        let place = blocking(&store, |store| Ok(load(store)?)).await;
+        let place = blocking(&store, load).await;
         let place = match place {
             Some(place) => due(place, options.interval),
             None => Err(LOOK_MAX),
