@@ -35,14 +35,17 @@ pub(crate) async fn register(post: Arc<Post>, node: Node, cluster_id: String) {
     }
 }
 
-/// Says whether somebody leads, this member or another that it hears; and which replica this one has, and whether it votes.
+/// Says whether somebody leads, this member or another that it hears; and which replica this one has, and whether it is
+/// agreed that it votes.
 pub(crate) async fn watch_health(post: Arc<Post>, health: Health) {
     loop {
         let own = post.members.own();
         let (replica, votes) = post.group().map_or((0, false), |group| {
             let replica = group.replica();
-            let members = group.standing().members;
-            (replica.0, members.contains(&(replica, own.to_owned(), true)))
+            let standing = group.standing();
+            let votes = standing.members.contains(&(replica, own.to_owned(), true));
+            // While a change is under way, those of before still decide as well.
+            (replica.0, votes && !standing.changing)
         });
         metrics::gauge!("rookery_directory_replica").set(replica as f64);
         metrics::gauge!("rookery_directory_votes").set(if votes { 1.0 } else { 0.0 });
