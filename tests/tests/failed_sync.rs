@@ -67,6 +67,8 @@ impl Rig {
     /// Starts the node again on a disk that works, and counts the mail.
     fn count_again(&mut self) -> u32 {
         self.control.set(Settings::default()).unwrap();
+        // Its lock is free when all of its threads have ended.
+        self.cluster.kill(NODE);
         self.cluster.restart(NODE).unwrap();
         self.count()
     }
@@ -106,6 +108,8 @@ fn a_failed_sync_of_the_log_ends_the_process() {
             assert!(began.elapsed() < ENDED_MAX, "it goes on: {}", cluster.logs());
         }
         control.set(Settings::default()).unwrap();
+        // Its lock is free when all of its threads have ended.
+        cluster.kill(NODE);
         cluster.restart(NODE).unwrap();
         sender.join().unwrap()
     });
