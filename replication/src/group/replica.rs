@@ -311,10 +311,21 @@ impl Group {
         }
     }
 
+    /// The leader of a term hands over.
+    pub(super) fn note_handover(&self, term: u64) {
+        self.suspicion.lock().handed_over = Some((term, Instant::now()));
+    }
+
+    /// Whether the leader of a term has handed over in vain.
+    pub(super) fn is_forsaken(&self, term: u64) -> bool {
+        self.suspicion.lock().is_forsaken(term)
+    }
+
     /// Asks a member to take the leadership over; does not wait for it.
     pub async fn hand_over(&self, to: ReplicaId) {
         let term = self.metrics().borrow_watched().vote.leader_id.term;
         self.lease.give_up(term);
+        self.note_handover(term);
         // A replica that is being closed has nothing to hand over.
         let _ = self.raft.trigger().transfer_leader(to.0).await;
     }

@@ -72,8 +72,10 @@ impl Member {
                 Ok(reply::Call::Voted(voted(&answer)))
             }
             request::Call::TransferLeader(transfer) => {
+                let from = needed_vote(transfer.from)?;
+                group.note_handover(from.leader_id.term);
                 let request = TransferLeaderRequest::<Types>::new(
-                    needed_vote(transfer.from)?,
+                    from,
                     transfer.to,
                     transfer.last.map(convert::from_proto_position),
                 );
@@ -99,7 +101,7 @@ impl Member {
             .filter(|followed| {
                 !self.group(GroupId(followed.group)).is_some_and(|group| {
                     let standing = group.standing();
-                    standing.leads && standing.term >= followed.term
+                    standing.leads && standing.term >= followed.term && !group.is_forsaken(standing.term)
                 })
             })
             .map(|followed| followed.group)

@@ -1,7 +1,7 @@
 //! Elections and beats of all of a node's groups: one task for the node and one for each other node, none for a group.
 //!
-//! A replica stands for election when the node of its leader is no longer there, when no leader is known, or when
-//! the leader's node says that it does not lead. Elections are safe at any time; this only decides when they are useful.
+//! A replica stands for election when the node of its leader is no longer there, when no leader is known, when
+//! the leader's node says that it does not lead, or when the leader has handed over and nobody took over. Elections are safe at any time; this only decides when they are useful.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
@@ -31,6 +31,9 @@ const STAND_IN_ATTEMPT_MILLIS: std::ops::Range<u64> = 1000..2500;
 /// Wait before the next.
 const NEXT_ATTEMPT_MILLIS: std::ops::Range<u64> = 400..1000;
 
+/// How long a member that is asked to may take to take over, before any may.
+const HANDOVER_MAX: Duration = Duration::from_millis(1000);
+
 /// Every how many beats the followed groups are named.
 const BEATS_PER_QUESTION: u64 = 8;
 
@@ -41,10 +44,21 @@ pub(super) struct Suspicion {
     attempt: Option<Instant>,
     /// The term whose leader says that it does not lead.
     not_led: Option<u64>,
+    /// The term whose leader has asked a member to take over, and when.
+    pub(super) handed_over: Option<(u64, Instant)>,
     /// Since when this replica leads.
     pub(super) leads_since: Option<Instant>,
     /// A leader has been known since the replica was opened.
     was_led: bool,
+}
+
+impl Suspicion {
+    /// Whether the leader of a term has handed over and nobody has taken over in time: openraft's leader takes no proposals after it
+    /// has asked, whatever comes of it.
+    pub(super) fn is_forsaken(&self, term: u64) -> bool {
+        self.handed_over
+            .is_some_and(|(of, at)| of == term && at.elapsed() > HANDOVER_MAX)
+    }
 }
 
 /// Looks after the groups until the member has gone.
@@ -93,6 +107,7 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
         *suspicion = Suspicion {
             was_led: true,
             leads_since: leads(&metrics).then(|| suspicion.leads_since.unwrap_or_else(Instant::now)),
+            handed_over: suspicion.handed_over,
             ..Suspicion::default()
         };
         return;
@@ -102,6 +117,7 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
     let is_led = metrics.current_leader.is_some_and(|leader| {
         leader != metrics.id
             && suspicion.not_led != Some(term)
+            && !suspicion.is_forsaken(term)
             && membership
                 .get_node(&leader)
                 .is_some_and(|host| member.detector.is_alive(&host.node))

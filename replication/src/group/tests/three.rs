@@ -254,6 +254,28 @@ async fn cut_off_leader(read_leases: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_handover_to_one_that_does_not_take_over_leaves_no_group_without_a_leader() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    nodes.hub.cut_off("b");
+    groups[0].hand_over(ReplicaId(2)).await;
+    assert!(commit(&leader, put("k", "refused")).await.is_err());
+    let committed = async {
+        loop {
+            let (_, new) = any_leader(&groups).await;
+            if commit(&new, put("k", "2")).await.is_ok() {
+                return;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), committed).await;
+    assert!(waited.is_ok(), "nobody leads");
+    drop((leader, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_compared_at_one_position() {
     let (nodes, groups) = Nodes::three().await;
     let leader = leader_of(&groups[0]).await;
