@@ -80,7 +80,7 @@ pub(crate) fn run(path: &Path, part: Part) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         // A node with a damaged store begins anew without it.
-        while let Ended::Hurt = serve(config.clone(), part).await? {}
+        while let Ended::Hurt = Box::pin(serve(config.clone(), part)).await? {}
         Ok(())
     });
     // What still runs on blocking threads must not hold the process back.

@@ -96,3 +96,62 @@ pub fn to_proto(id: ShardId, row: row::Shard) -> directory::Shard {
         voters: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rookery_replication::MemoryStore;
+
+    use super::*;
+
+    const SHARD: ShardId = ShardId(1);
+
+    fn named(replica: u64) -> Vec<HeldReplica> {
+        vec![HeldReplica {
+            shard: SHARD.0,
+            replica,
+        }]
+    }
+
+    /// Shard 1 on nodes named by their letters, with replicas from 1 on.
+    fn stored(nodes: &[&str]) -> MemoryStore {
+        let replicas = nodes.iter().zip(1..).map(|(node, id)| row::Replica {
+            id,
+            node: (*node).to_owned(),
+            taken: true,
+        });
+        let shard = row::Shard {
+            generation: 1,
+            replicas: replicas.collect(),
+            formed: true,
+        };
+        let mut batch = Batch::new();
+        batch.put(Column::Rows, key::shard(SHARD), shard.to_stored());
+        let sequences = row::Sequences {
+            replicas: 10,
+            ..row::Sequences::default()
+        };
+        batch.put(Column::Rows, key::sequences(), sequences.to_stored());
+        let mut store = MemoryStore::new();
+        store.apply(&batch);
+        store
+    }
+
+    fn noted(store: &mut MemoryStore, node: &str, held: &[HeldReplica], lost: &[HeldReplica]) -> Vec<u64> {
+        let planned = note(Rows(&*store), node, held, lost).expect("plans");
+        store.apply(&planned.batch);
+        let shard = Rows(&*store).shard(SHARD).expect("reads").expect("is there");
+        shard.replicas.iter().map(|replica| replica.id).collect()
+    }
+
+    #[test]
+    fn a_lost_replica_is_replaced_only_while_a_majority_is_held_by_others() {
+        let mut store = stored(&["a", "b", "c"]);
+        assert_eq!(noted(&mut store, "a", &[], &named(1)), [11, 2, 3]);
+        // The next waits until the first is held again.
+        assert_eq!(noted(&mut store, "b", &[], &named(2)), [11, 2, 3]);
+        assert_eq!(noted(&mut store, "a", &named(11), &[]), [11, 2, 3]);
+        assert_eq!(noted(&mut store, "b", &[], &named(2)), [11, 12, 3]);
+        let mut only = stored(&["a"]);
+        assert_eq!(noted(&mut only, "a", &[], &named(1)), [1]);
+    }
+}

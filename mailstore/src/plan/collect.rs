@@ -26,7 +26,7 @@ pub(super) fn collect(view: &dyn View, context: &PlanContext) -> Result<Plan, St
         }
         !more
     });
-    scanned.map_err(|error| Status::internal(error.to_string()))?;
+    scanned.map_err(crate::schema::unread)?;
     if let Some((account, error)) = damaged {
         tell_damage("garbage", account.unwrap_or_default(), &error);
     }
@@ -114,7 +114,7 @@ fn purge(reader: &Reader<'_>, releaser: &mut Releaser<'_>, batch: &mut Batch) ->
         found.push((bytes::Bytes::copy_from_slice(key), MessageRecord::decode(value)));
         found.len() < GARBAGE_ITEMS_MAX
     });
-    scanned.map_err(|error| Status::internal(error.to_string()))?;
+    scanned.map_err(crate::schema::unread)?;
     let last = found.len() < GARBAGE_ITEMS_MAX;
     for (key, record) in found {
         // An unreadable message must not keep the account for ever; its body stays.

@@ -436,7 +436,7 @@ fn trim_log(
         last = keys::change_of(key);
         count < LOG_ENTRIES_SLACK
     });
-    scanned.map_err(|error| Status::internal(error.to_string()))?;
+    scanned.map_err(crate::schema::unread)?;
     let Some(last) = last else { return Ok(()) };
     batch.delete_range(Column::Rows, from, keys::changes(shard, account, id, last).0);
     record.log_entries -= count;

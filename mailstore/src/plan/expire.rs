@@ -71,6 +71,6 @@ fn due_keys(
         }
         !more
     });
-    scanned.map_err(|error| Status::internal(error.to_string()))?;
+    scanned.map_err(crate::schema::unread)?;
     Ok((found, more))
 }

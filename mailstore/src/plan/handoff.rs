@@ -77,7 +77,7 @@ pub(super) fn lease(
         due.extend(keys::due_millis(key).zip(keys::hand_off_of_due(key)));
         due.len() < limit
     });
-    scanned.map_err(|error| Status::internal(error.to_string()))?;
+    scanned.map_err(crate::schema::unread)?;
     due.truncate(limit);
     let mut batch = Batch::new();
     let mut rows = Vec::with_capacity(due.len());

@@ -140,9 +140,7 @@ pub(super) fn subscribe(
     let mut edit = AccountEdit::begin(view, context, account)?;
     let name = canonical_name(&command.name)?;
     let key = keys::subscription(context.shard, account, &name);
-    let subscribed = view
-        .contains(Column::Rows, &key)
-        .map_err(|error| Status::internal(error.to_string()))?;
+    let subscribed = view.contains(Column::Rows, &key).map_err(crate::schema::unread)?;
     match (subscribed, command.subscribed) {
         (false, true) => edit.batch.put(Column::Rows, key, Bytes::new()),
         (true, false) => edit.batch.delete(Column::Rows, key),

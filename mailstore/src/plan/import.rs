@@ -198,9 +198,7 @@ impl Import<'_> {
     }
 
     fn contains(&self, column: Column, key: &[u8]) -> Result<bool, Status> {
-        self.view
-            .contains(column, key)
-            .map_err(|error| Status::internal(error.to_string()))
+        self.view.contains(column, key).map_err(crate::schema::unread)
     }
 }
 
@@ -221,7 +219,7 @@ pub(super) fn account(
     let counters = keys::account_counters(context.shard, account);
     let has_rows = view
         .contains(Column::Rows, &counters)
-        .map_err(|error| Status::internal(error.to_string()))?;
+        .map_err(crate::schema::unread)?;
     if !has_rows {
         let message = format!("account {account} has no rows in shard {}", context.shard);
         return Err(Status::new(Reason::NoAccount, message));

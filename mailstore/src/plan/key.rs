@@ -98,10 +98,7 @@ fn lookup(
     key: &MutationKey,
 ) -> Result<Option<bytes::Bytes>, Status> {
     let row = keys::reply(context.shard, account, &key.session, key.number);
-    let Some(value) = view
-        .get(Column::Rows, &row)
-        .map_err(|error| Status::internal(error.to_string()))?
-    else {
+    let Some(value) = view.get(Column::Rows, &row).map_err(crate::schema::unread)? else {
         return Ok(None);
     };
     let record =

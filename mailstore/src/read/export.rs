@@ -168,7 +168,7 @@ impl ExportCursor {
             next = Some(after.freeze());
             false
         });
-        scanned.map_err(|error| Status::internal(error.to_string()))?;
+        scanned.map_err(crate::schema::unread)?;
         failed.map_or(Ok(next), Err)
     }
 }

@@ -45,6 +45,11 @@ impl From<ReadError> for Status {
     }
 }
 
+/// What is told when a view cannot be read.
+pub fn unread(error: ViewError) -> Status {
+    ReadError::View(error).into()
+}
+
 /// UIDs that a scan passes over rather than starting anew.
 const SCAN_GAP_MAX: u32 = 64;
 

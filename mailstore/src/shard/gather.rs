@@ -104,7 +104,7 @@ impl Gathered {
         })?;
         if let Err(error) = overlay.push(number, &batch, base) {
             self.void = true;
-            return Err(Status::internal(error.to_string()));
+            return Err(crate::schema::unread(error));
         }
         self.bytes += batch.bytes();
         self.batch.append(batch);

@@ -1,7 +1,6 @@
 //! Groups on real stores and logs, alone and of three.
 
 mod alone;
-mod full_disk;
 mod space;
 mod three;
 
