@@ -1,4 +1,5 @@
-//! The one thread of a node that writes applied entries into the store, where a write may wait for a flush.
+//! The one thread of a node that writes applied entries into the store, where a write may wait for a flush. A store that never
+//! waits needs no thread.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,44 +8,47 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rocksdb::WriteBatch;
 use tokio::sync::oneshot;
 
 use crate::group::OnFailure;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Writes};
 
 /// Pause before a write is tried again for which there was no room.
 const ROOM_PAUSE: Duration = Duration::from_millis(250);
 
 struct Job {
-    writes: WriteBatch,
+    writes: Writes,
     done: oneshot::Sender<io::Result<()>>,
 }
 
-/// The thread. Ends when the last of its users has gone.
+/// Writes applied entries. Its thread ends when the last of its users has gone.
 pub(crate) struct Applier {
+    writer: Arc<Writer>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    closing: Arc<AtomicBool>,
 }
 
 impl Applier {
     pub(crate) fn start(store: Arc<Store>, on_failure: OnFailure) -> io::Result<Arc<Self>> {
+        let writer = Arc::new(Writer {
+            store,
+            on_failure,
+            closing: AtomicBool::new(false),
+        });
         let (jobs, queue) = mpsc::channel::<Job>();
-        let closing = Arc::new(AtomicBool::new(false));
-        let is_closing = Arc::clone(&closing);
+        let applier = Self {
+            writer: Arc::clone(&writer),
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(None),
+        };
+        if !writer.store.may_wait() {
+            return Ok(Arc::new(applier));
+        }
         let thread = std::thread::Builder::new()
             .name("applier".to_owned())
             .spawn(move || {
                 for Job { writes, done } in queue {
-                    let result = apply(&store, writes, &is_closing).map_err(|error| {
-                        // What is damaged is dealt with by whoever watches for it: what is on disk is known.
-                        let is_known = error.damage().is_some() || error.is_no_space();
-                        if !is_known {
-                            on_failure(&error);
-                        }
-                        io::Error::other(error)
-                    });
+                    let result = writer.write(writes);
                     let failed = result.is_err();
                     // A replica that is being stopped does not wait.
                     let _ = done.send(result);
@@ -53,15 +57,15 @@ impl Applier {
                     }
                 }
             })?;
-        Ok(Arc::new(Self {
-            jobs: Mutex::new(Some(jobs)),
-            thread: Mutex::new(Some(thread)),
-            closing,
-        }))
+        *applier.thread.lock() = Some(thread);
+        Ok(Arc::new(applier))
     }
 
     /// Writes, and answers when reads see it.
-    pub(crate) async fn apply(&self, writes: WriteBatch) -> io::Result<()> {
+    pub(crate) async fn apply(&self, writes: Writes) -> io::Result<()> {
+        if !self.writer.store.may_wait() {
+            return self.writer.write(writes);
+        }
         let (done, written) = oneshot::channel();
         let closed = || io::Error::other("the store has been closed");
         let job = Job { writes, done };
@@ -74,7 +78,7 @@ impl Applier {
 
     /// Writes what waits and ends the thread. Blocks.
     pub(crate) fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.writer.closing.store(true, Ordering::Relaxed);
         self.jobs.lock().take();
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
@@ -84,22 +88,43 @@ impl Applier {
     }
 }
 
-/// Writes, and waits while there is no room for it: the log has what it says, and the store takes writes again by itself.
-fn apply(store: &Store, writes: WriteBatch, closing: &AtomicBool) -> Result<(), StoreError> {
-    let kept = writes.data().to_vec();
-    let mut result = store.apply(writes);
-    let mut told = false;
-    while matches!(&result, Err(error) if error.is_no_space()) && !closing.load(Ordering::Relaxed) {
-        if !std::mem::replace(&mut told, true) {
-            tracing::error!("the disk is full: what is agreed on waits to be applied until there is room");
+struct Writer {
+    store: Arc<Store>,
+    on_failure: OnFailure,
+    closing: AtomicBool,
+}
+
+impl Writer {
+    fn write(&self, writes: Writes) -> io::Result<()> {
+        self.write_when_there_is_room(writes).map_err(|error| {
+            // What is damaged is dealt with by whoever watches for it: what is on disk is known.
+            let is_known = error.damage().is_some() || error.is_no_space();
+            if !is_known {
+                (self.on_failure)(&error);
+            }
+            io::Error::other(error)
+        })
+    }
+
+    /// Writes, and waits while there is no room for it: the log has what it says, and the store takes writes again by itself.
+    fn write_when_there_is_room(&self, writes: Writes) -> Result<(), StoreError> {
+        let kept = writes.clone();
+        let mut result = self.store.apply(writes);
+        let mut told = false;
+        while matches!(&result, Err(error) if error.is_no_space()) && !self.closing.load(Ordering::Relaxed) {
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(
+                    "the disk is full: what is agreed on waits to be applied until there is room"
+                );
+            }
+            std::thread::sleep(ROOM_PAUSE);
+            result = self.store.apply(kept.clone());
         }
-        std::thread::sleep(ROOM_PAUSE);
-        result = store.apply(WriteBatch::from_data(&kept));
+        if told && result.is_ok() {
+            tracing::info!("the disk has room again");
+        }
+        result
     }
-    if told && result.is_ok() {
-        tracing::info!("the disk has room again");
-    }
-    result
 }
 
 impl Drop for Applier {

@@ -102,12 +102,7 @@ impl Transport for Peers {
             Some(peer) => Arc::clone(&peer.caller),
             None => return Box::pin(std::future::ready(Err(no_way(node)))),
         };
-        let timeout = match &request.call {
-            Some(request::Call::Append(_) | request::Call::ReadSnapshot(_)) => LONG,
-            Some(request::Call::ReadDigest(_)) => DIGEST,
-            Some(request::Call::InstallSnapshot(_)) => INSTALL,
-            _ => SHORT,
-        };
+        let timeout = answer_timeout(&request);
         let entries = match &mut request.call {
             Some(request::Call::Append(append)) => large_entries(append),
             _ => None,
@@ -136,6 +131,16 @@ impl Transport for Peers {
                 .call
                 .ok_or_else(|| Status::internal("the answer says nothing"))
         })
+    }
+}
+
+/// How long a call may take.
+pub fn answer_timeout(request: &Request) -> Duration {
+    match &request.call {
+        Some(request::Call::Append(_) | request::Call::ReadSnapshot(_)) => LONG,
+        Some(request::Call::ReadDigest(_)) => DIGEST,
+        Some(request::Call::InstallSnapshot(_)) => INSTALL,
+        _ => SHORT,
     }
 }
 

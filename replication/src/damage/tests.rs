@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rocksdb::WriteBatch;
-
 use crate::batch::{Batch, Column};
 use crate::store::{OwnRows, Store, StoreError, StoreOptions};
 use crate::view::{View, ViewError};
@@ -37,7 +35,7 @@ fn written(folder: &Path) {
         batch.put(Column::Bodies, key(number), body(number));
         batch.add(key(number), 1);
     }
-    let mut writes = WriteBatch::default();
+    let mut writes = store.begin();
     store.gather(&mut writes, &batch).expect("gathers");
     store.apply(writes).expect("writes");
     store.flush().expect("flushes");
@@ -296,7 +294,7 @@ fn damage_that_is_met_while_compacting_stops_writes_until_the_store_is_opened_as
     let write = |store: &Store, number: u32| {
         let mut batch = Batch::new();
         batch.put(Column::Rows, key(number), row(number));
-        let mut writes = WriteBatch::default();
+        let mut writes = store.begin();
         store.gather(&mut writes, &batch).expect("gathers");
         store.apply(writes)
     };

@@ -100,7 +100,8 @@ impl Member {
                 .map_err(|error| Status::unavailable(format!("the replica is behind: {error}")))?;
         }
         let (view, id, replica) = (self.owned_snapshot(), group.id(), group.replica());
-        tokio::task::spawn_blocking(move || Digest::of(&view, id, replica))
+        self.store
+            .blocking(move || Digest::of(&view, id, replica))
             .await
             .map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::internal(error.to_string()))

@@ -3,10 +3,11 @@
 //! A node counts as alive while its beats arrive and say that it is heard as well: one that cannot hear cannot lead.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rookery_proto::replication::v1::Beat;
+use tokio::time::Instant;
 
 /// Pause between two beats.
 pub(super) const BEAT: Duration = Duration::from_millis(250);

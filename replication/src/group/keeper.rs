@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::member::Member;
 use crate::applied::Applied;
@@ -78,7 +80,7 @@ impl Keeper {
             .map(|group| (group.replica(), group.progress.applied()))
             .collect();
         let store = Arc::clone(&member.store);
-        let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
+        let flushed = member.store.blocking(move || store.flush()).await;
         match flushed {
             Ok(Ok(())) => self.is_full = false,
             Ok(Err(error)) => {

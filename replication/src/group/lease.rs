@@ -6,9 +6,10 @@
 //! [`LEASE`] and that time are. A clock that leaps ahead breaks it, which is why this is an option; one that stands still while the
 //! machine sleeps does not, for it is one that counts sleep.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// For so long a replica that has heard of a leader votes for no other; one that is opened again waits as long before it votes.
 pub(super) const VOTER_LEASE: Duration = Duration::from_millis(1000);

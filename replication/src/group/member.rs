@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +27,7 @@ use crate::raft::network::Network;
 use crate::raft::{Host, Raft};
 use crate::scrub;
 use crate::snapshot::{HeldSnapshots, finish_installs, remove_range};
-use crate::store::{OwnRows, OwnedSnapshot, Snapshot, Store, StoreError};
+use crate::store::{MemoryDisk, OwnRows, OwnedSnapshot, Snapshot, Store, StoreError};
 use crate::transport::{NoTransport, Transport};
 use crate::view::Damage;
 
@@ -146,23 +146,37 @@ impl Member {
         std::fs::create_dir_all(path).map_err(|error| open(&error))?;
         let log = SegmentLog::open(&path.join(LOG_FOLDER), log_options)
             .map_err(|error| error.damage().map_or_else(|| open(&error), StoreError::Damaged))?;
-        Self::with_log(path, options, transport, log)
+        let store = Store::open(&path.join(STORE_FOLDER), &options.store)?;
+        Self::over(store, log, path, options, transport)
     }
 
-    /// The same over another log.
-    pub(crate) fn with_log(
-        path: &Path,
+    /// The same over rows and a log in memory. All that it does, it does within the runtime that opens it and the threads that
+    /// call it: with one thread and a paused clock it runs alike each time.
+    pub fn open_in_memory(
+        disk: Arc<MemoryDisk>,
+        log: Arc<dyn Log>,
         options: MemberOptions,
         transport: Arc<dyn Transport>,
-        log: Arc<dyn Log>,
     ) -> Result<Arc<Self>, StoreError> {
-        let store = Arc::new(Store::open(&path.join(STORE_FOLDER), &options.store)?);
+        let store = Store::in_memory(disk);
+        Self::over(store, log, Path::new(""), options, transport)
+    }
+
+    /// The same over a store and a log that are in a folder, or of which it is said that they were.
+    fn over(
+        store: Store,
+        log: Arc<dyn Log>,
+        folder: &Path,
+        options: MemberOptions,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let store = Arc::new(store);
         finish_installs(&store)?;
-        log_is_there(&store, log.as_ref(), &path.join(LOG_FOLDER))?;
-        let incoming = path.join(INCOMING_FOLDER);
-        if incoming.exists() {
-            std::fs::remove_dir_all(&incoming).map_err(|error| store_failure(error.to_string()))?;
-        }
+        log_is_there(&store, log.as_ref(), &folder.join(LOG_FOLDER))?;
+        let incoming = folder.join(INCOMING_FOLDER);
+        store
+            .remove_folder(&incoming)
+            .map_err(|error| store_failure(error.to_string()))?;
         let applier = Applier::start(Arc::clone(&store), Arc::clone(&options.on_failure))
             .map_err(|error| store_failure(format!("cannot start the applier: {error}")))?;
         let member = Self {
@@ -389,23 +403,27 @@ impl Member {
             ..row
         };
         let member = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
+        let removal = move || {
             member
                 .store
                 .put_own(&replica_key(group), removing.encode_to_vec())?;
             member.finish_removal(group, ReplicaId(removing.replica))
-        })
-        .await
-        .map_err(|error| store_failure(error.to_string()))??;
+        };
+        self.store
+            .blocking(removal)
+            .await
+            .map_err(|error| store_failure(error.to_string()))??;
         self.reclaim_bodies();
         Ok(())
     }
 
     /// Frees the space of removed bodies, in the background.
     fn reclaim_bodies(&self) {
-        let store = Arc::clone(&self.store);
-        // The store's end ends it.
-        tokio::task::spawn_blocking(move || store.reclaim_bodies());
+        if self.store.may_wait() {
+            let store = Arc::clone(&self.store);
+            // The store's end ends it.
+            tokio::task::spawn_blocking(move || store.reclaim_bodies());
+        }
     }
 
     fn finish_removals(&self) -> Result<(), StoreError> {
@@ -456,11 +474,14 @@ impl Member {
                 .spawn(until(cancel, supervise::run(Arc::downgrade(self))));
             let cancel = self.cancel.clone();
             self.tasks.spawn(until(cancel, keeper::run(Arc::downgrade(self))));
-            let cancel = self.cancel.clone();
             // What was broken off.
             self.reclaim_bodies();
-            let scrubbing = scrub::run(Arc::downgrade(self), self.options.scrub);
-            self.tasks.spawn(until(cancel, scrubbing));
+            // Memory is not damaged.
+            if self.store.may_wait() {
+                let cancel = self.cancel.clone();
+                let scrubbing = scrub::run(Arc::downgrade(self), self.options.scrub);
+                self.tasks.spawn(until(cancel, scrubbing));
+            }
         }
     }
 
@@ -487,14 +508,14 @@ impl Member {
             Arc::clone(&self.store),
             Arc::clone(&self.log),
         );
-        let closed = tokio::task::spawn_blocking(move || {
+        let closing = move || {
             applier.close();
             log.close();
             let flushed = store.flush();
             store.stop_background();
             flushed
-        });
-        match closed.await {
+        };
+        match self.store.blocking(closing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(%error, "the store could not be flushed; the log has what it lacks")

@@ -123,7 +123,9 @@ impl Member {
             .get(read.column as usize)
             .copied()
             .ok_or_else(|| Status::invalid("there is no such column"))?;
-        let rows = tokio::task::spawn_blocking(move || held.piece(group, column, &read.after))
+        let rows = self
+            .store
+            .blocking(move || held.piece(group, column, &read.after))
             .await
             .map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::internal(error.to_string()))?;
@@ -145,6 +147,7 @@ impl Member {
             let fetch = Fetch {
                 transport: self.transport.as_ref(),
                 group: group.id(),
+                store: &self.store,
                 folder: self.incoming.join(group.replica().0.to_string()),
                 bytes_per_second_max: self.options.snapshot_bytes_per_second_max,
             };

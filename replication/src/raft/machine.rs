@@ -11,7 +11,6 @@ use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
-use rocksdb::WriteBatch;
 
 use super::types::{LogId, Outcome, Plans, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::applied::{Applied, Sequence};
@@ -19,7 +18,7 @@ use crate::applier::Applier;
 use crate::entry::{Entry, GroupId, PayloadError};
 use crate::log::ReplicaId;
 use crate::snapshot::{SnapshotData, install};
-use crate::store::{OwnedSnapshot, Store};
+use crate::store::{OwnedSnapshot, Store, Writes};
 
 /// Bytes of entries that are applied in one write.
 const APPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -93,7 +92,7 @@ impl Machine {
     }
 
     /// Adds what an entry writes; says what became of it.
-    fn gather(&self, writes: &mut WriteBatch, applied: &mut Applied, plans: &Bytes) -> io::Result<Outcome> {
+    fn gather(&self, writes: &mut Writes, applied: &mut Applied, plans: &Bytes) -> io::Result<Outcome> {
         let entry = Entry::decode(plans).map_err(invalid)?;
         let next = Sequence {
             leader: entry.leader,
@@ -133,7 +132,7 @@ impl RaftStateMachine<Types> for Machine {
         while more {
             let mut applied = self.progress.applied();
             let before = applied.last;
-            let mut writes = WriteBatch::default();
+            let mut writes = self.store.begin();
             let mut answers = Vec::new();
             let mut bytes = 0;
             more = false;
@@ -160,7 +159,7 @@ impl RaftStateMachine<Types> for Machine {
             if applied.last == before {
                 break;
             }
-            writes.put(Applied::key(self.group), applied.row(self.replica));
+            writes.put_own(Applied::key(self.group), applied.row(self.replica));
             self.applier.apply(writes).await?;
             *self.progress.applied.lock() = applied;
             for (responder, outcome) in answers {
@@ -191,9 +190,9 @@ impl RaftStateMachine<Types> for Machine {
         };
         let (store, group, replica) = (Arc::clone(&self.store), self.group, self.replica);
         let installed = applied.clone();
-        tokio::task::spawn_blocking(move || install(&store, group, replica, &installed, received))
-            .await
-            .map_err(io::Error::other)?
+        self.store
+            .blocking(move || install(&store, group, replica, &installed, received))
+            .await?
             .map_err(io::Error::other)?;
         *self.progress.applied.lock() = applied.clone();
         *self.progress.flushed.lock() = applied;

@@ -77,7 +77,7 @@ pub(crate) fn finish_installs(store: &Store) -> Result<(), StoreError> {
         tracing::info!(group = group.0, "finishing an installation that was broken off");
         finish(store, group, &installing)?;
         // Already gone when the crash came late.
-        let _ = std::fs::remove_dir_all(&installing.folder);
+        let _ = store.remove_folder(installing.folder.as_ref());
     }
     Ok(())
 }
@@ -93,8 +93,8 @@ fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), 
             .collect();
         store.ingest(column, &files)?;
     }
-    let mut writes = rocksdb::WriteBatch::default();
-    writes.put(Applied::key(group), &installing.applied);
+    let mut writes = store.begin();
+    writes.put_own(Applied::key(group), installing.applied.clone());
     store.apply(writes)?;
     store.flush()?;
     store.delete_own(&key(group))
@@ -107,8 +107,8 @@ fn key(group: GroupId) -> Vec<u8> {
 /// Removes all of a group's keys and gives their space back. When this answers it is durable.
 pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreError> {
     store.delete_group(group)?;
-    let mut writes = rocksdb::WriteBatch::default();
-    writes.delete(Applied::key(group));
+    let mut writes = store.begin();
+    writes.delete_own(Applied::key(group));
     store.apply(writes)?;
     store.flush()?;
     store.reclaim_group(group);

@@ -1,6 +1,7 @@
 //! Fetching a state from the leader, into SST files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::held::checksum;
 use crate::applied::Sequence;
 use crate::batch::Column;
 use crate::entry::{GroupId, LeaderId};
-use crate::store::write_sst;
+use crate::store::Store;
 use crate::transport::Transport;
 
 /// Bytes of rows that are in memory until they become a file.
@@ -35,19 +36,20 @@ pub(crate) struct Received {
 
 impl Received {
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder.0
+        &self.folder.path
     }
 }
 
 /// Removed with what is in it when it is dropped; what a crash leaves is removed at the next start.
-struct Folder(PathBuf);
+struct Folder {
+    store: Arc<Store>,
+    path: PathBuf,
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(folder = %self.0.display(), %error, "files of a fetched state are left over");
+        if let Err(error) = self.store.remove_folder(&self.path) {
+            tracing::warn!(folder = %self.path.display(), %error, "files of a fetched state are left over");
         }
     }
 }
@@ -56,6 +58,8 @@ impl Drop for Folder {
 pub(crate) struct Fetch<'a> {
     pub(crate) transport: &'a dyn Transport,
     pub(crate) group: GroupId,
+    /// Whose files they become.
+    pub(crate) store: &'a Arc<Store>,
     /// Where the files go; made anew.
     pub(crate) folder: PathBuf,
     /// The most that is fetched in a second; 0: no bound.
@@ -70,11 +74,11 @@ pub(crate) async fn receive(fetch: Fetch<'_>, offer: &InstallSnapshot) -> Result
             fetch.folder.display()
         ))
     };
-    let folder = Folder(fetch.folder.clone());
-    if folder.0.exists() {
-        std::fs::remove_dir_all(&folder.0).map_err(unusable)?;
-    }
-    std::fs::create_dir_all(&folder.0).map_err(unusable)?;
+    let folder = Folder {
+        store: Arc::clone(fetch.store),
+        path: fetch.folder.clone(),
+    };
+    fetch.store.make_folder(&folder.path).map_err(unusable)?;
     let mut received = Received {
         sequence: Sequence {
             leader: LeaderId {
@@ -124,9 +128,13 @@ async fn column_files(
         if !rows.is_empty() && (piece.last || file_bytes >= FILE_BYTES_MAX) {
             let name = format!("{}-{}.sst", column.name(), received.files.len());
             let path = received.folder().join(name);
-            let written = (path.clone(), std::mem::take(&mut rows));
+            let rows = std::mem::take(&mut rows);
+            let rows = rows.into_iter().map(|row| (row.key, row.value)).collect();
+            let (store, file) = (Arc::clone(fetch.store), path.clone());
             file_bytes = 0;
-            tokio::task::spawn_blocking(move || write(column, &written.0, &written.1))
+            fetch
+                .store
+                .blocking(move || store.write_file(column, &file, rows))
                 .await
                 .map_err(|error| Status::internal(error.to_string()))?
                 .map_err(|error| Status::unavailable(error.to_string()))?;
@@ -140,14 +148,6 @@ async fn column_files(
             tokio::time::sleep_until(began + due).await;
         }
     }
-}
-
-fn write(column: Column, path: &Path, rows: &[SnapshotRow]) -> Result<(), crate::store::StoreError> {
-    write_sst(
-        column,
-        path,
-        rows.iter().map(|row| (row.key.as_ref(), row.value.as_ref())),
-    )
 }
 
 /// The rows after a key, tried again while the leader cannot be reached.

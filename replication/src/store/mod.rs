@@ -1,34 +1,30 @@
-//! The node's one RocksDB: columns, tuning, consistent reads.
+//! The node's one store: rows in columns, in RocksDB or, for tests and simulation, in memory.
 //!
 //! Groups' keys are written by the applier alone, without a log of the store's own: until a flush the node's log
 //! ([`crate::log`]) has what they say. Few rows of this crate's own are written and synced at once. Read by everybody.
 //! Never interprets a value.
 
+mod files;
+mod memory;
 mod owned;
+mod rocks;
 mod space;
-mod sst;
+mod writes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
-};
 
-use crate::batch::{Batch, Column, Write};
+use self::rocks::{Rocks, RocksSnapshot};
+use crate::batch::{Batch, Column};
 use crate::damage::{self, ADVICE, Damages, DescribeKey};
 use crate::entry::GroupId;
-use crate::memory::counter;
 use crate::view::{Damage, View, ViewError, Visitor};
 
+pub use self::memory::MemoryDisk;
 pub use self::owned::OwnedSnapshot;
-pub(crate) use self::sst::write_sst;
-
-/// The column family of rows of this crate's own.
-const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
+pub(crate) use self::writes::Writes;
 
 /// Tuning of a node's store. The default suits a machine with a few gigabytes of memory.
 #[derive(Debug, Clone)]
@@ -103,46 +99,54 @@ impl StoreError {
     }
 }
 
-/// One RocksDB.
+/// A node's rows.
 pub struct Store {
-    db: DB,
+    engine: Engine,
     damages: Arc<Damages>,
-    /// One at a time writes bodies anew.
-    reclaiming: Mutex<()>,
     #[cfg(test)]
     pub(crate) fail_writes: std::sync::atomic::AtomicBool,
 }
 
+enum Engine {
+    Rocks(Box<Rocks>),
+    Memory(Arc<MemoryDisk>),
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.db.path()).finish()
+        f.debug_struct("Store").field("path", &self.path()).finish()
     }
 }
 
 impl Store {
     /// Opens the store in a folder, creating it when missing.
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
-        let columns = Column::ALL.map(|column| {
-            ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache))
-        });
-        if let Some(damage) = damage::before_opening(path) {
-            return Err(StoreError::Damaged(damage));
-        }
-        let db = DB::open_cf_descriptors(&database_options(options), path, columns)
-            .map_err(|error| not_opened(path, &error))?;
-        Ok(Self {
-            db,
-            damages: Arc::new(Damages::new(path, options.describe_key)),
-            reclaiming: Mutex::default(),
-            #[cfg(test)]
-            fail_writes: std::sync::atomic::AtomicBool::new(false),
-        })
+        let rocks = Rocks::open(path, options)?;
+        let damages = Arc::clone(rocks.damages());
+        Ok(Self::with(Engine::Rocks(Box::new(rocks)), damages))
     }
 
-    /// Its folder.
+    /// A store over rows in memory. Nothing that it does waits or leaves the calling thread.
+    pub fn in_memory(disk: Arc<MemoryDisk>) -> Self {
+        let damages = Damages::new(Path::new(""), damage::describe_bytes);
+        Self::with(Engine::Memory(disk), Arc::new(damages))
+    }
+
+    fn with(engine: Engine, damages: Arc<Damages>) -> Self {
+        Self {
+            engine,
+            damages,
+            #[cfg(test)]
+            fail_writes: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// Its folder; empty when it is in memory.
     pub fn path(&self) -> &Path {
-        self.db.path()
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.path(),
+            Engine::Memory(_) => Path::new(""),
+        }
     }
 
     /// The damage that was met.
@@ -150,212 +154,170 @@ impl Store {
         &self.damages
     }
 
+    /// Whether its work may wait for a disk, and so belongs on a thread that may.
+    pub(crate) fn may_wait(&self) -> bool {
+        matches!(self.engine, Engine::Rocks(_))
+    }
+
+    /// Does work that may wait for the disk, on a thread that may. Errors: the work panicked, or the runtime is ending.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        match self.may_wait() {
+            true => tokio::task::spawn_blocking(work)
+                .await
+                .map_err(std::io::Error::other),
+            false => Ok(work()),
+        }
+    }
+
     /// A consistent view of this moment. Cheap; files it needs live as long as it does, so drop it soon.
     pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot {
-            store: self,
-            inner: self.db.snapshot(),
+        match &self.engine {
+            Engine::Rocks(rocks) => Snapshot(Moment::Rocks(rocks.snapshot())),
+            Engine::Memory(disk) => Snapshot(Moment::Memory(disk.rows())),
         }
     }
 
     /// Writes what is in memory to files, all columns and the own rows together: what is applied, and the own row that says how
     /// far that is.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let mut columns = Vec::with_capacity(Column::ALL.len() + 1);
-        for column in Column::ALL {
-            columns.push(self.column(column)?);
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.flush(),
+            Engine::Memory(disk) => {
+                disk.flush();
+                Ok(())
+            }
         }
-        columns.extend(self.db.cf_handle(OWN_ROWS));
-        let mut flush = rocksdb::FlushOptions::default();
-        flush.set_wait(true);
-        self.db
-            .flush_cfs_opt(&columns, &flush)
-            .map_err(|error| self.write_error(&error))
     }
 
-    fn column(&self, column: Column) -> Result<&ColumnFamily, ViewError> {
-        self.db
-            .cf_handle(column.name())
-            .ok_or_else(|| ViewError::Failed(format!("column {} is missing", column.name())))
+    /// What will be written together; nothing yet.
+    pub(crate) fn begin(&self) -> Writes {
+        match &self.engine {
+            Engine::Rocks(_) => Writes::Rocks(rocksdb::WriteBatch::default()),
+            Engine::Memory(_) => Writes::Memory(Vec::new()),
+        }
     }
 
     /// Appends a batch's writes to what will be written together.
-    pub(crate) fn gather(&self, writes: &mut WriteBatch, batch: &Batch) -> Result<(), ViewError> {
-        for write in batch.writes() {
-            match write {
-                Write::Put(column, key, value) => writes.put_cf(self.column(*column)?, key, value),
-                Write::Add(key, by) => writes.merge_cf(self.column(Column::Counters)?, key, by.to_le_bytes()),
-                Write::Delete(column, key) => writes.delete_cf(self.column(*column)?, key),
-                Write::DeleteRange(column, from, to) if from < to => {
-                    writes.delete_range_cf(self.column(*column)?, from, to);
-                }
-                Write::DeleteRange(..) => {}
+    pub(crate) fn gather(&self, writes: &mut Writes, batch: &Batch) -> Result<(), ViewError> {
+        match (&self.engine, writes) {
+            (Engine::Rocks(rocks), Writes::Rocks(writes)) => rocks.gather(writes, batch),
+            (_, Writes::Memory(writes)) => {
+                writes.push(memory::Change::Batch(batch.clone()));
+                Ok(())
             }
+            (Engine::Memory(_), Writes::Rocks(_)) => Err(elsewhere()),
         }
-        Ok(())
     }
 
     /// Writes without a log: durable after the next [`Store::flush`], and lost with all later ones in a crash before it.
-    pub(crate) fn apply(&self, writes: WriteBatch) -> Result<(), StoreError> {
+    pub(crate) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
         #[cfg(test)]
         if self.fail_writes.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(StoreError::Write("told to fail".to_owned()));
         }
-        let mut unlogged = WriteOptions::default();
-        unlogged.disable_wal(true);
-        self.db
-            .write_opt(writes, &unlogged)
-            .map_err(|error| self.write_error(&error))
+        match (&self.engine, writes) {
+            (Engine::Rocks(rocks), Writes::Rocks(writes)) => rocks.apply(writes),
+            (Engine::Memory(disk), Writes::Memory(writes)) => {
+                disk.apply(&writes);
+                Ok(())
+            }
+            _ => Err(elsewhere().into()),
+        }
     }
 
     /// What has gone wrong in the background since, which stops writes: told now rather than with the next write.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let errors = self.db.property_int_value(rocksdb::properties::BACKGROUND_ERRORS);
-        match errors {
-            Ok(None | Some(0)) => Ok(()),
-            _ => self.apply(WriteBatch::default()),
+        match &self.engine {
+            Engine::Rocks(rocks) if rocks.may_have_failed() => self.apply(self.begin()),
+            _ => Ok(()),
         }
     }
 
     /// Sets a row of this crate's own, durably. Such rows never depend on what is applied.
     pub(crate) fn put_own(&self, key: &[u8], value: impl AsRef<[u8]>) -> Result<(), StoreError> {
-        self.db
-            .put_opt(key, value, &synced())
-            .map_err(|error| self.write_error(&error))
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.put_own(key, value.as_ref()),
+            Engine::Memory(disk) => {
+                disk.set_own(key, Some(value.as_ref()));
+                Ok(())
+            }
+        }
     }
 
     /// Removes a row of this crate's own, durably.
     pub(crate) fn delete_own(&self, key: &[u8]) -> Result<(), StoreError> {
-        self.db
-            .delete_opt(key, &synced())
-            .map_err(|error| self.write_error(&error))
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.delete_own(key),
+            Engine::Memory(disk) => {
+                disk.set_own(key, None);
+                Ok(())
+            }
+        }
     }
 
     /// Rows of this crate's own whose keys begin with a prefix.
     pub(crate) fn own_rows(&self, prefix: &[u8]) -> Result<Vec<OwnRow>, ViewError> {
-        let mut found = Vec::new();
-        self.walk(self.db.raw_iterator(), (None, prefix), &mut |key, value| {
-            let is_one = key.starts_with(prefix);
-            if is_one {
-                found.push((key.to_vec(), value.to_vec()));
-            }
-            is_one
-        })?;
-        Ok(found)
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.own_rows(prefix),
+            Engine::Memory(disk) => Ok(disk.rows().own_rows(prefix)),
+        }
     }
 
     /// Removes all keys of a group. Durable after the next flush.
     pub(crate) fn delete_group(&self, group: GroupId) -> Result<(), StoreError> {
         let (from, to) = group.key_range();
-        let mut writes = WriteBatch::default();
+        let mut batch = Batch::new();
         for column in Column::ALL {
-            writes.delete_range_cf(self.column(column)?, &from, &to);
+            batch.delete_range(column, from.clone(), to.clone());
         }
+        let mut writes = self.begin();
+        self.gather(&mut writes, &batch)?;
         self.apply(writes)
     }
 
-    /// Takes files of sorted rows into a column. Durable when it answers. The files stay where they are.
-    pub(crate) fn ingest(&self, column: Column, files: &[&str]) -> Result<(), StoreError> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(false);
-        self.db
-            .ingest_external_file_cf_opts(self.column(column)?, &options, files.to_vec())
-            .map_err(|error| self.write_error(&error))
-    }
-
-    fn get_with(
-        &self,
-        column: Column,
-        key: &[u8],
-        options: &ReadOptions,
-    ) -> Result<Option<Bytes>, ViewError> {
-        let value = self.db.get_pinned_cf_opt(self.column(column)?, key, options);
-        let value = value.map_err(|error| self.read_error(&error, Some(column), key))?;
-        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-    }
-
-    fn scan_with(&self, column: Column, range: (&[u8], &[u8]), visit: Visitor<'_>) -> Result<(), ViewError> {
-        if range.0 >= range.1 {
-            return Ok(());
-        }
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(range.1);
-        self.walk(
-            self.db.raw_iterator_cf_opt(self.column(column)?, options),
-            (Some(column), range.0),
-            visit,
-        )
-    }
-
-    /// Visits rows. An iterator that has met damage looks like one at its end: only its status tells.
-    fn walk(
-        &self,
-        mut rows: DBRawIterator<'_>,
-        (column, from): (Option<Column>, &[u8]),
-        visit: Visitor<'_>,
-    ) -> Result<(), ViewError> {
-        let mut last = from.to_vec();
-        rows.seek(from);
-        while let Some((key, value)) = rows.item() {
-            if !visit(key, value) {
-                return Ok(());
-            }
-            last.clear();
-            last.extend_from_slice(key);
-            rows.next();
-        }
-        rows.status()
-            .map_err(|error| self.scan_error(&error, column, &last))
-    }
-
-    /// Reads rows from a key on, so many bytes or one row more; how many, and where to go on. Leaves no trace in the cache.
+    /// Reads rows from a key on, so many bytes or one row more; how many, and where to go on. Leaves no trace in the cache. Memory
+    /// has nothing to look for.
     pub(crate) fn scrub_step(
         &self,
         column: Option<Column>,
         from: &[u8],
         bytes_max: u64,
     ) -> Result<(u64, Option<Vec<u8>>), ViewError> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let rows = match column {
-            Some(column) => self.db.raw_iterator_cf_opt(self.column(column)?, options),
-            None => self.db.raw_iterator_opt(options),
-        };
-        let (mut bytes, mut next) = (0, None);
-        self.walk(rows, (column, from), &mut |key, value| {
-            if bytes >= bytes_max {
-                next = Some(key.to_vec());
-                return false;
-            }
-            bytes += (key.len() + value.len()) as u64;
-            true
-        })?;
-        Ok((bytes, next))
-    }
-
-    fn read_error(&self, error: &rocksdb::Error, column: Option<Column>, key: &[u8]) -> ViewError {
-        match self.damages.of_read(error, column, key) {
-            Some(damage) => ViewError::Damaged(damage),
-            None => ViewError::Failed(error.to_string()),
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.scrub_step(column, from, bytes_max),
+            Engine::Memory(_) => Ok((0, None)),
         }
     }
 
-    fn scan_error(&self, error: &rocksdb::Error, column: Option<Column>, last: &[u8]) -> ViewError {
-        match self.damages.of_scan(error, column, last) {
-            Some(damage) => ViewError::Damaged(damage),
-            None => ViewError::Failed(error.to_string()),
+    /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
+    /// for [`Store::reclaim_bodies`]. Blocks as long as it takes; only costs space when it fails.
+    pub(crate) fn reclaim_group(&self, group: GroupId) {
+        if let Engine::Rocks(rocks) = &self.engine {
+            rocks.reclaim_group(group);
         }
     }
 
-    fn write_error(&self, error: &rocksdb::Error) -> StoreError {
-        match self.damages.of_write(error) {
-            Some(damage) => StoreError::Damaged(damage),
-            None => StoreError::Write(error.to_string()),
+    /// Writes bodies anew when enough of what lies beside them is garbage, and so frees its space. Blocks as long as it takes,
+    /// which may be hours; only costs space when it fails.
+    pub(crate) fn reclaim_bodies(&self) {
+        if let Engine::Rocks(rocks) = &self.engine {
+            rocks.reclaim_bodies();
         }
     }
+
+    /// Ends what runs in the background. To be called last: nothing is written afterwards.
+    pub(crate) fn stop_background(&self) {
+        if let Engine::Rocks(rocks) = &self.engine {
+            rocks.stop_background();
+        }
+    }
+}
+
+fn elsewhere() -> ViewError {
+    ViewError::Failed("the writes were gathered for another store".to_owned())
 }
 
 /// Key and value.
@@ -369,150 +331,73 @@ pub(crate) trait OwnRows {
 
 impl OwnRows for Store {
     fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.db
-            .get(key)
-            .map_err(|error| self.read_error(&error, None, key))
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.own_row(key),
+            Engine::Memory(disk) => Ok(disk.rows().own_row(key)),
+        }
     }
-}
-
-impl OwnRows for Snapshot<'_> {
-    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.inner
-            .get(key)
-            .map_err(|error| self.store.read_error(&error, None, key))
-    }
-}
-
-fn synced() -> WriteOptions {
-    let mut synced = WriteOptions::default();
-    synced.set_sync(true);
-    synced
 }
 
 impl View for Store {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        self.get_with(column, key, &ReadOptions::default())
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.get(column, key),
+            Engine::Memory(disk) => disk.rows().columns.get(column, key),
+        }
     }
 
     fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
-        self.scan_with(column, (from, to), visit)
+        match &self.engine {
+            _ if from >= to => Ok(()),
+            Engine::Rocks(rocks) => rocks.scan(column, (from, to), visit),
+            Engine::Memory(disk) => disk.rows().columns.scan(column, from, to, visit),
+        }
     }
 }
 
 /// The store as it was at one moment.
-pub struct Snapshot<'a> {
-    store: &'a Store,
-    inner: rocksdb::Snapshot<'a>,
+pub struct Snapshot<'a>(Moment<'a>);
+
+enum Moment<'a> {
+    Rocks(RocksSnapshot<'a>),
+    Memory(Arc<memory::Rows>),
+}
+
+impl OwnRows for Snapshot<'_> {
+    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        match &self.0 {
+            Moment::Rocks(snapshot) => snapshot.own_row(key),
+            Moment::Memory(rows) => Ok(rows.own_row(key)),
+        }
+    }
 }
 
 impl View for Snapshot<'_> {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        let mut options = ReadOptions::default();
-        options.set_snapshot(&self.inner);
-        self.store.get_with(column, key, &options)
+        match &self.0 {
+            Moment::Rocks(snapshot) => snapshot.get(column, key),
+            Moment::Memory(rows) => rows.columns.get(column, key),
+        }
     }
 
     fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
-        if from >= to {
-            return Ok(());
-        }
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(to);
-        self.store.walk(
-            self.inner
-                .raw_iterator_cf_opt(self.store.column(column)?, options),
-            (Some(column), from),
-            visit,
-        )
-    }
-}
-
-fn not_opened(path: &Path, error: &rocksdb::Error) -> StoreError {
-    match damage::of_opening(path, error) {
-        Some(damage) => StoreError::Damaged(damage),
-        None => StoreError::Open {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        },
-    }
-}
-
-fn database_options(options: &StoreOptions) -> Options {
-    let mut database = Options::default();
-    database.create_if_missing(true);
-    database.create_missing_column_families(true);
-    // Columns are flushed together, so that what a crash leaves is the state of one entry, in all of them.
-    database.set_atomic_flush(true);
-    // A record that a crash cut short was never acknowledged and is left out. A damaged one before the end is an error;
-    // RocksDB's default would silently drop it and all that was acknowledged after it. What still looks like a cut end
-    // is a damaged length that points past the end of the log.
-    database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    // Files that are not there, or not of the length that they should have, keep the store from opening; damage that is met
-    // while compacting stops writes. A store that is known to be damaged goes on beside what is damaged.
-    database.set_paranoid_checks(!options.is_damaged);
-    database.set_db_write_buffer_size(options.write_buffer_bytes);
-    database.set_max_background_jobs(options.background_jobs);
-    database.set_max_open_files(options.open_files_max);
-    database.set_bytes_per_sync(1024 * 1024);
-    database.set_keep_log_file_num(4);
-    database.set_max_log_file_size(4 * 1024 * 1024);
-    database
-}
-
-fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    table.set_format_version(5);
-    table.set_block_size(8 * 1024);
-
-    let mut family = Options::default();
-    family.set_block_based_table_factory(&table);
-    family.set_write_buffer_size(options.write_buffer_bytes / Column::ALL.len());
-    family.set_level_compaction_dynamic_level_bytes(true);
-    family.set_disable_auto_compactions(options.is_damaged);
-    match column {
-        Column::Rows => {
-            family.set_compression_type(DBCompressionType::Lz4);
-            family.set_bottommost_compression_type(DBCompressionType::Zstd);
-        }
-        Column::Bodies => {
-            // Bodies come compressed.
-            family.set_compression_type(DBCompressionType::None);
-            family.set_enable_blob_files(true);
-            family.set_min_blob_size(options.blob_bytes_min);
-            family.set_blob_file_size(options.blob_file_bytes);
-            family.set_blob_compression_type(DBCompressionType::None);
-            family.set_enable_blob_gc(true);
-            // The oldest quarter of the files is worked through once half of it is garbage.
-            family.set_blob_gc_force_threshold(0.5);
-        }
-        Column::Counters => {
-            family.set_compression_type(DBCompressionType::Lz4);
-            family.set_merge_operator_associative("add_i64", add);
+        match &self.0 {
+            _ if from >= to => Ok(()),
+            Moment::Rocks(snapshot) => snapshot.scan(column, (from, to), visit),
+            Moment::Memory(rows) => rows.columns.scan(column, from, to, visit),
         }
     }
-    family
-}
-
-fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
-    let start = existing.map_or(0, counter);
-    let sum = operands
-        .iter()
-        .fold(start, |sum, operand| sum.wrapping_add(counter(operand)));
-    Some(sum.to_le_bytes().to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::counter;
 
     fn written(store: &Store, fill: impl FnOnce(&mut Batch)) {
         let mut batch = Batch::new();
         fill(&mut batch);
-        let mut writes = WriteBatch::default();
+        let mut writes = store.begin();
         store.gather(&mut writes, &batch).expect("gathers");
         store.apply(writes).expect("writes");
     }
@@ -531,12 +416,12 @@ mod tests {
     fn a_crash_after_a_flush_leaves_what_was_written_and_the_own_rows_that_go_with_it() {
         let folder = tempfile::tempdir().expect("tempdir");
         let store = Store::open(&folder.path().join("store"), &StoreOptions::default()).expect("opens");
-        let mut writes = WriteBatch::default();
+        let mut writes = store.begin();
         let mut batch = Batch::new();
         batch.put(Column::Rows, "a", "1");
         batch.add("n", 5);
         store.gather(&mut writes, &batch).expect("gathers");
-        writes.put("applied/a", "1");
+        writes.put_own(b"applied/a".to_vec(), b"1".to_vec());
         store.apply(writes).expect("writes");
         store.flush().expect("flushes");
         // As a crash leaves it: nothing was closed.

@@ -5,7 +5,7 @@
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
 
-use super::Store;
+use super::rocks::Rocks;
 use crate::batch::Column;
 use crate::entry::GroupId;
 
@@ -19,10 +19,8 @@ const AGE_CUTOFF: &str = "blob_garbage_collection_age_cutoff";
 /// RocksDB's default of [`AGE_CUTOFF`].
 const AGE_CUTOFF_USUAL: &str = "0.25";
 
-impl Store {
-    /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
-    /// for [`Store::reclaim_bodies`]. Blocks as long as it takes; only costs space when it fails.
-    pub(crate) fn reclaim_group(&self, group: GroupId) {
+impl Rocks {
+    pub(super) fn reclaim_group(&self, group: GroupId) {
         let (from, to) = group.key_range();
         let all = everything();
         for column in Column::ALL {
@@ -38,9 +36,7 @@ impl Store {
         }
     }
 
-    /// Writes bodies anew when enough of what lies beside them is garbage, and so frees its space. Blocks as long as it takes,
-    /// which may be hours; only costs space when it fails.
-    pub(crate) fn reclaim_bodies(&self) {
+    pub(super) fn reclaim_bodies(&self) {
         let _one = self.reclaiming.lock();
         let Ok(family) = self.column(Column::Bodies) else {
             return;
@@ -67,8 +63,7 @@ impl Store {
         set(AGE_CUTOFF_USUAL);
     }
 
-    /// Ends what runs in the background. To be called last: nothing is written afterwards.
-    pub(crate) fn stop_background(&self) {
+    pub(super) fn stop_background(&self) {
         self.db.cancel_all_background_work(true);
     }
 }

@@ -296,13 +296,11 @@ async fn replicas_are_compared_at_one_position() {
     );
 
     // A row that came by no entry is seen.
-    let mut astray = rocksdb::WriteBatch::default();
-    nodes
-        .member("b")
-        .store()
-        .gather(&mut astray, &put("7", "w"))
-        .expect("gathers");
-    nodes.member("b").store().apply(astray).expect("writes");
+    let store = Arc::clone(nodes.member("b").store());
+    let mut astray = store.begin();
+    store.gather(&mut astray, &put("7", "w")).expect("gathers");
+    store.apply(astray).expect("writes");
+    drop(store);
     let compared = nodes.member("a").compare(GROUP).await.expect("leads");
     for one in compared {
         let digest = one.digest.expect("is there");

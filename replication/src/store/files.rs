@@ -1,0 +1,90 @@
+//! Files of sorted rows that are taken into the store whole.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use rocksdb::{Cache, SstFileWriter};
+
+use super::rocks::column_options;
+use super::{Engine, Store, StoreError, StoreOptions};
+use crate::batch::Column;
+
+impl Store {
+    /// Makes a folder for files, empty.
+    pub(crate) fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        self.remove_folder(folder)?;
+        match &self.engine {
+            Engine::Rocks(_) => std::fs::create_dir_all(folder),
+            Engine::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Removes a folder of files, whether it is there or not.
+    pub(crate) fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        match &self.engine {
+            Engine::Rocks(_) => match std::fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+            Engine::Memory(disk) => {
+                disk.remove_files(folder);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a file of a column, durably. Keys must ascend.
+    pub(crate) fn write_file(
+        &self,
+        column: Column,
+        path: &Path,
+        rows: Vec<(Bytes, Bytes)>,
+    ) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Rocks(_) => write_sst(column, path, &rows),
+            Engine::Memory(disk) => {
+                disk.write_file(path, rows);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes files of sorted rows into a column. Durable when it answers. The files stay where they are.
+    pub(crate) fn ingest(&self, column: Column, files: &[&str]) -> Result<(), StoreError> {
+        match &self.engine {
+            _ if files.is_empty() => Ok(()),
+            Engine::Rocks(rocks) => rocks.ingest(column, files),
+            Engine::Memory(disk) => match files.iter().find(|path| !disk.ingest(column, Path::new(path))) {
+                Some(missing) => Err(StoreError::Write(format!("there is no file {missing}"))),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+fn write_sst(column: Column, path: &Path, rows: &[(Bytes, Bytes)]) -> Result<(), StoreError> {
+    // The file's blocks are read once, when it is compacted: a cache of its own would be of no use.
+    let options = column_options(
+        column,
+        &StoreOptions::default(),
+        &Cache::new_lru_cache(1024 * 1024),
+    );
+    let mut writer = SstFileWriter::create(&options);
+    writer.open(path).map_err(write_error)?;
+    for (key, value) in rows {
+        writer.put(key, value).map_err(write_error)?;
+    }
+    writer.finish().map_err(write_error)?;
+    let synced = std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| match path.parent() {
+            Some(folder) => std::fs::File::open(folder)?.sync_all(),
+            None => Ok(()),
+        });
+    synced.map_err(|error| StoreError::Write(format!("cannot sync {}: {error}", path.display())))
+}
+
+fn write_error(error: rocksdb::Error) -> StoreError {
+    StoreError::Write(error.to_string())
+}
