@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check torture bench
+.PHONY: help build demo serve test check simulate torture bench
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,6 +33,11 @@ test: check ## Everything: format, lints, unit, protocol, whole-cluster and real
 	cargo build --workspace
 	cargo test --workspace --quiet --doc
 	cargo test --workspace --no-fail-fast --lib --bins --tests
+
+# The variables are options: SEEDS=1-1000 TRACE=1
+simulate: ## Groups on simulated machines, disks and networks: many seeds, each of which runs alike each time
+	@.ci/install build
+	cargo test -q --workspace --test simulation -- --exact seeds_of_the_environment --ignored --nocapture
 
 # The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large
 torture: build ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root
