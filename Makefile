@@ -35,9 +35,10 @@ test: check ## Everything: format, lints, unit, protocol, whole-cluster and real
 	cargo test --workspace --no-fail-fast --lib --bins --tests
 
 # The variables are options: SEEDS=1-1000 TRACE=1
+simulate: export SEEDS ?= 1-1000
 simulate: ## Groups on simulated machines, disks and networks: many seeds, each of which runs alike each time
 	@.ci/install build
-	cargo test -q --workspace --test simulation -- --exact seeds_of_the_environment --ignored --nocapture
+	cargo test -q --workspace --test simulation -- --exact what_is_promised_holds_in_every_run --nocapture
 
 # The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large
 torture: build ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root

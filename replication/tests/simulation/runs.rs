@@ -15,6 +15,12 @@ use crate::world::{self, Report, Rule};
 /// How long a run may take by the real clock.
 const RUN_MAX: Duration = Duration::from_secs(120);
 
+/// What such a process runs.
+const TEST: &str = "what_is_promised_holds_in_every_run";
+
+/// Names the one seed of a process.
+const SEED: &str = "SIMULATED_SEED";
+
 /// What to run.
 #[derive(Clone)]
 pub(crate) struct Runs {
@@ -80,14 +86,8 @@ fn run(seed: u64, rule: Option<Rule>) -> Report {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command
-        .args([
-            "--exact",
-            "one_seed",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env("SIMULATED_SEED", seed.to_string())
+        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
+        .env(SEED, seed.to_string())
         .env("SIMULATED_RULE", rule_name(rule))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
@@ -141,11 +141,14 @@ fn rule_name(rule: Option<Rule>) -> &'static str {
     found.map_or("none", |(name, _)| name)
 }
 
-/// What such a process does.
-pub(crate) fn child() {
-    let Ok(seed) = std::env::var("SIMULATED_SEED") else {
-        return;
-    };
+/// Whether this process is to run one seed.
+pub(crate) fn is_one() -> bool {
+    std::env::var_os(SEED).is_some()
+}
+
+/// Runs one seed, and says what it came to. TRACE=1 in the environment prints every event.
+pub(crate) fn one() {
+    let seed = std::env::var(SEED).expect("a seed");
     let seed: u64 = seed.parse().expect("a number");
     let rule = std::env::var("SIMULATED_RULE").unwrap_or_default();
     let rule = RULES
