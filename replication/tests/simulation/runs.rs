@@ -70,6 +70,9 @@ pub(crate) fn run_all(runs: &Runs) -> Vec<(u64, Report)> {
                     let report = run(*seed, runs.rule);
                     if !report.violations.is_empty() {
                         found.store(true, Ordering::Relaxed);
+                        if !runs.until_found {
+                            println!("seed {seed} fails: {}", report.violations[0]);
+                        }
                     }
                     reports.lock().push((*seed, report));
                 }
