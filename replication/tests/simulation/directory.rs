@@ -28,8 +28,10 @@ pub(crate) struct Placement {
     pub(crate) formed: bool,
     /// The group's members are those that are named here.
     pub(crate) agreed: bool,
-    /// Replicas that are no longer members, and are to be removed.
+    /// Replicas that are to be members no longer.
     retired: Vec<(ReplicaId, String)>,
+    /// Those that no longer are, and are to be removed.
+    removable: Vec<(ReplicaId, String)>,
 }
 
 impl Placement {
@@ -86,6 +88,7 @@ impl Directory {
             formed: false,
             agreed: true,
             retired: Vec::new(),
+            removable: Vec::new(),
         };
         self.groups.insert(group, placement);
     }
@@ -180,18 +183,20 @@ impl Directory {
 
     /// A group's leader says that these are its members.
     pub(crate) fn agreed(&mut self, group: GroupId, members: &[GroupMember]) {
-        if let Some(placement) = self.groups.get_mut(&group) {
-            placement.agreed |= placement.wanted() == members;
+        if let Some(placement) = self.groups.get_mut(&group)
+            && placement.wanted() == members
+        {
+            placement.agreed = true;
+            placement.removable.append(&mut placement.retired);
         }
     }
 
     /// Whether a node is to remove a replica that it holds.
     pub(crate) fn is_retired(&self, group: GroupId, replica: ReplicaId, node: &str) -> bool {
         let placement = &self.groups[&group];
-        placement.agreed
-            && placement
-                .retired
-                .iter()
-                .any(|(retired, at)| *retired == replica && at == node)
+        placement
+            .removable
+            .iter()
+            .any(|(retired, at)| *retired == replica && at == node)
     }
 }
