@@ -56,8 +56,14 @@ pub(crate) fn install(
         folder: received.folder().to_string_lossy().into_owned(),
     };
     store.put_own(&key(group), installing.encode_to_vec())?;
-    finish(store, group, &installing)
-    // The files' folder goes with `received`.
+    let finished = finish(store, group, &installing);
+    match &finished {
+        // The files' folder goes with them.
+        Ok(()) => drop(received),
+        // The replica does nothing more until the next start, which needs them.
+        Err(_) => received.leave_files(),
+    }
+    finished
 }
 
 /// Finishes what a crash broke off. To be called before any group is opened.
@@ -111,6 +117,8 @@ pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreErr
     writes.delete_own(Applied::key(group));
     store.apply(writes)?;
     store.flush()?;
+    // Of a state that could not be taken in: it must not come back in place of another replica's.
+    store.delete_own(&key(group))?;
     store.reclaim_group(group);
     Ok(())
 }

@@ -38,17 +38,25 @@ impl Received {
     pub(crate) fn folder(&self) -> &Path {
         &self.folder.path
     }
+
+    /// Leaves the files where they are, for the next start.
+    pub(crate) fn leave_files(mut self) {
+        self.folder.is_left = true;
+    }
 }
 
-/// Removed with what is in it when it is dropped; what a crash leaves is removed at the next start.
+/// Removed with what is in it when it is dropped, unless it is left; what a crash leaves is removed at the next start.
 struct Folder {
     store: Arc<Store>,
     path: PathBuf,
+    is_left: bool,
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = self.store.remove_folder(&self.path) {
+        if !self.is_left
+            && let Err(error) = self.store.remove_folder(&self.path)
+        {
             tracing::warn!(folder = %self.path.display(), %error, "files of a fetched state are left over");
         }
     }
@@ -77,6 +85,7 @@ pub(crate) async fn receive(fetch: Fetch<'_>, offer: &InstallSnapshot) -> Result
     let folder = Folder {
         store: Arc::clone(fetch.store),
         path: fetch.folder.clone(),
+        is_left: false,
     };
     fetch.store.make_folder(&folder.path).map_err(unusable)?;
     let mut received = Received {
