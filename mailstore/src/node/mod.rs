@@ -40,7 +40,7 @@ const MAINTAIN_INTERVAL: Duration = Duration::from_secs(60);
 const HAND_OVER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long mutations under way have to end when the node stops.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
+const DRAIN_GRACE: Duration = Duration::from_secs(3);
 
 /// Readiness: the directory's shard map and keys are known.
 const CONDITION_DIRECTORY: &str = "directory";

@@ -24,6 +24,9 @@ use crate::raft::{Raft, Types};
 /// How old the last word of a quorum may be for a proposal to go without asking first: below openraft's lease.
 const QUORUM_AGE_MAX: Duration = Duration::from_millis(400);
 
+/// Pause before one is looked for again that can take over.
+const HEIR_LOOK: Duration = Duration::from_millis(20);
+
 /// How long a member that is to take the leadership over may take.
 const HEIR_WAIT: Duration = Duration::from_secs(1);
 
@@ -301,7 +304,19 @@ impl Group {
                     && self.is_there(node)
                     && self.has_caught_up(*replica)
             });
-            let Some((heir, _, _)) = heir else { return };
+            let Some((heir, _, _)) = heir else {
+                let is_any_there = standing
+                    .members
+                    .iter()
+                    .any(|(replica, node, votes)| *votes && *replica != self.replica && self.is_there(node));
+                if !is_any_there {
+                    return;
+                }
+                // One that is a little behind now has caught up in a moment.
+                tried.clear();
+                tokio::time::sleep(HEIR_LOOK).await;
+                continue;
+            };
             tried.push(*heir);
             self.hand_over(*heir).await;
             // One that does not take over in this time is sick.
