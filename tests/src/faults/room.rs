@@ -43,14 +43,20 @@ impl Room {
 
     /// Takes up all room but so many bytes.
     pub fn fill(&self, left: u64) -> Result<()> {
-        let about = statvfs(&self.mounted)?;
-        let free = about.f_bavail.saturating_mul(about.f_frsize);
         let ballast = File::create(self.mounted.join(BALLAST))?;
-        let bytes = free.saturating_sub(left);
-        if bytes > 0 {
-            fallocate(&ballast, FallocateFlags::empty(), 0, bytes)?;
+        loop {
+            let about = statvfs(&self.mounted)?;
+            let free = about.f_bavail.saturating_mul(about.f_frsize);
+            let bytes = free.saturating_sub(left);
+            if bytes == 0 {
+                return Ok(());
+            }
+            match fallocate(&ballast, FallocateFlags::empty(), 0, bytes) {
+                // The node has taken some of it meanwhile.
+                Err(rustix::io::Errno::NOSPC) => {}
+                filled => return Ok(filled?),
+            }
         }
-        Ok(())
     }
 
     /// Gives the room back.
