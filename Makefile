@@ -16,7 +16,7 @@ build: ## Compile the program (installs the C++ build's packages when missing)
 	cargo build --workspace
 
 demo: build ## A real cluster, real mail in by SMTP and out by IMAP, in plain lines
-	@cargo run -q -p rookery-tests --bin demo
+	@$(CARGO_TARGET_DIR)/debug/demo
 
 serve: build ## A single node that stays up, with its data in ./rookery-data
 	@$(BIN) playground --single --data rookery-data
