@@ -132,3 +132,76 @@ impl Drop for Applier {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Batch, Column};
+    use crate::store::StoreOptions;
+    use crate::view::View;
+
+    const FULL: &str = "IO error: No space left on device: While appending to file";
+
+    fn open(folder: &tempfile::TempDir) -> (Arc<Store>, Arc<Applier>) {
+        let store = Store::open(folder.path(), &StoreOptions::default()).expect("opens");
+        let store = Arc::new(store);
+        let on_failure: OnFailure = Arc::new(|error| panic!("a full disk is no failure: {error}"));
+        let applier = Applier::start(Arc::clone(&store), on_failure).expect("starts");
+        (store, applier)
+    }
+
+    fn row(store: &Store, key: &'static str) -> Writes {
+        let mut batch = Batch::new();
+        batch.put(Column::Rows, key, "value");
+        let mut writes = store.begin();
+        store.gather(&mut writes, &batch).expect("gathers");
+        writes
+    }
+
+    async fn until_refused(store: &Store, times: u64) {
+        while store.failing.times() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_written_once_there_is_room_and_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, applier) = open(&folder);
+        store.failing.set(Some(FULL));
+        let apply = |key| {
+            let (applier, writes) = (Arc::clone(&applier), row(&store, key));
+            tokio::spawn(async move { applier.apply(writes).await })
+        };
+        let (first, second) = (apply("first"), apply("second"));
+        until_refused(&store, 3).await;
+        assert!(!first.is_finished() && !second.is_finished());
+        assert!(!store.contains(Column::Rows, b"first").expect("reads"));
+        store.failing.set(None);
+        first.await.expect("ends").expect("is written");
+        second.await.expect("ends").expect("is written");
+        for key in ["first", "second"] {
+            assert!(
+                store.contains(Column::Rows, key.as_bytes()).expect("reads"),
+                "{key}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn who_closes_does_not_wait_for_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, applier) = open(&folder);
+        store.failing.set(Some(FULL));
+        let waiting = {
+            let (applier, writes) = (Arc::clone(&applier), row(&store, "never"));
+            tokio::spawn(async move { applier.apply(writes).await })
+        };
+        until_refused(&store, 2).await;
+        let closing = Arc::clone(&applier);
+        tokio::task::spawn_blocking(move || closing.close())
+            .await
+            .expect("ends");
+        assert!(waiting.await.expect("ends").is_err());
+    }
+}

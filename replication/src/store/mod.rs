@@ -104,7 +104,36 @@ pub struct Store {
     engine: Engine,
     damages: Arc<Damages>,
     #[cfg(test)]
-    pub(crate) fail_writes: std::sync::atomic::AtomicBool,
+    pub(crate) failing: Failing,
+}
+
+/// What writes of applied entries fail with, and how often they have.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Failing {
+    with: parking_lot::Mutex<Option<&'static str>>,
+    times: std::sync::atomic::AtomicU64,
+}
+
+#[cfg(test)]
+impl Failing {
+    /// From now on writes fail with this, or no longer.
+    pub(crate) fn set(&self, with: Option<&'static str>) {
+        *self.with.lock() = with;
+    }
+
+    /// How many have failed.
+    pub(crate) fn times(&self) -> u64 {
+        self.times.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let Some(reason) = *self.with.lock() else {
+            return Ok(());
+        };
+        self.times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Err(StoreError::Write(reason.to_owned()))
+    }
 }
 
 enum Engine {
@@ -137,7 +166,7 @@ impl Store {
             engine,
             damages,
             #[cfg(test)]
-            fail_writes: std::sync::atomic::AtomicBool::new(false),
+            failing: Failing::default(),
         }
     }
 
@@ -215,9 +244,7 @@ impl Store {
     /// Writes without a log: durable after the next [`Store::flush`], and lost with all later ones in a crash before it.
     pub(crate) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
         #[cfg(test)]
-        if self.fail_writes.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(StoreError::Write("told to fail".to_owned()));
-        }
+        self.failing.check()?;
         match (&self.engine, writes) {
             (Engine::Rocks(rocks), Writes::Rocks(writes)) => rocks.apply(writes),
             (Engine::Memory(disk), Writes::Memory(writes)) => {

@@ -163,7 +163,7 @@ async fn a_store_that_fails_is_told() {
         .await
         .expect("opens");
     let leader = leader_of(&group).await;
-    member.store().fail_writes.store(true, Ordering::SeqCst);
+    member.store().failing.set(Some("told to fail"));
     assert_eq!(commit(&leader, put("k", "2")).await, Err(ProposeError::Lost));
     assert_eq!(failures.load(Ordering::SeqCst), 1);
     assert_eq!(value(&member, "k"), None);
