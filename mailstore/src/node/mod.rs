@@ -175,9 +175,16 @@ impl Mailstore {
     pub async fn hand_over(&self) {
         if tokio::time::timeout(HAND_OVER_GRACE, self.shards.hand_over())
             .await
-            .is_err()
+            .is_ok()
         {
-            tracing::warn!("the mailstore stops while it still leads shards: others have to find out");
+            return;
+        }
+        for hosted in self.shards.all() {
+            let group = hosted.shard().group();
+            if group.leads() || group.leader().is_none() {
+                let state = group.describe();
+                tracing::warn!(shard = hosted.id().0, %state, "the mailstore stops and nobody has taken the shard over: others have to find out");
+            }
         }
     }
 

@@ -12,12 +12,12 @@ use super::{HostedShard, Shards};
 const HOME_WAIT: Duration = Duration::from_secs(10);
 
 impl Shards {
-    /// Has others take over all shards that this node leads and that another can lead. Waits until they do, or the caller no longer
-    /// does.
+    /// Has others take over all shards that this node leads and that another can lead. Waits until they do and have told what became
+    /// of the last commands, or the caller no longer does.
     pub async fn hand_over(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         let all = self.all();
-        let handing = all.iter().map(|hosted| hosted.shard().group().give_up_lead());
+        let handing = all.iter().map(|hosted| hosted.shard().hand_over());
         futures_util::future::join_all(handing).await;
     }
 
@@ -25,10 +25,10 @@ impl Shards {
     /// by its node. Waits until it is done; what breaks it off is made up for the next time.
     pub async fn keep_members(&self, hosted: &HostedShard) {
         let group = hosted.shard().group();
-        let standing = group.standing();
-        if !standing.leads || self.stopping.load(Ordering::Relaxed) {
+        if !group.leads() || self.stopping.load(Ordering::Relaxed) {
             return;
         }
+        let standing = group.standing();
         let Some(placement) = self.placement(hosted.id()) else {
             return;
         };

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 pub use self::disk::{DiskSpace, FreeSpace};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
+use self::writer::Stage;
 use crate::plan::{Command, Mutation, PlanLimits};
 use crate::schema::{AccountId, ShardId};
 
@@ -91,8 +92,8 @@ pub struct Shard {
     commands: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
     room: Arc<Semaphore>,
     events: Arc<EventHub>,
-    /// Whether it is served here.
-    serving: watch::Receiver<bool>,
+    /// What its writer does.
+    stage: watch::Receiver<Stage>,
     /// Whether it may be.
     formed: watch::Sender<bool>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -105,12 +106,12 @@ impl Shard {
         let id = ShardId(group.id().0);
         let (sender, commands) = mpsc::unbounded_channel();
         let events = Arc::new(EventHub::new());
-        let (serving_sender, serving) = watch::channel(false);
+        let (stage_sender, stage) = watch::channel(Stage::Resting);
         let (formed, may_serve) = watch::channel(false);
         let seat = writer::Seat {
             member: Arc::clone(&member),
             group: Arc::clone(&group),
-            serving: serving_sender,
+            stage: stage_sender,
             may_serve,
         };
         let writer = writer::Writer::new(id, seat, options.clone(), Arc::clone(&events), commands);
@@ -125,7 +126,7 @@ impl Shard {
             options,
             commands: Mutex::new(Some(sender)),
             events,
-            serving,
+            stage,
             formed,
             writer: Mutex::new(Some(writer)),
         })
@@ -144,14 +145,15 @@ impl Shard {
     /// Waits until the shard is served here, for a short while. NOT_LEADER with who leads as soon as that is another node,
     /// UNAVAILABLE when nobody does.
     pub async fn ready(&self) -> Result<(), Status> {
-        if *self.serving.borrow() {
+        let is_served = |stage: &Stage| *stage == Stage::Serving;
+        if is_served(&self.stage.borrow()) {
             return Ok(());
         }
-        let mut serving = self.serving.clone();
+        let mut stage = self.stage.clone();
         let led = tokio::time::timeout(LEADER_WAIT, async {
             tokio::select! {
                 biased;
-                served = serving.wait_for(|serving| *serving) => served.is_ok(),
+                served = stage.wait_for(is_served) => served.is_ok(),
                 _ = self.group.until_led_elsewhere() => false,
             }
         });
@@ -164,6 +166,21 @@ impl Shard {
                 self.id
             ))),
         }
+    }
+
+    /// Has another replica take the lead over. Waits until it is known who did, so that callers can be told, and what became of all
+    /// commands. Gives up when no other is able to.
+    pub async fn hand_over(&self) {
+        if !self.group.leads() && *self.stage.borrow() == Stage::Resting {
+            return;
+        }
+        self.group.give_up_lead().await;
+        if self.group.leads() {
+            return;
+        }
+        let mut stage = self.stage.clone();
+        // The writer has gone: nothing is under way.
+        let _ = stage.wait_for(|stage| *stage == Stage::Resting).await;
     }
 
     /// Makes sure that this node leads the shard now, so that what is read next holds all that was acknowledged before.

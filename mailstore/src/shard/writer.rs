@@ -30,12 +30,23 @@ struct Settled {
     gathered: Gathered,
 }
 
+/// What a writer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It takes commands.
+    Serving,
+    /// It waits to hear what became of its last entries: who leads now tells.
+    Settling,
+    /// It has nothing to do here.
+    Resting,
+}
+
 /// The replica whose leadership the writer uses.
 pub(super) struct Seat {
     pub(super) member: Arc<Member>,
     pub(super) group: Arc<Group>,
-    /// Told whether the shard is served here.
-    pub(super) serving: watch::Sender<bool>,
+    /// Told what the writer does.
+    pub(super) stage: watch::Sender<Stage>,
     /// Whether the group is formed.
     pub(super) may_serve: watch::Receiver<bool>,
 }
@@ -103,26 +114,31 @@ impl Writer {
                 term = leader.id().term,
                 "the shard is served here"
             );
-            self.seat.serving.send_replace(true);
+            self.seat.stage.send_replace(Stage::Serving);
             if let Some(on_leading) = &self.options.on_leading {
                 on_leading();
             }
             metrics::counter!("rookery_mailstore_leaderships_total").increment(1);
             // What an earlier leader left.
             self.garbage = true;
-            let ended = self.lead(&leader).await;
-            self.settle_all().await;
-            match ended {
-                Ended::Void => {}
+            match self.lead(&leader).await {
+                Ended::Void => self.settle_all().await,
                 Ended::Lost => {
-                    self.seat.serving.send_replace(false);
+                    // Who waits hears at once where to go.
+                    self.seat.stage.send_replace(Stage::Settling);
+                    self.refuse_all();
+                    self.settle_all().await;
+                    self.seat.stage.send_replace(Stage::Resting);
                     self.events.close();
                     self.refuse_all();
                 }
-                Ended::Closed => break,
+                Ended::Closed => {
+                    self.settle_all().await;
+                    break;
+                }
             }
         }
-        self.seat.serving.send_replace(false);
+        self.seat.stage.send_replace(Stage::Resting);
         self.events.close();
         self.refuse_all();
     }
@@ -142,7 +158,7 @@ impl Writer {
                 },
                 leading = leading => return leading,
             }
-            if !*self.seat.serving.borrow() {
+            if *self.seat.stage.borrow() != Stage::Serving {
                 self.refuse_all();
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
@@ -106,6 +107,8 @@ pub struct Member {
     applier: Arc<Applier>,
     budget: Arc<Budget>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
+    /// How often a replica was opened or closed.
+    group_changes: AtomicU64,
     /// Opening and closing of replicas, one of a group at a time.
     changing: [tokio::sync::Mutex<()>; CHANGES_MAX],
     cancel: CancellationToken,
@@ -191,6 +194,7 @@ impl Member {
             incoming,
             applier,
             groups: RwLock::default(),
+            group_changes: AtomicU64::new(0),
             changing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -224,6 +228,11 @@ impl Member {
     /// All open replicas.
     pub fn groups(&self) -> Vec<Arc<Group>> {
         self.groups.read().values().cloned().collect()
+    }
+
+    /// Changes each time that a replica is opened or closed.
+    pub(super) fn group_changes(&self) -> u64 {
+        self.group_changes.load(Ordering::Relaxed)
     }
 
     /// The replica that this node holds of a group, open or not.
@@ -276,6 +285,7 @@ impl Member {
         }
         let group = self.start(&spec).await?;
         self.groups.write().insert(spec.group, Arc::clone(&group));
+        self.group_changes.fetch_add(1, Ordering::Relaxed);
         self.start_background();
         Ok(group)
     }
@@ -384,6 +394,7 @@ impl Member {
 
     async fn close_open(&self, group: GroupId) {
         let open = self.groups.write().remove(&group);
+        self.group_changes.fetch_add(1, Ordering::Relaxed);
         if let Some(open) = open
             && let Err(error) = open.raft.shutdown().await
         {

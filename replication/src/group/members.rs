@@ -76,6 +76,34 @@ impl Group {
             .is_some_and(|matched| matched.index + CAUGHT_UP_ENTRIES >= last)
     }
 
+    /// How far the log and its followers are, for the operator.
+    pub fn describe(&self) -> String {
+        use openraft::async_runtime::WatchReceiver;
+
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let followers = now.replication.as_ref().map(|all| {
+            let of = |(replica, matched): (&u64, &Option<_>)| {
+                let matched: &Option<crate::raft::types::LogId> = matched;
+                format!(
+                    "{replica}:{}",
+                    matched.as_ref().map_or(0, |matched| matched.index)
+                )
+            };
+            all.iter().map(of).collect::<Vec<_>>().join(" ")
+        });
+        format!(
+            "{:?} in term {}, led by {:?}, last {}, applied {}, followers {}, running {:?}",
+            now.state,
+            now.current_term,
+            now.current_leader,
+            now.last_log_index.unwrap_or(0),
+            now.last_applied.as_ref().map_or(0, |applied| applied.index),
+            followers.unwrap_or_default(),
+            now.running_state,
+        )
+    }
+
     /// Waits until a learner has nearly all of the log.
     async fn until_caught_up(&self, replica: u64) -> Result<(), MembersError> {
         use openraft::async_runtime::WatchReceiver;

@@ -30,7 +30,7 @@ const HEIR_LOOK: Duration = Duration::from_millis(20);
 /// How long a member that is to take the leadership over may take.
 const HEIR_WAIT: Duration = Duration::from_secs(1);
 
-type Metrics = openraft::metrics::RaftServerMetrics<Types>;
+pub(super) type Metrics = openraft::metrics::RaftServerMetrics<Types>;
 
 /// This node does not lead the group, or cannot know that it does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +67,8 @@ pub struct Group {
     pub(super) suspicion: Mutex<Suspicion>,
     /// Whether it is to lead when nothing speaks against it.
     preferred: AtomicBool,
+    /// It leaves the lead to others: its node is about to stop.
+    aside: AtomicBool,
     /// Fetching and installing a state, one at a time.
     pub(super) installing: tokio::sync::Mutex<()>,
     leaderships: AtomicU32,
@@ -100,6 +102,7 @@ impl Group {
             runtime: Handle::current(),
             suspicion: Mutex::default(),
             preferred: AtomicBool::new(false),
+            aside: AtomicBool::new(false),
             installing: tokio::sync::Mutex::default(),
             leaderships: AtomicU32::new(0),
             began: Instant::now(),
@@ -206,6 +209,19 @@ impl Group {
         is_there.then(|| host.node.clone())
     }
 
+    /// The leader's node, when that is another and there, and the term.
+    pub(super) fn leader_elsewhere(&self, metrics: &Metrics) -> Option<(String, u64)> {
+        let leader = self.alive_leader(metrics).filter(|_| !leads(metrics))?;
+        Some((leader, metrics.vote.leader_id.term))
+    }
+
+    /// The term, when this replica leads.
+    pub(super) fn led_term(&self) -> Option<u64> {
+        let metrics = self.metrics();
+        let metrics = metrics.borrow_watched();
+        leads(&metrics).then_some(metrics.vote.leader_id.term)
+    }
+
     async fn until(&self, is_so: impl Fn(&Metrics) -> bool) -> bool {
         let mut metrics = self.metrics();
         loop {
@@ -292,25 +308,41 @@ impl Group {
         unheard && now.last_log_index.unwrap_or(0) == 0 && now.snapshot.is_none()
     }
 
-    /// Has another member take the leadership over, whichever can. Waits until one does; gives up when none is able to.
+    /// Has another member lead, whichever can, and stands for election no more. Waits until it is known who leads; gives up when no
+    /// other is there.
     pub async fn give_up_lead(&self) {
+        self.aside.store(true, Ordering::Relaxed);
         let mut tried = Vec::new();
-        while self.leads() {
+        let began = Instant::now();
+        let mut is_told = false;
+        loop {
+            if !self.leads() {
+                // Who is elected meanwhile may be this one: it may have stood just before.
+                tokio::select! {
+                    _ = self.until_led_elsewhere() => return,
+                    is_open = self.until_leading() => if !is_open { return },
+                }
+                tried.clear();
+            }
             let standing = self.standing();
-            let heir = standing.members.iter().find(|(replica, node, votes)| {
-                *votes
-                    && *replica != self.replica
-                    && !tried.contains(replica)
-                    && self.is_there(node)
-                    && self.has_caught_up(*replica)
-            });
-            let Some((heir, _, _)) = heir else {
-                let is_any_there = standing
+            let others = || {
+                let is_other =
+                    |(replica, _, votes): &&(ReplicaId, String, bool)| *votes && *replica != self.replica;
+                standing
                     .members
                     .iter()
-                    .any(|(replica, node, votes)| *votes && *replica != self.replica && self.is_there(node));
-                if !is_any_there {
+                    .filter(is_other)
+                    .filter(|(_, node, _)| self.is_there(node))
+            };
+            let heir =
+                others().find(|(replica, _, _)| !tried.contains(replica) && self.has_caught_up(*replica));
+            let Some((heir, _, _)) = heir else {
+                if others().next().is_none() {
                     return;
+                }
+                if began.elapsed() > HEIR_WAIT && !is_told {
+                    is_told = true;
+                    tracing::warn!(group = self.id.0, state = %self.describe(), "no other replica can take over yet");
                 }
                 // One that is a little behind now has caught up in a moment.
                 tried.clear();
@@ -320,16 +352,24 @@ impl Group {
             tried.push(*heir);
             self.hand_over(*heir).await;
             // One that does not take over in this time is sick.
-            let taken = tokio::time::timeout(HEIR_WAIT, self.until_following());
-            if taken.await.is_ok() {
-                return;
-            }
+            let taken = tokio::time::timeout(HEIR_WAIT, self.until_following()).await;
+            tracing::debug!(
+                group = self.id.0,
+                heir = heir.0,
+                is_taken = taken.is_ok(),
+                "asked another replica to take over"
+            );
         }
+    }
+
+    /// Whether it leaves the lead to others.
+    pub(super) fn stands_aside(&self) -> bool {
+        self.aside.load(Ordering::Relaxed)
     }
 
     /// The leader of a term hands over.
     pub(super) fn note_handover(&self, term: u64) {
-        self.suspicion.lock().handed_over = Some((term, Instant::now()));
+        self.suspicion.lock().note_handover(term);
     }
 
     /// Whether the leader of a term has handed over in vain.

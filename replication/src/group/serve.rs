@@ -100,8 +100,9 @@ impl Member {
             .iter()
             .filter(|followed| {
                 !self.group(GroupId(followed.group)).is_some_and(|group| {
-                    let standing = group.standing();
-                    standing.leads && standing.term >= followed.term && !group.is_forsaken(standing.term)
+                    group
+                        .led_term()
+                        .is_some_and(|term| term >= followed.term && !group.is_forsaken(term))
                 })
             })
             .map(|followed| followed.group)

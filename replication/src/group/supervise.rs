@@ -1,13 +1,16 @@
 //! Elections and beats of all of a node's groups: one task for the node and one for each other node, none for a group.
+//! A group at rest costs a glance at whether its state has changed.
 //!
 //! A replica stands for election when the node of its leader is no longer there, when no leader is known, when
 //! the leader's node says that it does not lead, or when the leader has handed over and nobody took over. Elections are safe at any time; this only decides when they are useful.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::alias::WatchReceiverOf;
 use rand::Rng;
 use rookery_proto::replication::v1::{Beat, Followed, Request, reply, request};
 use tokio::time::Instant;
@@ -15,7 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::detector::BEAT;
 use super::member::Member;
-use super::replica::{Group, is_alone, leads};
+use super::replica::{Group, Metrics, is_alone, leads};
+use crate::raft::Types;
 
 /// Pause between two looks at the groups.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,14 +43,20 @@ const HANDOVER_MAX: Duration = Duration::from_millis(1000);
 const BEATS_PER_QUESTION: u64 = 8;
 
 /// What a replica thinks of its leader.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Suspicion {
+    /// Its state, to see whether it has changed since the last look; none before the first.
+    state: Option<WatchReceiverOf<Types, Metrics>>,
+    /// Nothing is to be done until the state changes, or another node comes or goes.
+    settled: bool,
+    /// The node that leads, when that is another and there, and the term.
+    led_by: Option<(String, u64)>,
     /// When to stand for election, if nothing changes.
     attempt: Option<Instant>,
     /// The term whose leader says that it does not lead.
     not_led: Option<u64>,
     /// The term whose leader has asked a member to take over, and when.
-    pub(super) handed_over: Option<(u64, Instant)>,
+    handed_over: Option<(u64, Instant)>,
     /// Since when this replica leads.
     pub(super) leads_since: Option<Instant>,
     /// A leader has been known since the replica was opened.
@@ -54,6 +64,26 @@ pub(super) struct Suspicion {
 }
 
 impl Suspicion {
+    /// The leader of a term has asked a member to take over.
+    pub(super) fn note_handover(&mut self, term: u64) {
+        self.handed_over = Some((term, Instant::now()));
+        self.settled = false;
+    }
+
+    /// The leader of a term says that it does not lead.
+    fn note_not_led(&mut self, term: u64) {
+        self.not_led = Some(term);
+        self.settled = false;
+    }
+
+    /// Whether there is something to look at.
+    fn is_due(&mut self, others_changed: bool) -> bool {
+        let Some(state) = &mut self.state else { return true };
+        // Both are asked: a change is to be seen once.
+        let changed = state.changed().now_or_never().is_some();
+        changed || !self.settled || others_changed
+    }
+
     /// Whether the leader of a term has handed over and nobody has taken over in time: openraft's leader takes no proposals after it
     /// has asked, whatever comes of it.
     pub(super) fn is_forsaken(&self, term: u64) -> bool {
@@ -67,18 +97,34 @@ pub(super) async fn run(member: Weak<Member>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut beating: HashMap<String, DropGuard> = HashMap::new();
+    // Other nodes with which groups are shared, and whether they were there at the last look.
+    let mut others: BTreeMap<String, bool> = BTreeMap::new();
+    let mut groups_seen = 0;
     loop {
         ticks.tick().await;
         let Some(held) = member.upgrade() else { return };
-        let mut nodes = BTreeSet::new();
-        for group in held.groups() {
-            look_after(&held, &group, &mut nodes);
+        let mut others_changed = false;
+        for (node, was_alive) in &mut others {
+            let is_alive = held.detector.is_alive(node);
+            others_changed |= is_alive != *was_alive;
+            *was_alive = is_alive;
         }
-        beating.retain(|node, _| nodes.contains(node));
-        for node in nodes {
+        let groups_changed = held.group_changes();
+        let mut is_new = groups_changed != groups_seen;
+        groups_seen = groups_changed;
+        let groups = held.groups();
+        for group in &groups {
+            is_new |= look_after(&held, group, others_changed);
+        }
+        if !is_new {
+            continue;
+        }
+        let nodes = nodes_of(&groups);
+        beating.retain(|node, _| nodes.contains_key(node));
+        for node in nodes.keys() {
             beating.entry(node.clone()).or_insert_with(|| {
                 let cancel = CancellationToken::new();
-                let work = beat(Weak::clone(&member), node);
+                let work = beat(Weak::clone(&member), node.clone());
                 let cancelled = cancel.clone();
                 tokio::spawn(async move {
                     tokio::select! {
@@ -89,29 +135,51 @@ pub(super) async fn run(member: Weak<Member>) {
                 cancel.drop_guard()
             });
         }
+        // Who is new was taken to be there by the groups that were looked at.
+        others = nodes
+            .into_iter()
+            .map(|(node, is_alive)| (others.get(&node).copied().unwrap_or(is_alive), node))
+            .map(|(is_alive, node)| (node, is_alive))
+            .collect();
     }
 }
 
-/// Notes the nodes of a group's other members; stands for election when it is time.
-fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>) {
+/// The nodes of the groups' other members, all taken to be there.
+fn nodes_of(groups: &[Arc<Group>]) -> BTreeMap<String, bool> {
+    let mut nodes = BTreeMap::new();
+    for group in groups {
+        let metrics = group.metrics();
+        let metrics = metrics.borrow_watched();
+        for (replica, host) in metrics.membership_config.membership().nodes() {
+            if *replica != metrics.id && !nodes.contains_key(&host.node) {
+                nodes.insert(host.node.clone(), true);
+            }
+        }
+    }
+    nodes
+}
+
+/// Stands for election when it is time. Answers whether the group's state was looked at, since it or the others changed.
+fn look_after(member: &Member, group: &Arc<Group>, others_changed: bool) -> bool {
+    let mut suspicion = group.suspicion.lock();
+    if !suspicion.is_due(others_changed) {
+        return false;
+    }
+    if suspicion.state.is_none() {
+        suspicion.state = Some(group.metrics());
+    }
     let metrics = group.metrics();
     let metrics = metrics.borrow_watched();
     let membership = metrics.membership_config.membership();
-    for (replica, host) in membership.nodes() {
-        if *replica != metrics.id {
-            nodes.insert(host.node.clone());
-        }
-    }
-    let mut suspicion = group.suspicion.lock();
     let is_voter = membership.voter_ids().any(|voter| voter == metrics.id);
     if leads(&metrics) || !is_voter {
-        *suspicion = Suspicion {
-            was_led: true,
-            leads_since: leads(&metrics).then(|| suspicion.leads_since.unwrap_or_else(Instant::now)),
-            handed_over: suspicion.handed_over,
-            ..Suspicion::default()
-        };
-        return;
+        suspicion.attempt = None;
+        suspicion.not_led = None;
+        suspicion.was_led = true;
+        suspicion.leads_since = leads(&metrics).then(|| suspicion.leads_since.unwrap_or_else(Instant::now));
+        suspicion.led_by = group.leader_elsewhere(&metrics);
+        suspicion.settled = true;
+        return true;
     }
     suspicion.leads_since = None;
     let term = metrics.vote.leader_id.term;
@@ -123,15 +191,19 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
                 .get_node(&leader)
                 .is_some_and(|host| member.detector.is_alive(&host.node))
     });
+    suspicion.led_by = group.leader_elsewhere(&metrics);
     if is_led {
         suspicion.was_led = true;
         suspicion.attempt = None;
-        return;
+        // A handover that comes to nothing is seen by the clock alone.
+        suspicion.settled = suspicion.handed_over.is_none_or(|(of, _)| of != term);
+        return true;
     }
+    suspicion.settled = false;
     let now = Instant::now();
     let alone = is_alone(&metrics);
-    if !alone && !group.may_vote() {
-        return;
+    if group.stands_aside() || !alone && !group.may_vote() {
+        return true;
     }
     let wait = if alone {
         Duration::ZERO
@@ -151,6 +223,7 @@ fn look_after(member: &Member, group: &Arc<Group>, nodes: &mut BTreeSet<String>)
             let _ = group.raft.trigger().elect(!alone).await;
         });
     }
+    true
 }
 
 fn drawn(millis: std::ops::Range<u64>) -> Duration {
@@ -190,7 +263,7 @@ async fn beat(member: Weak<Member>, node: String) {
                 if answer.not_led.contains(&group)
                     && let Some(group) = held.group(crate::entry::GroupId(group))
                 {
-                    group.suspicion.lock().not_led = Some(term);
+                    group.suspicion.lock().note_not_led(term);
                 }
             }
         }
@@ -201,11 +274,12 @@ async fn beat(member: Weak<Member>, node: String) {
 fn followed(member: &Member, node: &str) -> Vec<Followed> {
     let mut followed = Vec::new();
     for group in member.groups() {
-        let standing = group.standing();
-        if !standing.leads && standing.leader.as_deref() == Some(node) {
+        if let Some((leader, term)) = &group.suspicion.lock().led_by
+            && leader == node
+        {
             followed.push(Followed {
                 group: group.id().0,
-                term: standing.term,
+                term: *term,
             });
         }
     }
