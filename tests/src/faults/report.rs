@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::history::{FaultSpan, History, Nanos, Outcome};
+use super::history::{Event, FaultSpan, History, Nanos, Outcome};
 use super::invariants::sessions;
 use super::run::RunOptions;
 use super::stage::{Placement, Stage};
 
 /// Violations of one invariant that are shown.
 const SHOWN_MAX: usize = 8;
+
+/// The longest silences that are shown of each nemesis.
+const LONGEST_SHOWN: usize = 3;
 
 /// What became of one invariant.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ pub struct Report {
     /// From a fault to the next acknowledged operation on each shard that it struck, by nemesis.
     pub pauses: BTreeMap<&'static str, Vec<Nanos>>,
     /// The longest time without an acknowledged operation on each shard that the struck nodes led, by nemesis.
-    pub silences: BTreeMap<&'static str, Vec<Nanos>>,
+    pub silences: BTreeMap<&'static str, Vec<Silence>>,
     /// Connections lost.
     pub lost: usize,
     /// Of them, those whose own proxy was not killed.
@@ -126,32 +129,64 @@ fn pauses(history: &History, placement: &Placement) -> BTreeMap<&'static str, Ve
     pauses
 }
 
+/// A time without an acknowledgement on a shard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Silence {
+    /// How long.
+    pub nanos: Nanos,
+    /// When it ended, which shard it was, and what was acknowledged then.
+    pub end: String,
+}
+
 /// For each fault and each shard that its nodes led: the longest time without an acknowledgement, from before the fault until
 /// it was healed.
-fn silences(history: &History, placement: &Placement) -> BTreeMap<&'static str, Vec<Nanos>> {
-    let mut acknowledged: BTreeMap<u64, Vec<Nanos>> = BTreeMap::new();
+fn silences(history: &History, placement: &Placement) -> BTreeMap<&'static str, Vec<Silence>> {
+    let mut acknowledged: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
     for event in history.events.iter().filter(|event| event.outcome.is_ok()) {
         if let Some(shard) = placement.shard.get(&event.account) {
-            acknowledged.entry(*shard).or_default().push(event.completed);
+            acknowledged.entry(*shard).or_default().push(event);
         }
     }
-    acknowledged.values_mut().for_each(|ends| ends.sort_unstable());
-    let mut silences: BTreeMap<&'static str, Vec<Nanos>> = BTreeMap::new();
+    acknowledged
+        .values_mut()
+        .for_each(|events| events.sort_by_key(|event| event.completed));
+    let mut silences: BTreeMap<&'static str, Vec<Silence>> = BTreeMap::new();
     for fault in &history.faults {
         for shard in &fault.led {
-            let Some(ends) = acknowledged.get(shard) else {
+            let Some(events) = acknowledged.get(shard) else {
                 continue;
             };
-            let first = ends.partition_point(|end| *end < fault.from).saturating_sub(1);
-            let last = ends.partition_point(|end| *end <= fault.to);
-            let around = ends.get(first..ends.len().min(last + 1)).unwrap_or_default();
-            let longest = around.windows(2).map(|pair| pair[1] - pair[0]).max();
-            if let Some(longest) = longest {
-                silences.entry(fault.nemesis).or_default().push(longest);
+            let first = events
+                .partition_point(|event| event.completed < fault.from)
+                .saturating_sub(1);
+            let last = events.partition_point(|event| event.completed <= fault.to);
+            let around = events.get(first..events.len().min(last + 1)).unwrap_or_default();
+            let longest = around
+                .windows(2)
+                .map(|pair| (pair[1].completed - pair[0].completed, pair[1]))
+                .max_by_key(|(nanos, _)| *nanos);
+            if let Some((nanos, event)) = longest {
+                silences.entry(fault.nemesis).or_default().push(Silence {
+                    nanos,
+                    end: silence_end(fault, *shard, event),
+                });
             }
         }
     }
     silences
+}
+
+fn silence_end(fault: &FaultSpan, shard: u64, event: &Event) -> String {
+    let at = |nanos| seconds(Some(nanos));
+    let kind = event.action.kind();
+    format!(
+        "shard {shard}, at {} with {kind} of {}; struck {}, healed {}: {}",
+        at(event.completed),
+        at(event.invoked),
+        at(fault.struck),
+        at(fault.to),
+        fault.description
+    )
 }
 
 /// A mailstore's fault strikes its shards; that of a proxy or the directory strikes none in particular, and so all.
@@ -313,7 +348,8 @@ impl Report {
         for (nemesis, silences) in &self.silences {
             let mut silences = silences.clone();
             silences.sort_unstable();
-            let at = |part: f64| seconds(quantile(&silences, part));
+            let nanos: Vec<Nanos> = silences.iter().map(|silence| silence.nanos).collect();
+            let at = |part: f64| seconds(quantile(&nanos, part));
             writeln!(
                 f,
                 "{nemesis:<11} {:>8} {:>9} {:>9} {:>9}",
@@ -322,6 +358,9 @@ impl Report {
                 at(0.99),
                 at(1.0)
             )?;
+            for silence in silences.iter().rev().take(LONGEST_SHOWN) {
+                writeln!(f, "    {} on {}", seconds(Some(silence.nanos)), silence.end)?;
+            }
         }
         Ok(())
     }
@@ -338,7 +377,7 @@ fn seconds(nanos: Option<Nanos>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::{Action, Answer, Event};
+    use super::super::history::{Action, Answer};
     use super::*;
 
     #[test]
@@ -381,7 +420,9 @@ mod tests {
         };
         assert_eq!(pauses(&history, &placement)["kill"], [50]);
         // Acknowledged at 105, 150 and 180, the last after the fault was healed.
-        assert_eq!(silences(&history, &placement)["kill"], [45]);
+        let silences = silences(&history, &placement);
+        assert_eq!(silences["kill"].len(), 1);
+        assert_eq!(silences["kill"][0].nanos, 45);
     }
 
     #[test]
