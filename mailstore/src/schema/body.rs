@@ -3,7 +3,10 @@
 //! A body is cut into chunks of [`BODY_CHUNK_BYTES`] raw bytes (the last may be shorter), so that a byte range is found
 //! without an index. A body that came in one piece owns its chunks; a larger one refers to its upload's chunks.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::codec::{DecodeError, Decoder, Encoder, Value};
 use super::ids::{AccountId, BodyHash, UploadId};
@@ -24,19 +27,41 @@ pub fn chunk_count(size: u64) -> u64 {
     size.div_ceil(BODY_CHUNK_BYTES as u64)
 }
 
+thread_local! {
+    /// What compresses, and where it writes: to make them anew for each message costs as much as a small one takes.
+    static COMPRESSING: RefCell<Option<(Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
+    static DECOMPRESSING: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// The stored form of a chunk of raw bytes: a codec byte, then zstd or, when that is not smaller, the bytes.
 pub fn encode_chunk(raw: &[u8]) -> Bytes {
-    let compressed = zstd::bulk::compress(raw, ZSTD_LEVEL)
-        .ok()
-        .filter(|compressed| compressed.len() < raw.len());
-    let (codec, bytes) = match &compressed {
-        Some(compressed) => (CODEC_ZSTD, compressed.as_slice()),
-        None => (CODEC_PLAIN, raw),
+    let stored = |codec, bytes: &[u8]| {
+        let mut stored = Vec::with_capacity(1 + bytes.len());
+        stored.push(codec);
+        stored.extend_from_slice(bytes);
+        Bytes::from(stored)
     };
-    let mut stored = Vec::with_capacity(1 + bytes.len());
-    stored.push(codec);
-    stored.extend_from_slice(bytes);
-    stored.into()
+    COMPRESSING
+        .with_borrow_mut(|compressing| {
+            if compressing.is_none() {
+                *compressing = Some((Compressor::new(ZSTD_LEVEL).ok()?, Vec::new()));
+            }
+            let (compressor, buffer) = compressing.as_mut()?;
+            buffer.clear();
+            buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+            let len = compressor.compress_to_buffer(raw, buffer).ok()?;
+            (len < raw.len()).then(|| stored(CODEC_ZSTD, &buffer[..len]))
+        })
+        .unwrap_or_else(|| stored(CODEC_PLAIN, raw))
+}
+
+fn decompress(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
+    DECOMPRESSING.with_borrow_mut(|decompressing| {
+        if decompressing.is_none() {
+            *decompressing = Some(Decompressor::new().ok()?);
+        }
+        decompressing.as_mut()?.decompress(bytes, size).ok()
+    })
 }
 
 /// The raw bytes of a stored chunk. `size` is what the body's size says of this chunk; another size is damage.
@@ -47,9 +72,7 @@ pub fn decode_chunk(stored: &[u8], size: usize) -> Result<Vec<u8>, DecodeError> 
     let (codec, bytes) = stored.split_first().ok_or(DecodeError::Truncated)?;
     let raw = match *codec {
         CODEC_PLAIN => bytes.to_vec(),
-        CODEC_ZSTD => {
-            zstd::bulk::decompress(bytes, size).map_err(|_| DecodeError::Damaged("zstd of a chunk"))?
-        }
+        CODEC_ZSTD => decompress(bytes, size).ok_or(DecodeError::Damaged("zstd of a chunk"))?,
         other => return Err(DecodeError::Version(other)),
     };
     if raw.len() == size {

@@ -597,6 +597,8 @@ fn config(spec: &ReplicaSpec) -> Result<Config, OpenError> {
         max_in_snapshot_log_to_keep: 0,
         replication_lag_threshold: u64::MAX,
         max_payload_entries: 64,
+        // For figures that are not taken here; it is allocated all the same.
+        log_stage_capacity: Some(1),
         api_channel_size: Some(1024),
         ..Config::default()
     }
