@@ -1,6 +1,7 @@
 //! A group of one: durable, in order, and back after a crash.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -40,17 +41,46 @@ async fn what_is_applied_stays_after_a_close_and_after_a_crash() {
     member.close().await;
 }
 
+/// Copies a folder that is in use as it is at one moment: no file came, went or grew while it was copied.
 pub(super) fn copy_folder(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).expect("reads") {
-        let entry = entry.expect("reads");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("type").is_dir() {
-            std::fs::create_dir_all(&target).expect("creates");
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("copies");
+    loop {
+        let before = files_of(from);
+        let copied = before
+            .iter()
+            .try_for_each(|(file, _)| copy_file(&from.join(file), &to.join(file)));
+        match copied {
+            Ok(()) if files_of(from) == before => return,
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("copies: {error}"),
+            _ => {
+                std::fs::remove_dir_all(to).expect("removes");
+                std::fs::create_dir(to).expect("creates");
+            }
         }
     }
+}
+
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to.parent().expect("has a folder"))?;
+    std::fs::copy(from, to).map(|_| ())
+}
+
+/// The files in a folder and below, and their lengths.
+fn files_of(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        for entry in std::fs::read_dir(folder.join(&below)).expect("reads") {
+            let entry = entry.expect("reads");
+            let path = below.join(entry.file_name());
+            // One that has gone since is missed in the second look.
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(path),
+                Ok(metadata) => drop(files.insert(path, metadata.len())),
+                Err(_) => {}
+            }
+        }
+    }
+    files
 }
 
 #[tokio::test]
