@@ -81,6 +81,15 @@ async fn calls_to_nobody_fail_as_the_options_say() {
     let status = start(&fast, "echo", None, PATIENCE).single().await.unwrap_err();
     assert_eq!(status.reason, Reason::Unavailable);
 
+    // As long as the call may take: it would end by its deadline.
+    let once = caller(relay.address, tls.clone(), options(WhenDown::Once(PATIENCE)));
+    // The second comes while the next attempt may not be made yet.
+    for _ in 0..2 {
+        let status = start(&once, "echo", None, PATIENCE).single().await.unwrap_err();
+        assert_eq!(status.reason, Reason::Unavailable);
+        assert!(status.message.contains("cannot be reached"), "{status}");
+    }
+
     let waiting = caller(
         relay.address,
         tls.clone(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -390,6 +391,9 @@ impl Directories for Members {
     }
 }
 
+/// How long a call waits for the connection to a mailstore.
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
+
 /// Makes channels to mailstores.
 struct Channels {
     /// The mailstore of this process, if it runs one.
@@ -413,7 +417,16 @@ impl Channels {
             role: Role::Mailstore,
             tls: self.tls.clone(),
         };
-        match connect::<MailstoreProtocol>(endpoint, ConnectOptions::default()) {
+        let when_down = match self.from {
+            // It asks another replica at once, and this one again.
+            Role::Proxy => WhenDown::Once(CONNECT_WAIT),
+            _ => WhenDown::Wait(CONNECT_WAIT),
+        };
+        let options = ConnectOptions {
+            when_down,
+            ..ConnectOptions::default()
+        };
+        match connect::<MailstoreProtocol>(endpoint, options) {
             Ok(remote) => Arc::new(remote),
             Err(error) => Arc::new(Unreachable(format!("{} cannot be called: {error}", node.id))),
         }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::detector::Detector;
 use super::leader::{Budget, Leader, ProposeError};
 use super::lease::{Lease, Moment};
-use super::supervise::Suspicion;
+use super::supervise::{Handover, Suspicion};
 use crate::entry::{GroupId, LeaderId};
 use crate::log::{Position, ReplicaId};
 use crate::raft::convert;
@@ -45,7 +45,7 @@ pub struct NotLeading {
 pub struct Standing {
     /// The term.
     pub term: u64,
-    /// The leader's node, when it is known and there.
+    /// The leader's node, when it is known and there, and does not hand over.
     pub leader: Option<String>,
     /// Whether this replica leads.
     pub leads: bool,
@@ -65,6 +65,7 @@ pub struct Group {
     detector: Arc<Detector>,
     pub(super) runtime: Handle,
     pub(super) suspicion: Mutex<Suspicion>,
+    pub(super) handover: Handover,
     /// Whether it is to lead when nothing speaks against it.
     preferred: AtomicBool,
     /// It leaves the lead to others: its node is about to stop.
@@ -101,6 +102,7 @@ impl Group {
             detector,
             runtime: Handle::current(),
             suspicion: Mutex::default(),
+            handover: Handover::new(),
             preferred: AtomicBool::new(false),
             aside: AtomicBool::new(false),
             installing: tokio::sync::Mutex::default(),
@@ -170,7 +172,7 @@ impl Group {
         leads(&self.metrics().borrow_watched())
     }
 
-    /// The leader's node, when it is known and there.
+    /// The leader's node, when it is known and there, and does not hand over.
     pub fn leader(&self) -> Option<String> {
         self.standing().leader
     }
@@ -201,8 +203,16 @@ impl Group {
             .await
     }
 
-    /// The leader's node, when that is there.
+    /// The leader's node, when that is there and does not hand over.
     fn alive_leader(&self, metrics: &Metrics) -> Option<String> {
+        if self.handover.is_under_way(metrics.vote.leader_id.term) {
+            return None;
+        }
+        self.named_leader(metrics)
+    }
+
+    /// The leader's node, when that is there.
+    fn named_leader(&self, metrics: &Metrics) -> Option<String> {
         let leader = metrics.current_leader?;
         let host = metrics.membership_config.membership().get_node(&leader)?;
         let is_there = leader == metrics.id || self.detector.is_alive(&host.node);
@@ -211,7 +221,7 @@ impl Group {
 
     /// The leader's node, when that is another and there, and the term.
     pub(super) fn leader_elsewhere(&self, metrics: &Metrics) -> Option<(String, u64)> {
-        let leader = self.alive_leader(metrics).filter(|_| !leads(metrics))?;
+        let leader = self.named_leader(metrics).filter(|_| !leads(metrics))?;
         Some((leader, metrics.vote.leader_id.term))
     }
 
@@ -369,12 +379,8 @@ impl Group {
 
     /// The leader of a term hands over.
     pub(super) fn note_handover(&self, term: u64) {
-        self.suspicion.lock().note_handover(term);
-    }
-
-    /// Whether the leader of a term has handed over in vain.
-    pub(super) fn is_forsaken(&self, term: u64) -> bool {
-        self.suspicion.lock().is_forsaken(term)
+        self.handover.note(term);
+        self.suspicion.lock().stir();
     }
 
     /// Asks a member to take the leadership over; does not wait for it.

@@ -102,7 +102,7 @@ impl Member {
                 !self.group(GroupId(followed.group)).is_some_and(|group| {
                     group
                         .led_term()
-                        .is_some_and(|term| term >= followed.term && !group.is_forsaken(term))
+                        .is_some_and(|term| term >= followed.term && !group.handover.is_in_vain(term))
                 })
             })
             .map(|followed| followed.group)

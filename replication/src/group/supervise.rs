@@ -5,6 +5,7 @@
 //! the leader's node says that it does not lead, or when the leader has handed over and nobody took over. Elections are safe at any time; this only decides when they are useful.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -55,8 +56,6 @@ pub(super) struct Suspicion {
     attempt: Option<Instant>,
     /// The term whose leader says that it does not lead.
     not_led: Option<u64>,
-    /// The term whose leader has asked a member to take over, and when.
-    handed_over: Option<(u64, Instant)>,
     /// Since when this replica leads.
     pub(super) leads_since: Option<Instant>,
     /// A leader has been known since the replica was opened.
@@ -64,9 +63,8 @@ pub(super) struct Suspicion {
 }
 
 impl Suspicion {
-    /// The leader of a term has asked a member to take over.
-    pub(super) fn note_handover(&mut self, term: u64) {
-        self.handed_over = Some((term, Instant::now()));
+    /// There is something to look at.
+    pub(super) fn stir(&mut self) {
         self.settled = false;
     }
 
@@ -83,12 +81,55 @@ impl Suspicion {
         let changed = state.changed().now_or_never().is_some();
         changed || !self.settled || others_changed
     }
+}
 
-    /// Whether the leader of a term has handed over and nobody has taken over in time: openraft's leader takes no proposals after it
+/// The last handover of a group that is known of. Read and written without a lock, for it is looked at while others are held.
+#[derive(Debug)]
+pub(super) struct Handover {
+    began: Instant,
+    /// The term whose leader has asked a member to take over.
+    term: AtomicU64,
+    /// When, in milliseconds after `began`.
+    at: AtomicU64,
+}
+
+impl Handover {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            term: AtomicU64::new(0),
+            at: AtomicU64::new(0),
+        }
+    }
+
+    /// The leader of a term has asked a member to take over.
+    pub(super) fn note(&self, term: u64) {
+        self.at.store(self.now(), Ordering::Relaxed);
+        self.term.store(term, Ordering::Release);
+    }
+
+    /// Whether the leader of a term has asked, and nobody has taken over yet as far as is known.
+    pub(super) fn is_under_way(&self, term: u64) -> bool {
+        self.age(term).is_some_and(|age| age <= HANDOVER_MAX)
+    }
+
+    /// Whether the leader of a term has asked, and nobody has taken over in time: openraft's leader takes no proposals after it
     /// has asked, whatever comes of it.
-    pub(super) fn is_forsaken(&self, term: u64) -> bool {
-        self.handed_over
-            .is_some_and(|(of, at)| of == term && at.elapsed() > HANDOVER_MAX)
+    pub(super) fn is_in_vain(&self, term: u64) -> bool {
+        self.age(term).is_some_and(|age| age > HANDOVER_MAX)
+    }
+
+    fn age(&self, term: u64) -> Option<Duration> {
+        // No leader is elected in term 0.
+        if term == 0 || self.term.load(Ordering::Acquire) != term {
+            return None;
+        }
+        let age = self.now().saturating_sub(self.at.load(Ordering::Relaxed));
+        Some(Duration::from_millis(age))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -186,7 +227,7 @@ fn look_after(member: &Member, group: &Arc<Group>, others_changed: bool) -> bool
     let is_led = metrics.current_leader.is_some_and(|leader| {
         leader != metrics.id
             && suspicion.not_led != Some(term)
-            && !suspicion.is_forsaken(term)
+            && !group.handover.is_in_vain(term)
             && membership
                 .get_node(&leader)
                 .is_some_and(|host| member.detector.is_alive(&host.node))
@@ -196,7 +237,7 @@ fn look_after(member: &Member, group: &Arc<Group>, others_changed: bool) -> bool
         suspicion.was_led = true;
         suspicion.attempt = None;
         // A handover that comes to nothing is seen by the clock alone.
-        suspicion.settled = suspicion.handed_over.is_none_or(|(of, _)| of != term);
+        suspicion.settled = !group.handover.is_under_way(term);
         return true;
     }
     suspicion.settled = false;

@@ -55,6 +55,18 @@ struct Pace {
     last: Option<Instant>,
 }
 
+impl Pace {
+    /// When the next attempt may be made; `None` before the first.
+    fn not_before(&self, options: &ConnectOptions) -> Option<Instant> {
+        let doubled = options.backoff_min * 2u32.saturating_pow(self.fruitless.saturating_sub(1).min(16));
+        let pause = match self.fruitless {
+            0 => Duration::ZERO,
+            _ => doubled.min(options.backoff_max),
+        };
+        self.last.map(|last| last + pause)
+    }
+}
+
 impl Lane {
     pub(super) fn new(
         endpoint: &Endpoint,
@@ -108,10 +120,15 @@ impl Lane {
 
     /// Connects, and sends the call when that is done, if the options say to wait.
     pub(super) fn open_when_up(self: &Arc<Self>, call: &Arc<ClientCall>) -> Result<(), Status> {
-        let WhenDown::Wait(wait) = self.options.when_down else {
-            let status = self.down_status();
-            self.ensure_connecting();
-            return Err(status);
+        let is_pausing = self.pace.lock().not_before(&self.options) > Some(Instant::now());
+        let (wait, once) = match self.options.when_down {
+            WhenDown::Wait(wait) => (wait, false),
+            WhenDown::Once(wait) if !is_pausing => (wait, true),
+            WhenDown::Once(_) | WhenDown::FailFast => {
+                let status = self.down_status();
+                self.ensure_connecting();
+                return Err(status);
+            }
         };
         if self.waiters.fetch_add(1, Ordering::SeqCst) >= self.options.calls_max {
             self.waiters.fetch_sub(1, Ordering::SeqCst);
@@ -130,7 +147,7 @@ impl Lane {
             let result = tokio::select! {
                 biased;
                 () = lane.closed.cancelled() => Err(Status::unavailable("this caller was closed")),
-                result = lane.open_once_up(&call, attempts) => result,
+                result = lane.open_once_up(&call, attempts, once) => result,
                 () = tokio::time::sleep_until(until) => {
                     Err(if until == call.deadline() { deadline_exceeded() } else { lane.down_status() })
                 }
@@ -143,7 +160,7 @@ impl Lane {
         Ok(())
     }
 
-    async fn open_once_up(&self, call: &Arc<ClientCall>, attempts: u64) -> Result<(), Status> {
+    async fn open_once_up(&self, call: &Arc<ClientCall>, attempts: u64, once: bool) -> Result<(), Status> {
         let mut views = self.view.subscribe();
         loop {
             let view = views.borrow_and_update().clone();
@@ -155,7 +172,7 @@ impl Lane {
                 },
                 // A refusal is not undone by waiting, if it is of an attempt made since the call.
                 View::Down(attempt, Some(status))
-                    if attempt > attempts && status.reason == Reason::PermissionDenied =>
+                    if attempt > attempts && (once || status.reason == Reason::PermissionDenied) =>
                 {
                     return Err(status);
                 }
@@ -215,16 +232,10 @@ impl Lane {
     /// The number of the next attempt, and when it may be made.
     fn next_attempt(&self) -> (u64, Option<Instant>) {
         let mut pace = self.pace.lock();
+        let not_before = pace.not_before(&self.options);
         pace.attempts += 1;
-        let doubled =
-            self.options.backoff_min * 2u32.saturating_pow(pace.fruitless.saturating_sub(1).min(16));
-        let pause = if pace.fruitless == 0 {
-            Duration::ZERO
-        } else {
-            doubled.min(self.options.backoff_max)
-        };
         pace.fruitless = pace.fruitless.saturating_add(1);
-        (pace.attempts, pace.last.map(|last| last + pause))
+        (pace.attempts, not_before)
     }
 
     async fn attempt(&self) -> Result<(Arc<ClientStream>, Streaming<Batch>, Channel), Status> {

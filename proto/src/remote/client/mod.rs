@@ -38,6 +38,8 @@ pub enum WhenDown {
     FailFast,
     /// It waits so long, at most until its deadline, and then fails with UNAVAILABLE: it was never sent.
     Wait(Duration),
+    /// The same, but it fails with the first attempt to connect: for callers who can ask another peer.
+    Once(Duration),
 }
 
 /// How to connect.

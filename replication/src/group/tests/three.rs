@@ -276,6 +276,40 @@ async fn a_handover_to_one_that_does_not_take_over_leaves_no_group_without_a_lea
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_hands_over_is_named_no_more() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    assert_eq!(groups[0].leader().as_deref(), Some("a"));
+    // Who is to take over does not hear of it.
+    nodes.hub.cut_off("b");
+    groups[0].hand_over(ReplicaId(2)).await;
+    assert_ne!(groups[0].leader().as_deref(), Some("a"));
+    let told = async {
+        while groups[2].leader().as_deref() == Some("a") {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), told).await;
+    assert!(waited.is_ok(), "a follower names who hands over");
+    drop((leader, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_the_lead_knows_who_has_it() {
+    let (nodes, groups) = Nodes::three().await;
+    let leader = leader_of(&groups[0]).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    groups[0].give_up_lead().await;
+    let new = groups[0].leader().expect("somebody leads");
+    assert_ne!(new, "a");
+    assert!(!groups[0].leads());
+    drop((leader, groups));
+    nodes.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_compared_at_one_position() {
     let (nodes, groups) = Nodes::three().await;
     let leader = leader_of(&groups[0]).await;
