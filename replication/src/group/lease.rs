@@ -38,6 +38,17 @@ impl Moment {
             u32::try_from(now.tv_nsec).unwrap_or_default(),
         ))
     }
+
+    /// A later moment.
+    #[cfg(test)]
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self(self.0 + time)
+    }
+
+    /// The time since an earlier moment.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 #[derive(Debug, Default)]

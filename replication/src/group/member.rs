@@ -405,10 +405,14 @@ impl Member {
     /// Removes a replica for good, with all that it has. A crash in the middle is finished at the next start.
     pub async fn remove_group(self: &Arc<Self>, group: GroupId) -> Result<(), StoreError> {
         let _changing = self.changing(group).lock().await;
+        let open = self.group(group);
         self.close_open(group).await;
         let Some(row) = self.replica_row(group)? else {
             return Ok(());
         };
+        if let Some(open) = open {
+            open.progress.begin_upheaval();
+        }
         let removing = ReplicaRow {
             removing: true,
             ..row

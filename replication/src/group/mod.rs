@@ -2,10 +2,11 @@
 //!
 //! A group's leader is elected; its single writer asks for the leadership ([`Group::lead`]), plans, and proposes
 //! ([`Leader::propose`]). A [`Proposal`] ends in applied, lost or to be planned anew. Reads ask first whether the leader
-//! still leads ([`Group::confirm`]).
+//! still leads ([`Group::confirm`]); on a replica that follows they ask how far that is ([`Member::confirm_within`]).
 
 mod compare;
 mod detector;
+mod follow;
 mod keeper;
 mod leader;
 mod lease;

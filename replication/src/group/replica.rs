@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::detector::Detector;
+use super::follow::Following;
 use super::leader::{Budget, Leader, ProposeError};
 use super::lease::{Lease, Moment};
 use super::supervise::{Handover, Suspicion};
@@ -81,6 +82,8 @@ pub struct Group {
     asked: AtomicU64,
     /// The last of them that is answered by a round that has ended.
     answered: tokio::sync::Mutex<u64>,
+    /// What is known of the leader while this replica follows.
+    pub(super) following: Following,
 }
 
 impl Group {
@@ -112,6 +115,7 @@ impl Group {
             lease,
             asked: AtomicU64::new(0),
             answered: tokio::sync::Mutex::new(0),
+            following: Following::default(),
         }
     }
 
@@ -230,6 +234,14 @@ impl Group {
         let metrics = self.metrics();
         let metrics = metrics.borrow_watched();
         leads(&metrics).then_some(metrics.vote.leader_id.term)
+    }
+
+    /// Another replica that leads, and its node, when that is there.
+    pub(super) fn followed(&self) -> Option<(ReplicaId, String)> {
+        let metrics = self.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|leader| *leader != metrics.id)?;
+        Some((ReplicaId(leader), self.alive_leader(&metrics)?))
     }
 
     async fn until(&self, is_so: impl Fn(&Metrics) -> bool) -> bool {

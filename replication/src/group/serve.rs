@@ -10,6 +10,7 @@ use rookery_proto::replication::v1 as proto;
 use rookery_proto::replication::v1::{Request, reply, request};
 use rookery_proto::{Reason, Status};
 
+use super::follow::serve_position;
 use super::member::Member;
 use super::replica::Group;
 use crate::batch::Column;
@@ -89,6 +90,7 @@ impl Member {
             }
             request::Call::InstallSnapshot(offer) => self.install_snapshot(group, offer).await,
             request::Call::ReadDigest(asked) => self.serve_digest(group, asked).await,
+            request::Call::AskPosition(_) => serve_position(group).await,
             _ => Err(Status::invalid("the call is not one on a replica")),
         }
     }

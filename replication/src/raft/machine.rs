@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -30,9 +31,31 @@ pub(crate) struct Progress {
     applied: Mutex<Applied>,
     /// What was applied at a moment before a completed flush: the log up to there is no longer needed.
     flushed: Mutex<Applied>,
+    /// Odd while the rows are not of one moment, and for good when they are removed.
+    upheavals: AtomicU64,
 }
 
 impl Progress {
+    /// From now on the rows are not of one moment: a state is taken in, or they are removed.
+    pub(crate) fn begin_upheaval(&self) {
+        self.upheavals.fetch_or(1, Ordering::SeqCst);
+    }
+
+    /// They are again.
+    fn end_upheaval(&self) {
+        self.upheavals.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What `look` sees of the rows, if they were of one moment before and after it.
+    pub(crate) fn undisturbed<T>(&self, look: impl FnOnce() -> T) -> Option<T> {
+        let before = self.upheavals.load(Ordering::SeqCst);
+        if before % 2 == 1 {
+            return None;
+        }
+        let seen = look();
+        (self.upheavals.load(Ordering::SeqCst) == before).then_some(seen)
+    }
+
     /// What is applied.
     pub(crate) fn applied(&self) -> Applied {
         self.applied.lock().clone()
@@ -76,6 +99,7 @@ impl Machine {
             applied: Mutex::new(applied.clone()),
             // What is found at the start has come from files.
             flushed: Mutex::new(applied),
+            upheavals: AtomicU64::new(0),
         };
         Ok(Self {
             group,
@@ -190,12 +214,15 @@ impl RaftStateMachine<Types> for Machine {
         };
         let (store, group, replica) = (Arc::clone(&self.store), self.group, self.replica);
         let installed = applied.clone();
+        // One that fails leaves it so until the next start, which finishes it.
+        self.progress.begin_upheaval();
         self.store
             .blocking(move || install(&store, group, replica, &installed, received))
             .await?
             .map_err(io::Error::other)?;
         *self.progress.applied.lock() = applied.clone();
         *self.progress.flushed.lock() = applied;
+        self.progress.end_upheaval();
         Ok(())
     }
 

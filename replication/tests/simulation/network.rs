@@ -226,6 +226,7 @@ fn described(request: &Request) -> String {
         Some(request::Call::InstallSnapshot(offer)) => format!("install {:?}", offer.last),
         Some(request::Call::ReadSnapshot(read)) => format!("read column {}", read.column),
         Some(request::Call::ReadDigest(read)) => format!("digest from {:?}", read.from),
+        Some(request::Call::AskPosition(_)) => "position".to_owned(),
         None => "nothing".to_owned(),
     };
     format!("{call} (group {}, replica {})", request.group, request.to)

@@ -1,6 +1,7 @@
 //! Groups on real stores and logs, alone and of three.
 
 mod alone;
+mod follow;
 mod space;
 mod three;
 

@@ -13,21 +13,27 @@ use crate::transport::Transport;
 
 /// The nodes of one process, and which of them cannot be reached.
 #[derive(Default)]
-struct Hub {
+pub(super) struct Hub {
     members: Mutex<HashMap<String, Arc<Member>>>,
     /// From whom to whom nothing gets through.
     cut: Mutex<Vec<(String, String)>>,
+    calls: std::sync::atomic::AtomicUsize,
 }
 
 impl Hub {
-    fn cut_off(&self, node: &str) {
+    pub(super) fn cut_off(&self, node: &str) {
         for other in ["a", "b", "c", "d"] {
             self.cut.lock().push((node.to_owned(), other.to_owned()));
             self.cut.lock().push((other.to_owned(), node.to_owned()));
         }
     }
 
-    fn heal(&self) {
+    /// Calls so far.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(super) fn heal(&self) {
         self.cut.lock().clear();
     }
 
@@ -47,6 +53,7 @@ struct Way {
 impl Transport for Way {
     fn call(&self, node: &str, request: Request) -> BoxFuture<'static, Result<reply::Call, Status>> {
         let (hub, from, to) = (Arc::clone(&self.hub), self.from.clone(), node.to_owned());
+        hub.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Box::pin(async move {
             let unreachable = || Status::unavailable("cut off");
             if hub.is_cut(&from, &to) {
@@ -62,8 +69,8 @@ impl Transport for Way {
     }
 }
 
-struct Nodes {
-    hub: Arc<Hub>,
+pub(super) struct Nodes {
+    pub(super) hub: Arc<Hub>,
     folders: HashMap<String, TempDir>,
     read_leases: bool,
 }
@@ -79,7 +86,7 @@ fn members(of: &[(u64, &str)]) -> Vec<GroupMember> {
 }
 
 impl Nodes {
-    async fn three() -> (Self, Vec<Arc<Group>>) {
+    pub(super) async fn three() -> (Self, Vec<Arc<Group>>) {
         Self::three_with(false).await
     }
 
@@ -114,7 +121,7 @@ impl Nodes {
         (nodes, groups)
     }
 
-    fn start(&mut self, node: &str) {
+    pub(super) fn start(&mut self, node: &str) {
         let folder = self
             .folders
             .entry(node.to_owned())
@@ -132,11 +139,11 @@ impl Nodes {
         self.hub.members.lock().insert(node.to_owned(), member);
     }
 
-    fn member(&self, node: &str) -> Arc<Member> {
+    pub(super) fn member(&self, node: &str) -> Arc<Member> {
         Arc::clone(&self.hub.members.lock()[node])
     }
 
-    async fn resume(&self, node: &str, replica: u64) -> Arc<Group> {
+    pub(super) async fn resume(&self, node: &str, replica: u64) -> Arc<Group> {
         let spec = ReplicaSpec {
             group: GROUP,
             replica: ReplicaId(replica),
@@ -155,7 +162,7 @@ impl Nodes {
     }
 
     /// Takes a node away, as it is.
-    async fn stop(&self, node: &str) {
+    pub(super) async fn stop(&self, node: &str) {
         let member = self.hub.members.lock().remove(node).expect("runs");
         member.close().await;
         // What it was asked meanwhile still holds it for a moment.
@@ -164,7 +171,7 @@ impl Nodes {
         }
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         let members: Vec<_> = self
             .hub
             .members
@@ -178,7 +185,7 @@ impl Nodes {
     }
 }
 
-async fn any_leader(groups: &[Arc<Group>]) -> (usize, Leader) {
+pub(super) async fn any_leader(groups: &[Arc<Group>]) -> (usize, Leader) {
     loop {
         for (index, group) in groups.iter().enumerate() {
             if group.leads()
@@ -191,7 +198,7 @@ async fn any_leader(groups: &[Arc<Group>]) -> (usize, Leader) {
     }
 }
 
-async fn until_value(member: &Member, key: &str, wanted: &str) {
+pub(super) async fn until_value(member: &Member, key: &str, wanted: &str) {
     while value(member, key).as_deref() != Some(wanted) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
