@@ -43,6 +43,11 @@ pub trait Protocol: Send + Sync + 'static {
     fn is_bulk(_request: &Self::Request) -> bool {
         false
     }
+
+    /// Whether any member of the service may answer the call, not only the one that leads.
+    fn is_for_any_member(_request: &Self::Request) -> bool {
+        false
+    }
 }
 
 /// What accompanies every call.

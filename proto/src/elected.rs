@@ -1,12 +1,14 @@
 //! A caller of a service with several members of which one leads: it finds the leader, and finds it again when it changes.
 //!
-//! Each call goes to whoever answered last. A member that cannot be reached, says nothing or does not lead is followed by
-//! the one that it names, else by the next, round after round with growing pauses. So only for calls that may be made again.
+//! Each call goes to whoever answered last; one that any member may answer goes to each in turn. A member that cannot be
+//! reached, says nothing or does not lead is followed by the one that it names, else by the next, round after round with
+//! growing pauses. So only for calls that may be made again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,6 +28,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between rounds.
 const PAUSE_MAX: Duration = Duration::from_millis(400);
 
+/// A member that did not answer what any may answer is left out of the turns for so long. Then one call tries it.
+const LEFT_OUT: Duration = Duration::from_secs(5);
+
 /// A member.
 pub struct Candidate<P: Protocol> {
     /// Its address, as other members name it in hints.
@@ -43,6 +48,45 @@ struct Shared<P: Protocol> {
     candidates: Vec<Candidate<P>>,
     /// Who is asked first.
     current: AtomicUsize,
+    turns: Turns,
+}
+
+/// Whose turn it is to answer what any member may answer.
+struct Turns {
+    next: AtomicUsize,
+    /// For each member until when it is left out.
+    left_out: Vec<Mutex<Option<Instant>>>,
+}
+
+impl Turns {
+    fn new(members: usize) -> Self {
+        Self {
+            next: AtomicUsize::new(0),
+            left_out: std::iter::repeat_with(Mutex::default).take(members).collect(),
+        }
+    }
+
+    /// The next member, if there is one that is not left out.
+    fn take(&self) -> Option<usize> {
+        let members = self.left_out.len();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        (0..members)
+            .map(|step| first.wrapping_add(step) % members)
+            .find(|index| {
+                let mut left_out = self.left_out[*index].lock();
+                let is_due = left_out.is_none_or(|until| until <= now);
+                // Others wait until this call has tried it.
+                if is_due && left_out.is_some() {
+                    *left_out = Some(now + LEFT_OUT);
+                }
+                is_due
+            })
+    }
+
+    fn note(&self, index: usize, has_answered: bool) {
+        *self.left_out[index].lock() = (!has_answered).then(|| Instant::now() + LEFT_OUT);
+    }
 }
 
 impl<P: Protocol> Elected<P> {
@@ -50,6 +94,7 @@ impl<P: Protocol> Elected<P> {
     pub fn new(candidates: Vec<Candidate<P>>) -> Self {
         Self {
             shared: Arc::new(Shared {
+                turns: Turns::new(candidates.len()),
                 candidates,
                 current: AtomicUsize::new(0),
             }),
@@ -88,14 +133,22 @@ impl<P: Protocol> Shared<P> {
         let deadline = Instant::from_std(call.context.deadline);
         let until = deadline.min(Instant::now() + SEARCH_MAX);
         let mut pause = PAUSE_MIN;
+        let is_for_any = P::is_for_any_member(&call.request);
         loop {
             let mut why = Status::unavailable("there are no members");
             let mut asked = vec![false; self.candidates.len()];
-            let mut next = Some(self.current.load(Ordering::Relaxed)).filter(|first| *first < asked.len());
+            let turn = if is_for_any { self.turns.take() } else { None };
+            let first = turn.unwrap_or_else(|| self.current.load(Ordering::Relaxed));
+            let mut next = Some(first).filter(|first| *first < asked.len());
             while let Some(index) = next {
                 asked[index] = true;
-                match self.ask(index, &call, deadline, replies).await {
-                    Err(status) if self.is_elsewhere(index, &status) => {
+                let result = self.ask(index, &call, deadline, replies).await;
+                let is_elsewhere = matches!(&result, Err(status) if self.is_elsewhere(index, status));
+                if is_for_any {
+                    self.turns.note(index, !is_elsewhere && !is_late(&result));
+                }
+                match result {
+                    Err(status) if is_elsewhere => {
                         let is_left = |index: &usize| !asked[*index];
                         let named = self.position(&status.leader).filter(is_left);
                         next = named.or_else(|| (0..asked.len()).find(is_left));
@@ -142,13 +195,21 @@ impl<P: Protocol> Shared<P> {
             request: call.request.clone(),
             body: None,
         });
-        let Some(first) = next(&mut answered, deadline).await? else {
+        let mut silence_max = SILENCE_MAX;
+        if P::is_for_any_member(&call.request) {
+            // One that stands still must leave others the time to answer.
+            silence_max = silence_max.min(deadline.saturating_duration_since(Instant::now()) / 2);
+        }
+        let Some(first) = next(&mut answered, deadline, silence_max).await? else {
             return Ok(());
         };
-        self.current.store(index, Ordering::Relaxed);
+        // What any member answers says nothing of who leads.
+        if !P::is_for_any_member(&call.request) {
+            self.current.store(index, Ordering::Relaxed);
+        }
         replies.send(Ok(first)).await.map_err(|_| cancelled())?;
         loop {
-            match next(&mut answered, deadline).await {
+            match next(&mut answered, deadline, SILENCE_MAX).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(reply)) => replies.send(Ok(reply)).await.map_err(|_| cancelled())?,
                 Err(status) => {
@@ -168,12 +229,20 @@ impl<P: Protocol> Shared<P> {
     }
 }
 
+fn is_late(result: &Result<(), Status>) -> bool {
+    matches!(result, Err(status) if status.reason == Reason::DeadlineExceeded)
+}
+
 /// The next reply, unless there is silence for too long.
-async fn next<P: Protocol>(replies: &mut Replies<P>, deadline: Instant) -> Result<Option<P::Reply>, Status> {
+async fn next<P: Protocol>(
+    replies: &mut Replies<P>,
+    deadline: Instant,
+    silence_max: Duration,
+) -> Result<Option<P::Reply>, Status> {
     let left = deadline.saturating_duration_since(Instant::now());
-    match timeout(left.min(SILENCE_MAX), replies.next()).await {
+    match timeout(left.min(silence_max), replies.next()).await {
         Ok(reply) => reply.transpose(),
-        Err(_) if left <= SILENCE_MAX => Err(deadline_exceeded()),
+        Err(_) if left <= silence_max => Err(deadline_exceeded()),
         Err(_) => Err(Status::unavailable("the member says nothing")),
     }
 }
@@ -186,7 +255,7 @@ mod tests {
     use super::*;
     use crate::DirectoryProtocol;
     use crate::call::{CallContext, Incoming, Peer, ReplySink, Role, Service};
-    use crate::directory::v1::{RegisteredNode, Reply, Request, reply};
+    use crate::directory::v1::{RegisteredNode, Reply, Request, ResolveRecipient, reply, request};
     use crate::local::Local;
 
     /// What a member answers.
@@ -278,10 +347,28 @@ mod tests {
     }
 
     async fn call(elected: &Elected<DirectoryProtocol>, patience: Duration) -> Result<Reply, Status> {
+        make(elected, Request::default(), patience).await
+    }
+
+    /// What any member may answer.
+    async fn look_up(elected: &Elected<DirectoryProtocol>, patience: Duration) -> Result<Reply, Status> {
+        let lookup = request::Call::ResolveRecipient(ResolveRecipient::default());
+        let request = Request {
+            call: Some(lookup),
+            ..Request::default()
+        };
+        make(elected, request, patience).await
+    }
+
+    async fn make(
+        elected: &Elected<DirectoryProtocol>,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Reply, Status> {
         elected
             .call(Call {
                 context: CallContext::with_timeout(patience),
-                request: Request::default(),
+                request,
                 body: None,
             })
             .single()
@@ -364,5 +451,44 @@ mod tests {
         assert!(replies.next().await.is_none());
         assert!(call(&elected, LONG).await.is_ok());
         assert_eq!((members[1].calls(), members[2].calls()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn what_any_member_answers_goes_round_and_says_nothing_of_who_leads() {
+        let (elected, members) = three([Says::Leads, Says::Leads, Says::Leads]);
+        for _ in 0..6 {
+            assert!(look_up(&elected, LONG).await.is_ok());
+        }
+        let calls = |members: &[Arc<Scripted>]| -> Vec<usize> {
+            members.iter().map(|member| member.calls()).collect()
+        };
+        assert_eq!(calls(&members), [2, 2, 2]);
+        assert!(call(&elected, LONG).await.is_ok());
+        assert_eq!(calls(&members), [3, 2, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_answer_is_left_out_of_the_turns_for_a_while() {
+        let (elected, members) = three([Says::Leads, not_leader(&address(0)), Says::Nothing]);
+        for _ in 0..9 {
+            assert!(look_up(&elected, LONG).await.is_ok());
+        }
+        assert_eq!((members[1].calls(), members[2].calls()), (1, 1));
+        for member in &members[1..] {
+            member.say(Says::Leads);
+        }
+        tokio::time::advance(LEFT_OUT).await;
+        let before = members[0].calls();
+        for _ in 0..9 {
+            assert!(look_up(&elected, LONG).await.is_ok());
+        }
+        assert_eq!(members[0].calls() - before, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stands_still_leaves_others_the_time_to_answer() {
+        let (elected, members) = three([Says::Nothing, Says::Leads, Says::Leads]);
+        assert!(look_up(&elected, SILENCE_MAX).await.is_ok());
+        assert_eq!(members[0].calls(), 1);
     }
 }

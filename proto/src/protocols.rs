@@ -38,6 +38,14 @@ impl Protocol for DirectoryProtocol {
     type Request = directory::v1::Request;
     type Reply = directory::v1::Reply;
     const NAME: &'static str = "directory";
+
+    fn is_for_any_member(request: &Self::Request) -> bool {
+        use directory::v1::request::Call;
+        matches!(
+            &request.call,
+            Some(Call::ResolveRecipient(_) | Call::Authenticate(_) | Call::RenewToken(_))
+        )
+    }
 }
 
 /// Calls between nodes that hold replicas of the same groups (`rookery.replication.v1`).
