@@ -29,6 +29,9 @@ pub struct Config {
     /// The members of the directory, this one among them: 1, 3 or 5, the same in each one's configuration. Empty: this node
     /// is alone.
     pub members: Vec<MemberConfig>,
+    /// A member that follows answers a lookup only from a state that holds all that was acknowledged so long before. Zero:
+    /// the one that leads answers all.
+    pub lookup_staleness_max: Span,
     /// Mailstores that must have registered before the shards are placed on them.
     pub expected_mailstores: u32,
     /// Where the operator's API listens (TLS).
@@ -52,6 +55,7 @@ impl Default for Config {
             shards: 256,
             replicas: 1,
             members: Vec::new(),
+            lookup_staleness_max: Span::seconds(1),
             expected_mailstores: 1,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             admin_token_file: None,
@@ -65,6 +69,9 @@ impl Default for Config {
 
 /// Keys that change more often would be of no use, as tokens signed with them can be renewed for a while.
 const KEY_AGE_MIN: Duration = Duration::from_secs(24 * 3600);
+
+/// With an older state than this a suspended account would be let in for too long.
+const LOOKUP_STALENESS_MAX: Duration = Duration::from_secs(60);
 
 /// The most shards of a cluster.
 const SHARDS_MAX: u32 = 65_536;
@@ -89,6 +96,9 @@ impl Config {
             .collect();
         if ids.len() != self.members.len() || addresses.len() != self.members.len() {
             return Err("directory.members must have each id and each address once".to_owned());
+        }
+        if self.lookup_staleness_max.0 > LOOKUP_STALENESS_MAX {
+            return Err("directory.lookup_staleness_max must be at most 1m".to_owned());
         }
         if self.expected_mailstores == 0 {
             return Err("directory.expected_mailstores must be at least 1".to_owned());
@@ -151,6 +161,14 @@ mod tests {
             };
             assert!(config.check().is_err(), "{config:?}");
         }
+        assert!(
+            Config {
+                lookup_staleness_max: Span::seconds(61),
+                ..Config::default()
+            }
+            .check()
+            .is_err()
+        );
         assert!(
             Config {
                 token_lifetime: Span::seconds(10),

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::follow;
 use crate::lead::Office;
+use crate::lookup::Follower;
 use crate::members::{Directories, Members};
 use crate::opening;
 use crate::plan::node::Cluster;
@@ -111,6 +112,17 @@ impl Directory {
         let members = Members::new(host.member.node(), &config.members, host.directories.as_ref())
             .map_err(StartError::Config)?;
         let post = Arc::new(Post::new(members, Arc::clone(&host.member)));
+        let credentials = Arc::new(Credentials::new(
+            config.password_threads(),
+            config.password_queue_max,
+        )?);
+        let token_lifetime_millis = millis(config.token_lifetime.0);
+        let follower = Arc::new(Follower::new(
+            Arc::clone(&post),
+            Arc::clone(&credentials),
+            token_lifetime_millis,
+            config.lookup_staleness_max.0,
+        ));
         let (failures, mut failed) = mpsc::unbounded_channel();
         let office = Office {
             post: Arc::clone(&post),
@@ -122,11 +134,8 @@ impl Directory {
             },
             node: host.node.clone(),
             mailstores: host.mailstores,
-            credentials: Arc::new(Credentials::new(
-                config.password_threads(),
-                config.password_queue_max,
-            )?),
-            token_lifetime_millis: millis(config.token_lifetime.0),
+            credentials,
+            token_lifetime_millis,
             ages: ages(&config),
             failures,
         };
@@ -136,7 +145,7 @@ impl Directory {
             open_alone(&post).await?;
         }
         let directory = Self {
-            service: Arc::new(DirectoryService::new(Arc::clone(&post))),
+            service: Arc::new(DirectoryService::new(Arc::clone(&post), follower)),
             admin_address,
             admin_token_file,
             tasks: TaskTracker::new(),

@@ -24,6 +24,7 @@ mod core;
 mod follow;
 mod handle;
 mod lead;
+mod lookup;
 mod members;
 mod opening;
 mod post;

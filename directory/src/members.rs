@@ -149,7 +149,10 @@ const FIRST_REPLICA: u64 = 1 + GroupId::DIRECTORY.0 as u64;
 async fn ask(caller: &dyn Caller<DirectoryProtocol>, call: request::Call) -> Result<reply::Call, Status> {
     let replies = caller.call(Call {
         context: CallContext::with_timeout(CALL_TIMEOUT),
-        request: Request { call: Some(call) },
+        request: Request {
+            call: Some(call),
+            ..Request::default()
+        },
         body: None,
     });
     let Reply { call } = replies.single().await?;

@@ -63,8 +63,23 @@ enum Step {
     Nobody,
 }
 
+/// Who gets mail for a recipient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The accounts, ascending by id: at least one, none of them suspended.
+    pub accounts: BTreeMap<AccountId, Found>,
+    /// Whether they get it because something else is not there: another account or alias of that name would change who
+    /// they are.
+    pub rests_on_absence: bool,
+}
+
 /// The accounts behind a recipient, ascending by id: at least one, none of them suspended.
 pub fn resolve(rows: Rows<'_>, recipient: &str) -> Result<BTreeMap<AccountId, Found>, ResolveError> {
+    look_up(rows, recipient).map(|resolved| resolved.accounts)
+}
+
+/// Who gets mail for a recipient, and what that rests on.
+pub fn look_up(rows: Rows<'_>, recipient: &str) -> Result<Resolved, ResolveError> {
     let not_local = || ResolveError::NotLocal(recipient.to_owned());
     let address = if recipient.eq_ignore_ascii_case(POSTMASTER) {
         Address::new(POSTMASTER, rows.first_domain()?.ok_or_else(not_local)?)
@@ -81,6 +96,7 @@ pub fn resolve(rows: Rows<'_>, recipient: &str) -> Result<BTreeMap<AccountId, Fo
         seen: HashSet::new(),
         found: BTreeMap::new(),
         looped: false,
+        rests_on_absence: false,
     };
     walk.visit(address)?;
     // A way that leads back takes nothing from the others: a catch-all is on its own path as soon as one of its targets
@@ -99,7 +115,10 @@ pub fn resolve(rows: Rows<'_>, recipient: &str) -> Result<BTreeMap<AccountId, Fo
     if found.values().any(|found| found.account.life() == Life::Creating) {
         return Err(ResolveError::Creating(recipient.to_owned()));
     }
-    Ok(found)
+    Ok(Resolved {
+        accounts: found,
+        rests_on_absence: walk.rests_on_absence,
+    })
 }
 
 /// Whether an alias of this name with these targets would lead back to itself or too far. Targets that are not there yet
@@ -118,6 +137,7 @@ pub fn check_alias(
         seen: HashSet::new(),
         found: BTreeMap::new(),
         looped: false,
+        rests_on_absence: false,
     };
     for target in targets {
         walk.visit(target.clone())?;
@@ -145,6 +165,8 @@ struct Walk<'a> {
     found: BTreeMap<AccountId, Found>,
     /// An alias led back to itself.
     looped: bool,
+    /// Nobody has just the name that was looked for.
+    rests_on_absence: bool,
 }
 
 impl Walk<'_> {
@@ -153,25 +175,29 @@ impl Walk<'_> {
     }
 
     fn visit(&mut self, address: Address) -> Result<(), ResolveError> {
-        match step(self.rows, &address)? {
+        let named = exact(self.rows, &address, None)?;
+        let next = if matches!(named, Step::Nobody) {
+            self.rests_on_absence = true;
+            fallback(self.rows, &address)?
+        } else {
+            named
+        };
+        match next {
             Step::Nobody => Ok(()),
             Step::Account(id) => {
                 if self.found.contains_key(&id) {
                     return Ok(());
                 }
                 // An address whose account has gone is nobody's.
-                if let Some(account) = self.rows.account(id)? {
-                    if self.found.len() == DESTINATIONS_MAX {
-                        return Err(self.loops());
-                    }
-                    self.found.insert(
-                        id,
-                        Found {
-                            account,
-                            address: address.spelled(),
-                        },
-                    );
+                let Some(account) = self.rows.account(id)? else {
+                    self.rests_on_absence = true;
+                    return Ok(());
+                };
+                if self.found.len() == DESTINATIONS_MAX {
+                    return Err(self.loops());
                 }
+                let address = address.spelled();
+                self.found.insert(id, Found { account, address });
                 Ok(())
             }
             Step::Alias { name, targets } => {
@@ -200,11 +226,8 @@ impl Walk<'_> {
     }
 }
 
-fn step(rows: Rows<'_>, address: &Address) -> Result<Step, ReadError> {
-    let named = exact(rows, address, None)?;
-    if !matches!(named, Step::Nobody) {
-        return Ok(named);
-    }
+/// Who an address is that nobody has just so.
+fn fallback(rows: Rows<'_>, address: &Address) -> Result<Step, ReadError> {
     let base = address.base();
     if let Some(base) = &base {
         let named = exact(rows, base, address.detail())?;

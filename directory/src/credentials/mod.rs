@@ -43,7 +43,7 @@ pub enum Verdict {
 }
 
 /// An account's stored secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Whose it is.
     pub account: AccountId,

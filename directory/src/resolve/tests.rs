@@ -284,3 +284,31 @@ fn only_own_addresses_log_in() {
         assert_eq!(login(name), None, "{name}");
     }
 }
+
+#[test]
+fn what_rests_on_something_that_is_not_there_says_so() {
+    let mut world = world();
+    alias(
+        &mut world,
+        "both@first.test",
+        &["bob@first.test", "carol@second.test"],
+    );
+    alias(
+        &mut world,
+        "half@first.test",
+        &["bob@first.test", "carol+list@second.test"],
+    );
+    alias(&mut world, "@catch.test", &["bob@first.test"]);
+    for (recipient, rests) in [
+        ("bob@first.test", false),
+        ("user+exact@first.test", false),
+        ("both@first.test", false),
+        ("half@first.test", true),
+        ("bob+tag@first.test", true),
+        ("anybody@catch.test", true),
+        ("postmaster@first.test", true),
+    ] {
+        let resolved = look_up(Rows(&world.store), recipient).unwrap();
+        assert_eq!(resolved.rests_on_absence, rests, "{recipient}");
+    }
+}

@@ -15,17 +15,19 @@ use rookery_proto::directory::v1::{FormedGroup, MemberDescription, NodeRole, Rep
 use rookery_proto::{DirectoryProtocol, Incoming, Peer, Reason, ReplySink, Role, Service, Status};
 use tracing::Instrument;
 
+use crate::lookup::{Follower, Lookup};
 use crate::opening;
 use crate::post::Post;
 
 /// Serves the directory's calls.
 pub struct DirectoryService {
     post: Arc<Post>,
+    follower: Arc<Follower>,
 }
 
 impl DirectoryService {
-    pub(crate) fn new(post: Arc<Post>) -> Self {
-        Self { post }
+    pub(crate) fn new(post: Arc<Post>, follower: Arc<Follower>) -> Self {
+        Self { post, follower }
     }
 
     async fn run(
@@ -34,6 +36,7 @@ impl DirectoryService {
         replies: &ReplySink<DirectoryProtocol>,
     ) -> Result<(), Status> {
         let peer = &call.peer;
+        let seen_version = call.request.seen_version;
         let Some(request) = call.request.call else {
             return Err(Status::new(
                 Reason::Unimplemented,
@@ -56,24 +59,24 @@ impl DirectoryService {
                 opening::form_here(&self.post, &request.members).await?;
                 return answer(replies, reply::Call::FormedGroup(FormedGroup {})).await;
             }
+            request::Call::ResolveRecipient(_)
+            | request::Call::Authenticate(_)
+            | request::Call::RenewToken(_) => {
+                allow(peer, &[Role::Proxy])?;
+                let lookup = Lookup::new(&self.follower, seen_version)?;
+                let looked_up = look_up(&lookup, peer, request, call.context.deadline).await;
+                let said = if lookup.follows() {
+                    self.as_follower(looked_up)
+                } else {
+                    looked_up
+                };
+                return answer(replies, said?).await;
+            }
             _ => {}
         }
         let core = self.post.core()?;
         let core = core.as_ref();
         let said = match request {
-            request::Call::ResolveRecipient(request) => {
-                allow(peer, &[Role::Proxy])?;
-                reply::Call::ResolvedRecipient(resolve_recipient::run(core, peer, request).await?)
-            }
-            request::Call::Authenticate(request) => {
-                allow(peer, &[Role::Proxy])?;
-                let deadline = call.context.deadline;
-                reply::Call::Authenticated(authenticate::run(core, peer, request, deadline).await?)
-            }
-            request::Call::RenewToken(request) => {
-                allow(peer, &[Role::Proxy])?;
-                reply::Call::Renewed(renew_token::run(core, peer, &request).await?)
-            }
             request::Call::RegisterNode(request) => {
                 reply::Call::RegisteredNode(register_node::run(core, peer, request).await?)
             }
@@ -86,11 +89,30 @@ impl DirectoryService {
                 allow(peer, &[Role::Proxy, Role::Mailstore, Role::Directory])?;
                 return watch::run(core, replies).await;
             }
-            request::Call::DescribeMember(_) | request::Call::FormGroup(_) => {
+            request::Call::DescribeMember(_)
+            | request::Call::FormGroup(_)
+            | request::Call::ResolveRecipient(_)
+            | request::Call::Authenticate(_)
+            | request::Call::RenewToken(_) => {
                 return Err(Status::internal("answered above"));
             }
         };
         answer(replies, said).await
+    }
+
+    /// What a member that follows says: what it cannot read, another may.
+    fn as_follower(&self, looked_up: Result<reply::Call, Status>) -> Result<reply::Call, Status> {
+        let said = match looked_up {
+            Err(status) if status.reason == Reason::Internal => {
+                tracing::error!(%status, "a lookup failed here: the leader is to answer it");
+                Err(self.post.not_leading())
+            }
+            said => said,
+        };
+        let is_answer = !matches!(&said, Err(status) if status.is_retryable());
+        let outcome = if is_answer { "answered" } else { "passed_on" };
+        metrics::counter!("rookery_directory_follower_lookups_total", "outcome" => outcome).increment(1);
+        said
     }
 
     /// Says who leads, so that who called finds it, and that nobody else is to be asked when that is this member.
@@ -103,6 +125,29 @@ impl DirectoryService {
             },
             _ => status,
         }
+    }
+}
+
+async fn look_up(
+    lookup: &Lookup,
+    peer: &Peer,
+    request: request::Call,
+    deadline: Instant,
+) -> Result<reply::Call, Status> {
+    match request {
+        request::Call::ResolveRecipient(request) => {
+            let resolved = resolve_recipient::run(lookup, peer, request).await?;
+            Ok(reply::Call::ResolvedRecipient(resolved))
+        }
+        request::Call::Authenticate(request) => {
+            let granted = authenticate::run(lookup, peer, request, deadline).await?;
+            Ok(reply::Call::Authenticated(granted))
+        }
+        request::Call::RenewToken(request) => {
+            let renewed = renew_token::run(lookup, peer, &request).await?;
+            Ok(reply::Call::Renewed(renewed))
+        }
+        _ => Err(Status::internal("the call is no lookup")),
     }
 }
 

@@ -5,15 +5,34 @@ use rookery_proto::{Peer, Reason, Status};
 
 use super::authenticate::grant;
 use crate::clock::now_millis;
-use crate::core::Core;
+use crate::lookup::{Lookup, Sureness};
 use crate::schema::AccountId;
 
-pub(super) async fn run(core: &Core, peer: &Peer, request: &RenewToken) -> Result<Authenticated, Status> {
-    let claims = core
-        .tokens
+pub(super) async fn run(lookup: &Lookup, peer: &Peer, request: &RenewToken) -> Result<Authenticated, Status> {
+    match renew(lookup, peer, request, Sureness::Bounded).await {
+        Err(status) if !lookup.is_final(Sureness::Bounded) && !status.is_retryable() => {
+            renew(lookup, peer, request, Sureness::Confirmed).await
+        }
+        renewed => renewed,
+    }
+}
+
+async fn renew(
+    lookup: &Lookup,
+    peer: &Peer,
+    request: &RenewToken,
+    sureness: Sureness,
+) -> Result<Authenticated, Status> {
+    if lookup.follows() {
+        // A member that follows knows the keys of what it has read.
+        lookup.read(sureness, |_| ()).await?;
+    }
+    let claims = lookup
+        .tokens()
         .check(&request.token, &peer.certificate, now_millis())?;
     let id = AccountId(claims.account);
-    let account = core.state.read(move |rows| rows.account(id)).await??;
+    let read = lookup.read_versioned(sureness, move |rows| rows.account(id));
+    let (account, version) = read.await?;
     let ended = || {
         Status::new(
             Reason::Suspended,
@@ -24,5 +43,5 @@ pub(super) async fn run(core: &Core, peer: &Peer, request: &RenewToken) -> Resul
     if account.credential_generation != claims.credential_generation {
         return Err(ended());
     }
-    grant(core, peer, id, &account, claims.rights())
+    grant(lookup, peer, (id, &account), claims.rights(), version)
 }

@@ -251,7 +251,10 @@ impl World {
 
     pub fn begin(&self, peer: Peer, call: request::Call) -> Replies<DirectoryProtocol> {
         let local = Local::new(self.directory.as_ref().unwrap().service(), peer);
-        let request = directory::Request { call: Some(call) };
+        let request = directory::Request {
+            call: Some(call),
+            ..directory::Request::default()
+        };
         local.call(Call {
             context: CallContext::with_timeout(PATIENCE),
             request,

@@ -110,6 +110,7 @@ impl Follower {
                 context: CallContext::with_timeout(WATCH_MAX),
                 request: Request {
                     call: Some(request::Call::Watch(Watch {})),
+                    ..Request::default()
                 },
                 body: None,
             })

@@ -271,6 +271,7 @@ async fn register(
             context: CallContext::with_timeout(REGISTER_TIMEOUT),
             request: Request {
                 call: Some(request::Call::RegisterNode(register.clone())),
+                ..Request::default()
             },
             body: None,
         };

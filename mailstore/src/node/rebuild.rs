@@ -102,6 +102,7 @@ async fn ask(directory: &Arc<dyn Caller<DirectoryProtocol>>, register: RegisterN
         context: CallContext::with_timeout(REGISTER_TIMEOUT),
         request: Request {
             call: Some(request::Call::RegisterNode(register)),
+            ..Request::default()
         },
         body: None,
     };

@@ -34,7 +34,10 @@ pub fn request(command: &str) -> Request {
     let call = RequestCall::ResolveRecipient(ResolveRecipient {
         address: command.to_owned(),
     });
-    Request { call: Some(call) }
+    Request {
+        call: Some(call),
+        ..Request::default()
+    }
 }
 
 /// A reply that carries a number and a text.

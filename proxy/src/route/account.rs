@@ -62,6 +62,8 @@ pub struct Account {
     address: String,
     token: Mutex<Token>,
     session: [u8; 16],
+    /// The version of the directory's state by which it was granted.
+    granted_version: u64,
     number: AtomicU64,
     /// The highest modseq of the account that the session has seen: a leader that is behind it waits before it answers.
     seen_modseq: AtomicU64,
@@ -86,6 +88,7 @@ impl Account {
                 renew_at: None,
             }),
             session,
+            granted_version: authenticated.version,
             number: AtomicU64::new(0),
             seen_modseq: AtomicU64::new(0),
         }
@@ -101,9 +104,11 @@ impl Account {
         &self.address
     }
 
-    /// Listens for changes of the account's mailboxes and for the end of its sessions.
+    /// Listens for changes of the account's mailboxes and for the end of its sessions, also one that was told before
+    /// and of which the directory did not know yet when it granted this one.
     pub fn subscribe(&self) -> Subscription {
-        self.cluster.feed().subscribe(self.id, self.shard)
+        let feed = self.cluster.feed();
+        feed.subscribe(self.id, self.shard, self.granted_version)
     }
 
     /// Makes sure that the account may still be acted for, for a session that makes no calls on its shard. Costs a call
@@ -212,7 +217,7 @@ impl Account {
                 Ok(token.bytes.clone())
             }
             Err(status) if is_refusal(&status) => {
-                self.cluster.feed().end(self.id);
+                self.cluster.feed().end(self.id, 0);
                 Err(status)
             }
             // The old one still holds for a while. A directory that is away begins its watch anew when it is back, and

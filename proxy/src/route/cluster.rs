@@ -262,7 +262,11 @@ impl Cluster {
             traceparent: String::new(),
             token: Bytes::new(),
         };
-        let request = directory::Request { call: Some(call) };
+        let request = directory::Request {
+            call: Some(call),
+            // After the epochs that answers are kept under: what was void by then does not come back.
+            seen_version: self.picture.seen_version(),
+        };
         let reply = self
             .directory
             .call(Call {
@@ -288,16 +292,16 @@ impl Cluster {
                 self.logins.void(notice);
             }
             match notice {
-                Ok(Notice::Account {
-                    account,
-                    end_sessions,
-                }) => {
-                    self.recipients.void(&Notice::Account {
+                Ok(
+                    notice @ Notice::Account {
                         account,
                         end_sessions,
-                    });
+                        version,
+                    },
+                ) => {
+                    self.recipients.void(&notice);
                     if end_sessions {
-                        self.feed.end(account);
+                        self.feed.end(account, version);
                     }
                 }
                 Ok(Notice::Recipients) => self.recipients.void(&Notice::Recipients),
@@ -312,6 +316,7 @@ impl Cluster {
     fn doubt(&self) {
         self.logins.void(&Notice::All);
         self.recipients.void(&Notice::All);
+        self.feed.forget_ends();
         self.grants_epoch.fetch_add(1, Ordering::AcqRel);
         self.feed.refresh();
     }

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lru::LruCache;
 use parking_lot::Mutex;
 use rookery_proto::mailstore::v1::{self as mailstore, ShardEvent, reply, request};
 use rookery_proto::{CallContext, Reason, Status};
@@ -25,6 +27,9 @@ const FEED_RETRY: Duration = Duration::from_millis(200);
 
 /// How long the shard's replicas are gone round before it is said that nobody answers.
 const FEED_SEARCH_MAX: Duration = Duration::from_secs(60);
+
+/// Accounts of which it is remembered that their sessions had to end.
+const ENDS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
 /// What a session's receiver holds.
 #[derive(Debug, Default)]
@@ -44,8 +49,39 @@ struct AccountEntry {
     sender: watch::Sender<AccountFeed>,
 }
 
+/// By which version of the directory's state sessions had to end: one that was granted by an older state and comes late
+/// must end as well.
+struct Ends {
+    by_account: LruCache<u64, u64>,
+    /// The newest of those that are remembered no more.
+    others: u64,
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self {
+            by_account: LruCache::new(ENDS_MAX),
+            others: 0,
+        }
+    }
+}
+
+impl Ends {
+    fn note(&mut self, account: u64, version: u64) {
+        let known = self.by_account.pop(&account).unwrap_or(self.others);
+        if let Some((_, gone)) = self.by_account.push(account, known.max(version)) {
+            self.others = self.others.max(gone);
+        }
+    }
+
+    fn has_after(&self, account: u64, version: u64) -> bool {
+        self.by_account.peek(&account).copied().unwrap_or(self.others) > version
+    }
+}
+
 #[derive(Default)]
 struct Inner {
+    ends: Ends,
     entries_made: u64,
     accounts: HashMap<u64, AccountEntry>,
     /// Shards that are being followed, with the number of accounts that listen.
@@ -75,6 +111,8 @@ pub struct Subscription {
     entry: u64,
     receiver: watch::Receiver<AccountFeed>,
     epoch: u64,
+    /// The account's sessions had to end after this one was granted and before it listened.
+    is_late: bool,
 }
 
 impl Feed {
@@ -87,9 +125,11 @@ impl Feed {
         })
     }
 
-    /// Listens to an account of a shard. Must be called within a tokio runtime.
-    pub fn subscribe(self: &Arc<Self>, account: u64, shard: u32) -> Subscription {
+    /// Listens to an account of a shard, for a session that was granted by a version of the directory's state: what ended
+    /// sessions by a later one ends it too. Must be called within a tokio runtime.
+    pub fn subscribe(self: &Arc<Self>, account: u64, shard: u32, granted_version: u64) -> Subscription {
         let mut inner = self.inner.lock();
+        let is_late = inner.ends.has_after(account, granted_version);
         // What ended the sessions of before is not for one that logged in after it.
         let known = inner
             .accounts
@@ -112,6 +152,7 @@ impl Feed {
         });
         let epoch = receiver.borrow().epoch;
         Subscription {
+            is_late,
             feed: Arc::clone(self),
             account,
             entry,
@@ -120,11 +161,18 @@ impl Feed {
         }
     }
 
-    /// Ends the account's sessions here.
-    pub fn end(&self, account: u64) {
-        if let Some(entry) = self.inner.lock().accounts.get(&account) {
+    /// Ends the account's sessions here, and those that come later and were granted by a version before this one.
+    pub fn end(&self, account: u64, version: u64) {
+        let mut inner = self.inner.lock();
+        inner.ends.note(account, version);
+        if let Some(entry) = inner.accounts.get(&account) {
             entry.sender.send_modify(|feed| feed.ended = true);
         }
+    }
+
+    /// The directory's state may be another one by now: of which version a session is says nothing.
+    pub fn forget_ends(&self) {
+        self.inner.lock().ends = Ends::default();
     }
 
     /// Wakes everybody: something may have been missed.
@@ -250,7 +298,7 @@ impl Subscription {
         loop {
             {
                 let feed = self.receiver.borrow_and_update();
-                if feed.ended {
+                if feed.ended || self.is_late {
                     return Wake::Ended;
                 }
                 if feed.epoch != self.epoch {
@@ -269,13 +317,16 @@ impl Subscription {
 
     /// Waits until the session must end. Cancel-safe.
     pub async fn ended(&mut self) {
+        if self.is_late {
+            return;
+        }
         // A closed channel means that the proxy stops: that ends the session as well.
         let _ = self.receiver.wait_for(|feed| feed.ended).await;
     }
 
     /// Whether the session must end.
     pub fn is_ended(&self) -> bool {
-        self.receiver.borrow().ended
+        self.is_late || self.receiver.borrow().ended
     }
 
     /// The last modseq of the mailbox that was told, 0 if none was.

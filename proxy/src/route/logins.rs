@@ -276,6 +276,7 @@ mod tests {
         logins.void(&Notice::Account {
             account: 1,
             end_sessions,
+            version: 1,
         });
         assert!(!logins.has("ann") && logins.has("bob"));
         logins.granted("ann", "secret", &granted(1), epoch);

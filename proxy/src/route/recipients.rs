@@ -181,6 +181,7 @@ mod tests {
         cache.void(&Notice::Account {
             account: 0,
             end_sessions: false,
+            version: 1,
         });
         assert_eq!(cache.entries.lock().destinations, 0);
     }

@@ -38,6 +38,10 @@ struct Directory {
     suspended: AtomicBool,
     renewals: AtomicU64,
     lookups: AtomicU64,
+    /// The version of its state.
+    version: AtomicU64,
+    /// What callers had heard of when they asked last.
+    asked_from: AtomicU64,
     /// When the tokens end that it gives.
     expires_at_millis: AtomicU64,
 }
@@ -49,6 +53,7 @@ impl Directory {
             shard: SHARD,
             token: Bytes::from_static(b"token"),
             token_expires_at_millis: self.expires_at_millis.load(Ordering::SeqCst),
+            version: self.version.load(Ordering::SeqCst),
             ..Authenticated::default()
         }
     }
@@ -59,6 +64,10 @@ impl Directory {
         replies: &ReplySink<DirectoryProtocol>,
     ) -> Result<(), Status> {
         let say = |call| replies.send(directory::Reply { call: Some(call) });
+        let asked_from = call.request.seen_version;
+        if !matches!(call.request.call, Some(asked::Call::Watch(_))) {
+            self.asked_from.store(asked_from, Ordering::SeqCst);
+        }
         match call.request.call {
             Some(asked::Call::Watch(_)) => {
                 let mut said = self.said.subscribe();
@@ -189,6 +198,8 @@ async fn session_in(
         suspended: AtomicBool::new(false),
         renewals: AtomicU64::new(0),
         lookups: AtomicU64::new(0),
+        version: AtomicU64::new(1),
+        asked_from: AtomicU64::new(0),
         expires_at_millis: AtomicU64::new(u64::MAX),
     });
     let caller = Arc::new(Local::new(Arc::clone(&directory) as _, peer()));
@@ -259,18 +270,64 @@ async fn the_end_of_sessions_is_not_the_end_of_later_ones() {
         account: ACCOUNT,
         end_sessions: true,
     };
-    let event = || WatchEvent {
+    let event = |version| WatchEvent {
+        version,
         accounts: vec![change],
         ..WatchEvent::default()
     };
-    directory.said.send_replace(Some(event()));
+    directory.said.send_replace(Some(event(2)));
     before.ended().await;
-    let mut after = account.subscribe();
+    directory.version.store(2, Ordering::SeqCst);
+    let login = cluster.authenticate("user@example.test", "secret", "client");
+    let mut after = login.await.expect("logs in").subscribe();
     assert!(!after.is_ended(), "who logs in afterwards is another session");
     // The older one's leave takes nothing from the newer one.
     drop(before);
-    directory.said.send_replace(Some(event()));
+    directory.said.send_replace(Some(event(3)));
     after.ended().await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_that_was_granted_by_an_older_state_ends_with_those_that_were_there() {
+    let (directory, cluster, before) = session().await;
+    // By a member that does not know of the change yet.
+    let login = cluster.authenticate("user@example.test", "secret", "client");
+    let late = login.await.expect("logs in");
+    let change = AccountChange {
+        account: ACCOUNT,
+        end_sessions: true,
+    };
+    let event = WatchEvent {
+        version: 2,
+        accounts: vec![change],
+        ..WatchEvent::default()
+    };
+    let mut listening = before.subscribe();
+    directory.said.send_replace(Some(event));
+    listening.ended().await;
+    drop(listening);
+    let mut late = late.subscribe();
+    assert!(late.is_ended());
+    assert_eq!(late.changed(1, u64::MAX).await, Wake::Ended);
+    late.ended().await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_asks_says_what_it_has_heard_of() {
+    let (directory, cluster, _) = session().await;
+    let event = |version, snapshot| WatchEvent {
+        version,
+        snapshot,
+        ..WatchEvent::default()
+    };
+    for (version, snapshot, wanted) in [(5, false, 5), (4, false, 5), (3, true, 3)] {
+        cluster.picture().apply(event(version, snapshot));
+        let unknown = format!("user{version}@example.test");
+        cluster.resolve(&unknown).await.expect("is known");
+        assert_eq!(directory.asked_from.load(Ordering::SeqCst), wanted);
+    }
     cluster.stop().await;
 }
 

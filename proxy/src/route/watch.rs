@@ -34,6 +34,8 @@ pub enum Notice {
         account: u64,
         /// Whether live sessions must end.
         end_sessions: bool,
+        /// The version of the directory's state that has the change.
+        version: u64,
     },
     /// All cached recipients are void.
     Recipients,
@@ -48,6 +50,8 @@ struct Known {
     heard_at: Option<Instant>,
     /// Snapshots so far: what was remembered under another number counts no more.
     snapshots: u64,
+    /// The version of the directory's state that was heard of last.
+    seen_version: u64,
 }
 
 /// The proxy's picture of the cluster.
@@ -90,6 +94,11 @@ impl Picture {
         is_fresh.then_some(known.snapshots)
     }
 
+    /// The version of the directory's state that was heard of last; no notice has been sent of a later one. 0: none.
+    pub fn seen_version(&self) -> u64 {
+        self.known.read().seen_version
+    }
+
     /// Where a shard's replicas are, as far as known.
     pub fn placement(&self, shard: u32) -> Option<Shard> {
         self.known.read().shards.get(&shard).cloned()
@@ -124,7 +133,9 @@ impl Picture {
                 known.nodes.clear();
                 known.shards.clear();
                 known.snapshots += 1;
+                known.seen_version = 0;
             }
+            known.seen_version = known.seen_version.max(event.version);
             changed |= !event.nodes.is_empty() || !event.shards.is_empty();
             for node in event.nodes {
                 known.nodes.insert(node.id.clone(), node);
@@ -148,6 +159,7 @@ impl Picture {
             let _ = self.notices.send(Notice::Account {
                 account: change.account,
                 end_sessions: change.end_sessions,
+                version: event.version,
             });
         }
         if event.recipients_changed {
@@ -183,6 +195,7 @@ pub async fn follow(
 async fn follow_once(picture: &Picture, caller: &Arc<dyn Caller<DirectoryProtocol>>) -> Result<(), Status> {
     let request = directory::Request {
         call: Some(request::Call::Watch(directory::Watch {})),
+        ..directory::Request::default()
     };
     let mut replies = caller.call(Call {
         context: CallContext::with_timeout(WATCH_CALL_MAX),

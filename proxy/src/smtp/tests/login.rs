@@ -141,7 +141,7 @@ async fn a_client_that_never_pauses_is_ended_all_the_same() {
     let mut world = World::new().await;
     let mut client = logged_in(&mut world).await;
     // Both are there when the connection looks next.
-    world.cluster.feed().end(1);
+    world.cluster.feed().end(1, 1);
     client.plays("C: NOOP\nS: 421 *\nS: closed").await;
 }
 
