@@ -1,7 +1,7 @@
 //! `make torture`: many runs of the fault test, and one table of what they came to.
 //!
 //! Options come from the environment: SEEDS (`7`, `1-20`, `3,9`), SECONDS_EACH or OPERATIONS, REPLICAS, MAILSTORES,
-//! NEMESES (names, separated by commas), PAIRS (how likely a second fault meanwhile is, 0 to 1), SIZE (`small` as in `make test`, or `large`), EVIDENCE (a folder).
+//! DIRECTORIES (1, 3 or 5), NEMESES (names, separated by commas), PAIRS (how likely a second fault meanwhile is, 0 to 1), SIZE (`small` as in `make test`, or `large`), EVIDENCE (a folder).
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -65,6 +65,10 @@ fn options(seed: u64) -> Result<RunOptions> {
     options.operations = (operations > 0).then_some(operations);
     options.replicas = number("REPLICAS", "1")?;
     options.mailstores = number("MAILSTORES", "3")?;
+    options.directories = number("DIRECTORIES", "1")?;
+    if ![1, 3, 5].contains(&options.directories) {
+        bail!("DIRECTORIES is {}: use 1, 3 or 5", options.directories);
+    }
     options.pace.pairs = number::<f64>("PAIRS", &options.pace.pairs.to_string())?.clamp(0.0, 1.0);
     options.evidence = variable("EVIDENCE", &options.evidence.display().to_string()).into();
     match variable("SIZE", "large").as_str() {

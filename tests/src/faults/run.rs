@@ -32,6 +32,8 @@ pub struct RunOptions {
     pub operations: Option<usize>,
     /// Replicas of each shard.
     pub replicas: u32,
+    /// Members of the directory.
+    pub directories: u32,
     /// Mailstores.
     pub mailstores: u32,
     /// Names of the nemeses.
@@ -59,6 +61,7 @@ impl RunOptions {
             duration: Duration::from_secs(8),
             operations: None,
             replicas: 1,
+            directories: 1,
             mailstores: 3,
             nemeses: nemeses.iter().map(|name| (*name).to_owned()).collect(),
             mix: Mix {
@@ -82,10 +85,11 @@ impl RunOptions {
     /// The command that makes the run again.
     pub fn replay(&self) -> String {
         format!(
-            "make torture SEEDS={} SECONDS_EACH={} REPLICAS={} NEMESES={} SIZE={}",
+            "make torture SEEDS={} SECONDS_EACH={} REPLICAS={} DIRECTORIES={} NEMESES={} SIZE={}",
             self.seed,
             self.duration.as_secs(),
             self.replicas,
+            self.directories,
             self.nemeses.join(","),
             if self.mix.accounts > 6 { "large" } else { "small" }
         )
@@ -93,6 +97,7 @@ impl RunOptions {
 
     fn stage(&self, nemeses: &[Box<dyn nemesis::Nemesis>]) -> StageOptions {
         StageOptions {
+            directories: self.directories,
             mailstores: self.mailstores,
             proxies: 2,
             accounts: self.mix.accounts,

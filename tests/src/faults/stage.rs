@@ -23,15 +23,17 @@ const PATIENCE: &str = "10s";
 /// With less free, a mailstore takes no new mail.
 const DISK_FREE_MIN: &str = "64MiB";
 
-/// Where the admin API is when the directory has a network of its own.
+/// Where the admin API of each directory is in a network of its own.
 const ADMIN: &str = "127.0.0.1:7443";
 
-/// The only directory.
-pub const DIRECTORY: &str = "directory-1";
+/// What the ids of directories begin with.
+pub const DIRECTORY: &str = "directory";
 
 /// How a stage is set.
 #[derive(Debug, Clone)]
 pub struct StageOptions {
+    /// Members of the directory.
+    pub directories: u32,
     /// Mailstores.
     pub mailstores: u32,
     /// Proxies.
@@ -110,6 +112,7 @@ impl Stage {
             ("ROOKERY_FAULT_CONTROL", text("control")),
         ];
         let cluster = Cluster::start(&Options {
+            directories: options.directories,
             mailstores: options.mailstores,
             proxies: options.proxies,
             accounts: u64::from(options.accounts),
@@ -154,11 +157,12 @@ impl Stage {
                 self.disks.insert(node.clone(), Disk::of(&self.store(node))?);
             }
         }
-        // The directory is first of them.
-        for node in &nodes {
-            self.cluster.restart(node)?;
-        }
-        Ok(())
+        let (directories, others): (Vec<&str>, Vec<&str>) = nodes
+            .iter()
+            .map(String::as_str)
+            .partition(|node| node.starts_with(DIRECTORY));
+        self.cluster.restart_together(&directories)?;
+        others.into_iter().try_for_each(|node| self.cluster.restart(node))
     }
 
     fn launch(&self, node: &str) -> Result<Launch> {
@@ -181,14 +185,19 @@ impl Stage {
         if self.has_store(node) {
             set("ROOKERY__NODE__LISTEN", at(7400));
         }
-        if node == DIRECTORY {
+        let directories = self.of_role(DIRECTORY);
+        let address = |id: &String| format!("{}:7400", network.address(id));
+        if node.starts_with(DIRECTORY) {
             // Its certificate is for this address, and operators' commands run where the directory does.
             set("ROOKERY__DIRECTORY__ADMIN_LISTEN", ADMIN.to_owned());
+            if directories.len() > 1 {
+                let member = |id: &String| format!("{{ id = {id:?}, address = {:?} }}", address(id));
+                let members: Vec<String> = directories.iter().map(member).collect();
+                set("ROOKERY__DIRECTORY__MEMBERS", format!("[{}]", members.join(", ")));
+            }
         } else {
-            set(
-                "ROOKERY__NODE__DIRECTORY",
-                format!("{}:7400", network.address(DIRECTORY)),
-            );
+            let addresses: Vec<String> = directories.iter().map(address).collect();
+            set("ROOKERY__NODE__DIRECTORY", format!("{addresses:?}"));
         }
         if node.starts_with("proxy") {
             for (name, port) in [
@@ -205,7 +214,7 @@ impl Stage {
         Ok(launch)
     }
 
-    /// All nodes, the directory first and the proxies last.
+    /// All nodes, directories first and proxies last.
     pub fn nodes(&self) -> Vec<String> {
         let mut nodes: Vec<String> = self
             .cluster
@@ -243,16 +252,20 @@ impl Stage {
 
     /// What an observer needs.
     pub fn credentials(&self) -> Result<Credentials> {
-        let directory = match &self.network {
-            Some(network) => format!("{}:7400", network.address(DIRECTORY)),
+        let address = |id: &String| match &self.network {
+            Some(network) => Ok(format!("{}:7400", network.address(id))),
             None => {
-                let path = self.cluster.node(DIRECTORY).data.join("endpoints.json");
+                let path = self.cluster.node(id).data.join("endpoints.json");
                 let held: BTreeMap<String, String> = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-                held.get("calls").cloned().context("the directory's calls")?
+                held.get("calls").cloned().context("a directory's calls")
             }
         };
         Ok(Credentials {
-            directory,
+            directories: self
+                .of_role(DIRECTORY)
+                .iter()
+                .map(address)
+                .collect::<Result<_>>()?,
             ca: self.cluster.manifest().ca_file.clone(),
             folder: self.cluster.node("proxy-1").data.clone(),
         })
@@ -434,7 +447,8 @@ impl Drop for Stage {
 fn node_ids(options: &StageOptions) -> BTreeSet<String> {
     let mailstores = (1..=options.mailstores).map(|number| format!("mailstore-{number}"));
     let proxies = (1..=options.proxies).map(|number| format!("proxy-{number}"));
-    mailstores.chain(proxies).chain([DIRECTORY.to_owned()]).collect()
+    let directories = (1..=options.directories).map(|number| format!("{DIRECTORY}-{number}"));
+    mailstores.chain(proxies).chain(directories).collect()
 }
 
 fn placement(cluster: &Cluster, accounts: Account) -> Result<Placement> {

@@ -95,7 +95,7 @@ fn choose(
 
 fn heal(stage: &mut Stage, mut struck: Vec<Struck>, recorder: &Recorder) -> Result<Vec<FaultSpan>> {
     // Who starts again may need the directory.
-    struck.sort_by_key(|one| !one.fault.nodes().iter().any(|node| node == DIRECTORY));
+    struck.sort_by_key(|one| !one.fault.nodes().iter().any(|node| node.starts_with(DIRECTORY)));
     let mut spans = Vec::new();
     for mut one in struck {
         let description = one.fault.describe();

@@ -3,14 +3,15 @@
 //!
 //! It goes the way that a proxy goes, with the first proxy's certificate, and so heeds every change of leaders.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rookery_proto::directory::v1::Node;
+use rookery_proto::elected::{Candidate, Elected};
 use rookery_proto::mailstore::v1::{self as mailstore, MessageFlags, UidSet, reply, request};
 use rookery_proto::remote::{ConnectOptions, Endpoint, NodeTls, connect};
 use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Reason, Replies, Role, Status};
@@ -18,6 +19,7 @@ use rookery_proxy::route::{self, CallOptions, Connect};
 
 use super::super::history::{Account, Action, Answer, MAILBOXES, Outcome, Recorder, Row};
 use super::{Client, Stop, address};
+use crate::member::node_tls;
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(60);
@@ -31,8 +33,8 @@ const CLOSING_MAX: usize = 40;
 /// What the observer needs to be one of the cluster.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// `host:port` of the directory.
-    pub directory: String,
+    /// `host:port` of each member of the directory.
+    pub directories: Vec<String>,
     /// The cluster's CA.
     pub ca: PathBuf,
     /// A proxy's folder with its certificate and key.
@@ -72,23 +74,25 @@ impl Connect for Channels {
 impl Observer {
     /// Joins the cluster as its first proxy does.
     pub fn start(credentials: &Credentials) -> Result<Self> {
-        let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
-        let tls = NodeTls::from_pem(
-            &read(&credentials.ca)?,
-            &read(&credentials.folder.join("node.pem"))?,
-            &read(&credentials.folder.join("node.key"))?,
-        )?;
+        let tls = node_tls(&credentials.ca, &credentials.folder)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let endpoint = Endpoint {
-            address: credentials.directory.clone(),
-            role: Role::Directory,
-            tls: tls.clone(),
-        };
         let _entered = runtime.enter();
-        let directory = connect::<DirectoryProtocol>(endpoint, ConnectOptions::default())?;
+        let candidate = |address: &String| {
+            let endpoint = Endpoint {
+                address: address.clone(),
+                role: Role::Directory,
+                tls: tls.clone(),
+            };
+            anyhow::Ok(Candidate {
+                address: address.clone(),
+                caller: Arc::new(connect::<DirectoryProtocol>(endpoint, ConnectOptions::default())?),
+            })
+        };
+        let candidates = credentials.directories.iter().map(candidate);
+        let directory: Elected<DirectoryProtocol> = Elected::new(candidates.collect::<Result<_>>()?);
         let options = route::ClusterOptions {
             patience: PATIENCE,
             ..route::ClusterOptions::default()
