@@ -1,15 +1,18 @@
 //! Which node has which shard, and which shard gets a new account. Pure functions.
 
 pub mod account;
-mod ring;
+pub(crate) mod ring;
 
 use std::collections::BTreeMap;
 
 use crate::schema::ShardId;
-use ring::Ring;
+use ring::{Entry, Ring};
 
 /// How far above its share a node may be loaded, in percent of the share.
 const LOAD_MAX_PERCENT: u64 = 105;
+
+/// Points on the ring for a node of the usual weight. With 100 of them a node of 50 was left without shards.
+const POINTS_PER_100_WEIGHT: u32 = 200;
 
 /// A node that shards may be placed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +39,12 @@ pub fn place(shards: u32, replicas: u32, nodes: &[Candidate]) -> BTreeMap<ShardI
         .map(|node| (node.id.as_str(), load_max(all, node.weight, total)))
         .collect();
     let mut leads: BTreeMap<&str, u64> = BTreeMap::new();
-    let ring = Ring::new(&nodes);
+    let entries = nodes.iter().map(|node| Entry {
+        id: &node.id,
+        weight: node.weight,
+        value: node.id.as_str(),
+    });
+    let ring = Ring::new(entries, POINTS_PER_100_WEIGHT);
     for shard in 0..shards {
         let candidates: Vec<&str> = ring.candidates(shard).collect();
         // Nodes with room first; when the last shards find too few of them, distinct nodes matter more than even ones.

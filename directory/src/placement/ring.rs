@@ -8,11 +8,6 @@ use std::hash::{Hash, Hasher};
 use consistent_hash::{Node, RingHash, StaticHashRing};
 use ring::digest;
 
-use super::Candidate;
-
-/// Points on the ring for a node of the usual weight. With 100 of them a node of 50 was left without shards.
-const POINTS_PER_100_WEIGHT: u32 = 200;
-
 /// The most points of one node.
 const POINTS_MAX: u32 = 4_000;
 
@@ -72,19 +67,30 @@ impl RingHash for Points {
     }
 }
 
-/// The ring of some nodes.
-pub(super) struct Ring<'a> {
-    ring: StaticHashRing<'a, Fixed, &'a str, Points>,
+/// A node on the ring, with what is told of it.
+pub(crate) struct Entry<'a, V> {
+    /// Its id, which alone places it.
+    pub(crate) id: &'a str,
+    /// Its relative capacity.
+    pub(crate) weight: u32,
+    /// What [`Ring::candidates`] gives for it.
+    pub(crate) value: V,
 }
 
-impl<'a> Ring<'a> {
-    pub(super) fn new(nodes: &[&'a Candidate]) -> Self {
-        let nodes = nodes.iter().map(|node| {
-            let points = (u64::from(node.weight) * u64::from(POINTS_PER_100_WEIGHT))
+/// The ring of some nodes.
+pub(crate) struct Ring<'a, V> {
+    ring: StaticHashRing<'a, Fixed, V, Points>,
+}
+
+impl<'a, V: Copy> Ring<'a, V> {
+    /// Puts the nodes on a ring, each at `points_per_100_weight` points for each 100 of its weight, 4,000 at most.
+    pub(crate) fn new<'n>(nodes: impl IntoIterator<Item = Entry<'n, V>>, points_per_100_weight: u32) -> Self {
+        let nodes = nodes.into_iter().map(|node| {
+            let points = (u64::from(node.weight) * u64::from(points_per_100_weight))
                 .div_ceil(100)
                 .min(u64::from(POINTS_MAX));
             Node::new(Fixed(node.id.as_bytes().to_vec()))
-                .value(node.id.as_str())
+                .value(node.value)
                 .quantity(points as usize)
         });
         Self {
@@ -93,7 +99,7 @@ impl<'a> Ring<'a> {
     }
 
     /// All nodes, in the order in which they come after the shard on the ring.
-    pub(super) fn candidates(&self, shard: u32) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn candidates(&self, shard: u32) -> impl Iterator<Item = V> {
         self.ring
             .calc_candidates(&Fixed(shard.to_be_bytes().to_vec()))
             .map(|node| node.value)
