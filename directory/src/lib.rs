@@ -1,7 +1,7 @@
 //! Domains, accounts, addresses, credentials, nodes and the shard map.
 //!
 //! Pure parts: [`schema`] (keys and values), [`plan`] (mutations), [`resolve`] (who gets mail), [`placement`] (which node
-//! has which shard). Around them [`state`] (the one writer), [`watch`] (who is told), [`credentials`], [`tokens`],
+//! has which shard), [`rebalance`] (what is to move). Around them [`state`] (the one writer), [`watch`] (who is told), [`credentials`], [`tokens`],
 //! [`provision`] (what shards are told), [`service`] (calls of proxies and mailstores) and [`admin`] (the operator's calls),
 //! put together for each leadership and by [`Directory`] around them. Never sees a message, never depends on another role.
 
@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod placement;
 pub mod plan;
 pub mod provision;
+pub mod rebalance;
 pub mod resolve;
 pub mod schema;
 pub mod service;

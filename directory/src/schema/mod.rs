@@ -21,7 +21,7 @@ impl fmt::Display for AccountId {
 }
 
 /// Names a shard: a group of accounts, the unit of replication and placement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ShardId(pub u32);
 
 impl fmt::Display for ShardId {
