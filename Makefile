@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check simulate torture bench
+.PHONY: help build demo serve test check simulate scale torture bench
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,6 +39,10 @@ simulate: export SEEDS ?= 1-1000
 simulate: ## Groups on simulated machines, disks and networks: many seeds, each of which runs alike each time
 	@.ci/install build
 	cargo test -q --workspace --test simulation -- --exact what_is_promised_holds_in_every_run --nocapture
+
+scale: ## Plan a year of a cluster of 1,000 nodes and 100 million accounts; writes figures and a plot into docs
+	@.ci/install build
+	SCALE=full CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -q --workspace --test scale -- --exact a_year_of_a_cluster --nocapture
 
 # The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large
 torture: build ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root
