@@ -55,8 +55,8 @@ pub struct Host {
     pub mailstores: Arc<dyn Mailstores>,
     /// Channels to other members of the directory.
     pub directories: Arc<dyn Directories>,
-    /// Certificate of the operator's API.
-    pub admin_certificate: Arc<Certificate>,
+    /// Certificate of the operator's API; `None`: it is not listened for.
+    pub admin_certificate: Option<Arc<Certificate>>,
     /// Where readiness is told.
     pub health: Health,
 }
@@ -88,7 +88,7 @@ pub enum StartError {
 pub struct Directory {
     post: Arc<Post>,
     service: Arc<DirectoryService>,
-    admin_address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     admin_token_file: PathBuf,
     tasks: TaskTracker,
     leading: Mutex<Option<JoinHandle<()>>>,
@@ -104,18 +104,20 @@ impl Directory {
             .admin_token_file
             .clone()
             .unwrap_or_else(|| host.data.join("admin-token"));
-        let bearer = Bearer::new(&read_or_make(&admin_token_file)?)?;
-        let listener = Listener::bind(config.admin_listen, &host.admin_certificate).await?;
-        let admin_address = listener.address()?;
+        let operators = match &host.admin_certificate {
+            Some(certificate) => Some(Operators::bind(&config, certificate, &admin_token_file).await?),
+            None => None,
+        };
+        let admin_address = operators.as_ref().map(|operators| operators.address);
 
         // By its store's name in the group, which in a single node is another than to proxies and mailstores.
         let members = Members::new(host.member.node(), &config.members, host.directories.as_ref())
             .map_err(StartError::Config)?;
         let post = Arc::new(Post::new(members, Arc::clone(&host.member)));
-        let credentials = Arc::new(Credentials::new(
-            config.password_threads(),
-            config.password_queue_max,
-        )?);
+        let credentials = Arc::new(match host.member.store().may_wait() {
+            true => Credentials::new(config.password_threads(), config.password_queue_max)?,
+            false => Credentials::in_place()?,
+        });
         let token_lifetime_millis = millis(config.token_lifetime.0);
         let follower = Arc::new(Follower::new(
             Arc::clone(&post),
@@ -167,17 +169,20 @@ impl Directory {
             directory.spawn(follow::register(Arc::clone(&post), host.node, host.cluster_id));
         }
         directory.spawn(follow::watch_health(Arc::clone(&post), host.health));
-        let (admin, backup) = (
-            AdminService::new(Arc::clone(&post)),
-            BackupService::new(Arc::clone(&post)),
-        );
-        directory
-            .tasks
-            .spawn(listener.serve(admin, backup, bearer, post.cancel.clone()));
-        directory
-            .tasks
-            .spawn(host.admin_certificate.follow(post.cancel.clone()));
-        tracing::info!(%admin_address, "the directory answers");
+        if let Some(operators) = operators {
+            let (admin, backup) = (directory.admin(), BackupService::new(Arc::clone(&post)));
+            let Operators {
+                bearer,
+                listener,
+                address,
+                certificate,
+            } = operators;
+            directory
+                .tasks
+                .spawn(listener.serve(admin, backup, bearer, post.cancel.clone()));
+            directory.tasks.spawn(certificate.follow(post.cancel.clone()));
+            tracing::info!(admin_address = %address, "the directory answers");
+        }
         Ok(directory)
     }
 
@@ -197,8 +202,13 @@ impl Directory {
         Arc::clone(&self.service) as _
     }
 
-    /// Where the operator's API listens.
-    pub fn admin_address(&self) -> SocketAddr {
+    /// The operator's calls, for who is in the same process.
+    pub fn admin(&self) -> AdminService {
+        AdminService::new(Arc::clone(&self.post))
+    }
+
+    /// Where the operator's API listens, if it does.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
 
@@ -250,6 +260,31 @@ impl Directory {
             tracing::error!(%error, "the directory's lead ended badly");
         }
         self.post.member.close_group(GroupId::DIRECTORY).await;
+    }
+}
+
+/// What listens for operators.
+struct Operators {
+    bearer: Bearer,
+    listener: Listener,
+    address: SocketAddr,
+    certificate: Arc<Certificate>,
+}
+
+impl Operators {
+    async fn bind(
+        config: &Config,
+        certificate: &Arc<Certificate>,
+        token_file: &Path,
+    ) -> Result<Self, StartError> {
+        let bearer = Bearer::new(&read_or_make(token_file)?)?;
+        let listener = Listener::bind(config.admin_listen, certificate).await?;
+        Ok(Self {
+            address: listener.address()?,
+            bearer,
+            listener,
+            certificate: Arc::clone(certificate),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The store and its one writer, for one leadership.
 //!
-//! Every mutation goes through one thread: it plans on what is stored plus what is in flight, proposes the batch, and goes
+//! Every mutation goes through one thread (or task, over a store that is in memory): it plans on what is stored plus what is in flight, proposes the batch, and goes
 //! on to the next without waiting. When an entry is durable on a quorum and applied, its event is published and its caller
 //! answered, in the order of the plans. Reads see what is applied, once it is sure that this member still leads. Once a
 //! change is queued it is done or refused as a whole, whether or not its caller still waits. When an entry is lost, or the
@@ -95,10 +95,30 @@ pub struct State {
     group: Arc<Group>,
     /// The leadership has ended.
     lost: CancellationToken,
-    messages: std::sync::mpsc::Sender<Message>,
+    messages: mpsc::UnboundedSender<Message>,
     changes: Arc<Semaphore>,
     reads: Semaphore,
-    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    writer: Mutex<Option<Working>>,
+}
+
+/// Where the writer works.
+enum Working {
+    /// It may wait for the disk.
+    Thread(std::thread::JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+impl Working {
+    /// Waits for its end; false when it panicked.
+    async fn ended(self) -> bool {
+        match self {
+            Working::Thread(thread) => {
+                let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+                matches!(joined, Ok(Ok(())))
+            }
+            Working::Task(task) => task.await.is_ok(),
+        }
+    }
 }
 
 impl State {
@@ -110,7 +130,7 @@ impl State {
         picture: Arc<Picture>,
     ) -> Result<Self, Status> {
         let lost = CancellationToken::new();
-        let (messages, receiver) = std::sync::mpsc::channel();
+        let (messages, receiver) = mpsc::unbounded_channel();
         let (proposals, proposed) = mpsc::unbounded_channel();
         let finisher = Finisher {
             group: Arc::clone(&group),
@@ -121,17 +141,23 @@ impl State {
         tokio::spawn(finisher.run(proposed));
         let writer = Writer {
             member: Arc::clone(&member),
-            runtime: tokio::runtime::Handle::current(),
             leader,
             lost: lost.clone(),
             overlay: Overlay::new(),
             number: 0,
             proposals,
         };
-        let thread = std::thread::Builder::new()
-            .name("directory-writer".to_owned())
-            .spawn(move || writer.run(&receiver))
-            .map_err(|error| Status::internal(format!("cannot start the directory's writer: {error}")))?;
+        let working = match member.store().may_wait() {
+            false => Working::Task(tokio::spawn(writer.run(receiver))),
+            true => {
+                let runtime = tokio::runtime::Handle::current();
+                let thread = std::thread::Builder::new().name("directory-writer".to_owned());
+                let started = thread.spawn(move || runtime.block_on(writer.run(receiver)));
+                Working::Thread(started.map_err(|error| {
+                    Status::internal(format!("cannot start the directory's writer: {error}"))
+                })?)
+            }
+        };
         Ok(Self {
             member,
             group,
@@ -139,7 +165,7 @@ impl State {
             messages,
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             reads: Semaphore::new(READS_MAX),
-            writer: Mutex::new(Some(thread)),
+            writer: Mutex::new(Some(working)),
         })
     }
 
@@ -171,8 +197,10 @@ impl State {
             () = self.lost.cancelled() => return Err(not_leader()),
             confirmed = self.group.confirm() => confirmed.map_err(|_| not_leader())?,
         }
-        let member = Arc::clone(&self.member);
-        tokio::task::spawn_blocking(move || read(Rows(&member.store().snapshot())))
+        let store = Arc::clone(self.member.store());
+        let reading = self.member.store();
+        reading
+            .blocking(move || read(Rows(&store.snapshot())))
             .await
             .map_err(|_| Status::internal("a read of the directory failed"))
     }
@@ -194,12 +222,11 @@ impl State {
         self.changes.close();
         // A writer that has gone needs no word.
         let _ = self.messages.send(Message::Stop);
-        let thread = self.writer.lock().take();
-        if let Some(thread) = thread {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the directory's writer has panicked");
-            }
+        let working = self.writer.lock().take();
+        if let Some(working) = working
+            && !working.ended().await
+        {
+            tracing::error!("the directory's writer has panicked");
         }
     }
 
@@ -238,7 +265,6 @@ struct InFlight {
 
 struct Writer {
     member: Arc<Member>,
-    runtime: tokio::runtime::Handle,
     leader: Leader,
     lost: CancellationToken,
     overlay: Overlay,
@@ -247,49 +273,59 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, messages: &std::sync::mpsc::Receiver<Message>) {
-        while let Ok(message) = messages.recv() {
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        while let Some(message) = messages.recv().await {
             match message {
-                Message::Plan(job) => self.plan(job),
+                Message::Plan(job) => self.plan(job).await,
                 Message::Applied(number) => self.overlay.applied(number),
                 Message::Stop => return,
             }
         }
     }
 
-    fn plan(&mut self, job: Box<dyn Job>) {
+    async fn plan(&mut self, job: Box<dyn Job>) {
         // What was planned before may never be.
         if self.lost.is_cancelled() {
             return job.refuse(not_leader());
         }
-        let base = self.member.store();
-        let view = self.overlay.over(base.as_ref());
-        let Some((mut batch, mut event, answer)) = job.plan(Rows(&view)) else {
+        let Some((batch, event, answer)) = self.planned(job) else {
             return;
         };
         if batch.is_empty() {
             return self.send(None, event, answer);
         }
-        match number_change(&view, &mut batch) {
-            Ok(version) => event.version = version,
-            Err(error) => return answer(Err(Status::internal(error.to_string()))),
-        }
-        self.number += 1;
-        if let Err(error) = self.overlay.push(self.number, &batch, base.as_ref()) {
-            return answer(Err(Status::internal(error.to_string())));
-        }
-        let (leader, lost) = (&self.leader, &self.lost);
-        let proposed = self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                proposal = leader.propose(batch) => Some(proposal),
-                () = lost.cancelled() => None,
-            }
-        });
+        let proposed = tokio::select! {
+            biased;
+            proposal = self.leader.propose(batch) => Some(proposal),
+            () = self.lost.cancelled() => None,
+        };
         let Some(proposal) = proposed else {
             return answer(Err(status(ProposeError::Lost)));
         };
         self.send(Some((self.number, proposal)), event, answer);
+    }
+
+    /// What a change writes on top of what is in flight, noted there under its number; nothing when it was refused.
+    fn planned(&mut self, job: Box<dyn Job>) -> Option<(Batch, WatchEvent, Answer)> {
+        let base = Arc::clone(self.member.store());
+        let view = self.overlay.over(base.as_ref());
+        let (mut batch, mut event, answer) = job.plan(Rows(&view))?;
+        if batch.is_empty() {
+            return Some((batch, event, answer));
+        }
+        match number_change(&view, &mut batch) {
+            Ok(version) => event.version = version,
+            Err(error) => {
+                answer(Err(Status::internal(error.to_string())));
+                return None;
+            }
+        }
+        self.number += 1;
+        if let Err(error) = self.overlay.push(self.number, &batch, base.as_ref()) {
+            answer(Err(Status::internal(error.to_string())));
+            return None;
+        }
+        Some((batch, event, answer))
     }
 
     fn send(&self, proposal: Option<(u64, Proposal)>, event: WatchEvent, answer: Answer) {
@@ -323,7 +359,7 @@ fn number_change(view: &dyn View, batch: &mut Batch) -> Result<u64, PlanError> {
 /// Awaits entries in their order, publishes and answers.
 struct Finisher {
     group: Arc<Group>,
-    messages: std::sync::mpsc::Sender<Message>,
+    messages: mpsc::UnboundedSender<Message>,
     picture: Arc<Picture>,
     lost: CancellationToken,
 }

@@ -217,11 +217,13 @@ impl Wiring {
             member: store,
             mailstores: Arc::new(self.channels(Role::Directory)),
             directories: Arc::new(Members(self.tls.clone())),
-            admin_certificate: Certificate::load(&node.certificate, &node.key)?,
+            admin_certificate: Some(Certificate::load(&node.certificate, &node.key)?),
             health: self.health.clone(),
         };
         let directory = Directory::start(section, host).await?;
-        endpoints.bound("admin", directory.admin_address());
+        if let Some(address) = directory.admin_address() {
+            endpoints.bound("admin", address);
+        }
         self.directory = Some(directory);
         Ok(())
     }

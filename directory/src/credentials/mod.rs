@@ -59,11 +59,21 @@ pub struct Credentials {
     cache: Cache,
     /// A hash that no password has, for names that are unknown.
     decoy: String,
+    params: Params,
 }
 
 impl Credentials {
     /// With so many threads, and room for so many waiting verifications.
     pub fn new(threads: usize, queue_max: usize) -> Result<Self, Status> {
+        Self::over(Pool::new(threads, queue_max)?, params(MEMORY_KIB, PASSES)?)
+    }
+
+    /// Without threads, and with hashes that cost as little as can be: for a simulation, which keeps nobody's secrets.
+    pub fn in_place() -> Result<Self, Status> {
+        Self::over(Pool::in_place(), params(Params::MIN_M_COST, Params::MIN_T_COST)?)
+    }
+
+    fn over(pool: Pool, params: Params) -> Result<Self, Status> {
         let random = SystemRandom::new();
         let mut output = [0u8; 32];
         fill(&random, &mut output)?;
@@ -73,8 +83,7 @@ impl Credentials {
         let decoy = PasswordHash {
             algorithm: argon2::ARGON2ID_IDENT,
             version: Some(Version::V0x13.into()),
-            params: argon2()?
-                .params()
+            params: (&params)
                 .try_into()
                 .map_err(|_| Status::internal("cannot encode parameters"))?,
             salt: Some(salt.as_salt()),
@@ -82,9 +91,10 @@ impl Credentials {
         }
         .to_string();
         Ok(Self {
-            pool: Pool::new(threads, queue_max)?,
+            pool,
             cache: Cache::new(CACHE_ENTRIES_MAX, CACHE_EXPIRY)?,
             decoy,
+            params,
         })
     }
 
@@ -154,8 +164,8 @@ impl Credentials {
     /// Hashes a password for storing, after those that came before.
     pub async fn hash(&self, password: &str) -> Result<String, Status> {
         check_password(password)?;
-        let password = password.to_owned();
-        self.pool.hash(move || make_hash(&password)).await?
+        let (password, params) = (password.to_owned(), self.params.clone());
+        self.pool.hash(move || make_hash(&password, params)).await?
     }
 
     /// Forgets what was remembered of an account.
@@ -178,10 +188,9 @@ pub fn check_password(password: &str) -> Result<(), Status> {
     Ok(())
 }
 
-fn argon2() -> Result<Argon2<'static>, Status> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None)
-        .map_err(|error| Status::internal(format!("bad argon2 parameters: {error}")))?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+fn params(memory_kib: u32, passes: u32) -> Result<Params, Status> {
+    Params::new(memory_kib, passes, 1, None)
+        .map_err(|error| Status::internal(format!("bad argon2 parameters: {error}")))
 }
 
 fn fill(random: &SystemRandom, bytes: &mut [u8]) -> Result<(), Status> {
@@ -190,11 +199,11 @@ fn fill(random: &SystemRandom, bytes: &mut [u8]) -> Result<(), Status> {
         .map_err(|_| Status::internal("the system gives no random bytes"))
 }
 
-fn make_hash(password: &str) -> Result<String, Status> {
+fn make_hash(password: &str, params: Params) -> Result<String, Status> {
     let mut salt = [0u8; 16];
     fill(&SystemRandom::new(), &mut salt)?;
     let salt = SaltString::encode_b64(&salt).map_err(|_| Status::internal("cannot make a salt"))?;
-    let hash = argon2()?
+    let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password(password.as_bytes(), &salt)
         .map_err(|error| Status::internal(format!("cannot hash a password: {error}")))?;
     Ok(hash.to_string())

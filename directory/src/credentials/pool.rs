@@ -1,4 +1,4 @@
-//! Threads that do nothing but hash, behind a bounded queue.
+//! Threads that do nothing but hash, behind a bounded queue; or none, when who asks is to hash by itself.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,8 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when the pool is dropped and the queue is empty.
 pub(super) struct Pool {
-    jobs: mpsc::Sender<Job>,
+    /// `None`: there are no threads.
+    jobs: Option<mpsc::Sender<Job>>,
     /// Hashes of new passwords take at most half of the threads (at least one) from those who log in.
     hashing: Semaphore,
 }
@@ -36,9 +37,17 @@ impl Pool {
                 .map_err(|error| Status::internal(format!("cannot start a thread for passwords: {error}")))?;
         }
         Ok(Self {
-            jobs,
+            jobs: Some(jobs),
             hashing: Semaphore::new(threads.div_ceil(2)),
         })
+    }
+
+    /// Without threads: each job is done by the task that asks.
+    pub(super) fn in_place() -> Self {
+        Self {
+            jobs: None,
+            hashing: Semaphore::new(1),
+        }
     }
 
     /// Runs a verification, or answers UNAVAILABLE at once when the queue is full. A verification that did not begin before
@@ -54,9 +63,14 @@ impl Pool {
                 let _ = sender.send(verify());
             }
         });
-        if self.jobs.try_send(job).is_err() {
-            super::count("refused");
-            return Err(Status::unavailable("too many logins wait already; try again"));
+        match &self.jobs {
+            Some(jobs) => {
+                if jobs.try_send(job).is_err() {
+                    super::count("refused");
+                    return Err(Status::unavailable("too many logins wait already; try again"));
+                }
+            }
+            None => job(),
         }
         self.report();
         let late = || {
@@ -81,13 +95,17 @@ impl Pool {
                 let _ = sender.send(hash());
             }
         });
-        self.jobs.send(job).await.map_err(|_| stopping())?;
+        match &self.jobs {
+            Some(jobs) => jobs.send(job).await.map_err(|_| stopping())?,
+            None => job(),
+        }
         self.report();
         receiver.await.map_err(|_| stopping())
     }
 
     fn report(&self) {
-        let waiting = self.jobs.max_capacity() - self.jobs.capacity();
+        let Some(jobs) = &self.jobs else { return };
+        let waiting = jobs.max_capacity() - jobs.capacity();
         metrics::gauge!("rookery_directory_password_queue_length").set(waiting as f64);
     }
 }

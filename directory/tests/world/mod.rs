@@ -211,7 +211,9 @@ impl World {
             mailstores: Arc::new(Channels(Arc::clone(&self.recorder))),
             directories: Arc::new(NoDirectories),
             health: Health::new(),
-            admin_certificate: Certificate::load(&path.join("admin.pem"), &path.join("admin.key")).unwrap(),
+            admin_certificate: Some(
+                Certificate::load(&path.join("admin.pem"), &path.join("admin.key")).unwrap(),
+            ),
         };
         self.directory = Some(Directory::start(config, host).await.unwrap());
     }
@@ -329,7 +331,7 @@ impl World {
         let tls = ClientTlsConfig::new()
             .ca_certificate(tonic::transport::Certificate::from_pem(&self.ca))
             .domain_name("127.0.0.1");
-        let address = self.directory.as_ref().unwrap().admin_address();
+        let address = self.directory.as_ref().unwrap().admin_address().unwrap();
         let endpoint = Endpoint::from_shared(format!("https://{address}"))
             .unwrap()
             .tls_config(tls)

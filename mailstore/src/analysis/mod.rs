@@ -64,6 +64,9 @@ pub struct AnalysisSettings {
     pub worker_deadline: Duration,
     /// What the threads run.
     pub analyze: Analyze,
+    /// Messages are analysed by the task that asks, and no thread or process is started: for a simulation, whose messages are
+    /// its own.
+    pub in_place: bool,
 }
 
 impl Default for AnalysisSettings {
@@ -75,6 +78,7 @@ impl Default for AnalysisSettings {
             workers: 2,
             worker_deadline: Duration::from_secs(5),
             analyze: Arc::new(analyze_guarded),
+            in_place: false,
         }
     }
 }
@@ -122,6 +126,8 @@ pub struct Room<'a> {
 pub struct Analyser {
     threads: ThreadPool,
     processes: ProcessPool,
+    /// What the task that asks runs, when there are no threads.
+    in_place: Option<Analyze>,
     budget: Semaphore,
     results: Mutex<LruCache<BodyHash, Arc<OnceCell<Analyzed>>>>,
 }
@@ -129,8 +135,11 @@ pub struct Analyser {
 impl Analyser {
     /// Starts the threads; processes start when they are needed. Dropping it ends both.
     pub fn start(settings: AnalysisSettings) -> Self {
+        let threads = if settings.in_place { 0 } else { settings.threads };
+        let in_place = settings.in_place.then(|| Arc::clone(&settings.analyze));
         Self {
-            threads: ThreadPool::start(settings.threads, settings.thread_deadline, settings.analyze),
+            in_place,
+            threads: ThreadPool::start(threads, settings.thread_deadline, settings.analyze),
             processes: ProcessPool::new(
                 settings.worker_command,
                 settings.workers,
@@ -173,6 +182,9 @@ impl Analyser {
     async fn run(&self, message: &Bytes) -> Analyzed {
         if message.len() > ANALYSED_BYTES_MAX {
             return opaque(message, "too large");
+        }
+        if let Some(analyze) = &self.in_place {
+            return Analyzed::new(&analyze(message).0);
         }
         if !screen::is_unusual(message) {
             match self.threads.analyze(message.clone()).await {

@@ -112,6 +112,7 @@ impl Mailstore {
             threads: config.analysis_threads(),
             workers: config.analysis_processes,
             worker_command: host.worker_command,
+            in_place: !host.member.store().may_wait(),
             ..analysis
         });
         let service = MailstoreService::new(ServiceParts {

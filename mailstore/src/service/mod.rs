@@ -26,13 +26,13 @@ use futures_util::future::BoxFuture;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{Reply, request::Call};
 use rookery_proto::{Incoming, MailstoreProtocol, Reason, ReplySink, Service, Status};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analysis::Analyser;
 use crate::body::BodyStore;
 use crate::read::OpenCache;
+use reads::Places;
 pub use shards::{HostedShard, Shards};
 pub use tokens::{Grant, Tokens};
 
@@ -61,8 +61,8 @@ pub struct MailstoreService {
     analyser: Analyser,
     bodies: Arc<dyn BodyStore>,
     open_cache: Arc<OpenCache>,
-    reads: Arc<Semaphore>,
-    searches: Arc<Semaphore>,
+    reads: Places,
+    searches: Places,
     body_bytes_max: u64,
     /// Mutations under way, which outlive their callers.
     tasks: TaskTracker,
@@ -73,14 +73,15 @@ pub struct MailstoreService {
 impl MailstoreService {
     /// A service over shards that come and go.
     pub fn new(parts: ServiceParts) -> Arc<Self> {
+        let store = parts.shards.member().store();
         Arc::new(Self {
+            reads: Places::new(Arc::clone(store), parts.reads_max),
+            searches: Places::new(Arc::clone(store), parts.searches_max),
             shards: parts.shards,
             tokens: parts.tokens,
             analyser: parts.analyser,
             bodies: parts.bodies,
             open_cache: Arc::default(),
-            reads: Arc::new(Semaphore::new(parts.reads_max)),
-            searches: Arc::new(Semaphore::new(parts.searches_max)),
             body_bytes_max: parts.body_bytes_max,
             tasks: TaskTracker::new(),
             watches_end: CancellationToken::new(),

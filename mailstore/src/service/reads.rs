@@ -4,21 +4,38 @@ use std::sync::Arc;
 
 use rookery_proto::mailstore::v1::{self as proto, Reply, reply};
 use rookery_proto::{MailstoreProtocol, ReplySink, Status};
+use rookery_replication::store::Store;
 use tokio::sync::Semaphore;
 
 use super::MailstoreService;
 use crate::read::{self, FetchCursor, SearchCursor, Snapshot};
 
+/// Where reads are done: a bounded number at a time.
+pub(super) struct Places {
+    store: Arc<Store>,
+    free: Arc<Semaphore>,
+}
+
+impl Places {
+    /// So many, for reads of a store.
+    pub(super) fn new(store: Arc<Store>, places: usize) -> Self {
+        Self {
+            store,
+            free: Arc::new(Semaphore::new(places)),
+        }
+    }
+}
+
 /// Runs work that blocks; waits for a place first. Work that was begun ends even when nobody waits for it any more.
 pub(super) async fn blocking<T: Send + 'static>(
-    places: &Arc<Semaphore>,
+    places: &Places,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    let place = Arc::clone(places)
+    let place = Arc::clone(&places.free)
         .acquire_owned()
         .await
         .map_err(|_| Status::unavailable("the node is stopping"))?;
-    let done = tokio::task::spawn_blocking(move || {
+    let done = places.store.blocking(move || {
         let result = work();
         drop(place);
         result

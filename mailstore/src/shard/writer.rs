@@ -240,9 +240,10 @@ impl Writer {
             collect: self.garbage,
             bytes_max: self.options.entry_bytes_max,
         };
-        let planned = tokio::task::spawn_blocking(move || {
+        let base = Arc::clone(&store);
+        let planned = store.blocking(move || {
             context.disk_nearly_full = disk.is_some_and(|disk| disk.is_nearly_full());
-            let gathered = gather(&mut overlay, store.as_ref(), &context, work);
+            let gathered = gather(&mut overlay, base.as_ref(), &context, work);
             (overlay, gathered)
         });
         match planned.await {

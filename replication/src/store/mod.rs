@@ -183,8 +183,9 @@ impl Store {
         &self.damages
     }
 
-    /// Whether its work may wait for a disk, and so belongs on a thread that may.
-    pub(crate) fn may_wait(&self) -> bool {
+    /// Whether its work may wait for a disk, and so belongs on a thread that may. Over one that does not wait, who uses it
+    /// starts no threads for anything.
+    pub fn may_wait(&self) -> bool {
         matches!(self.engine, Engine::Rocks(_))
     }
 
