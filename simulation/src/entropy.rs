@@ -1,6 +1,6 @@
 //! All randomness of a simulated run from its seed: that of `rand`, of hash maps and of tokio itself.
 //!
-//! They all ask the C library's `getrandom`, and the one below takes its place in this test's process alone. A thread that
+//! They all ask the C library's `getrandom`, and the one below takes its place in a test's process alone. A thread that
 //! was given no seed is answered by the system.
 #![allow(unsafe_code, reason = "takes the place of a function of the C library")]
 
@@ -11,8 +11,13 @@ thread_local! {
 }
 
 /// From now on all that this thread draws follows from the seed.
-pub(crate) fn seed(seed: u64) {
+pub fn seed(seed: u64) {
     STATE.set(Some(seed));
+}
+
+/// Whether what this thread draws follows from a seed.
+pub(crate) fn is_seeded() -> bool {
+    STATE.try_with(|state| state.get().is_some()).unwrap_or(false)
 }
 
 /// SplitMix64.

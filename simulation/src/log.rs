@@ -12,7 +12,7 @@ use rookery_replication::store::MemoryDisk;
 
 /// A rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// An append is said to be durable at once.
     AcksBeforeSync,
     /// Votes are never durable.
@@ -28,7 +28,7 @@ struct State {
 }
 
 /// A machine's log.
-pub(crate) struct SimulatedLog {
+pub struct SimulatedLog {
     inner: MemoryLog,
     /// The disk of the same machine, whose power is this one's.
     disk: Arc<MemoryDisk>,
@@ -37,7 +37,8 @@ pub(crate) struct SimulatedLog {
 }
 
 impl SimulatedLog {
-    pub(crate) fn new(disk: &Arc<MemoryDisk>, broken: Option<Broken>) -> Arc<Self> {
+    /// An empty one, on the machine of this disk.
+    pub fn new(disk: &Arc<MemoryDisk>, broken: Option<Broken>) -> Arc<Self> {
         Self::over(MemoryLog::held_back(), disk, broken)
     }
 
@@ -51,18 +52,18 @@ impl SimulatedLog {
     }
 
     /// Appends that are not durable, and may become so.
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         let waited = self.state.lock().waited;
         waited.unwrap_or_else(|| self.inner.waiting())
     }
 
     /// Makes the oldest appends durable.
-    pub(crate) fn sync(&self, appends: usize) {
+    pub fn sync(&self, appends: usize) {
         self.inner.sync_first(appends);
     }
 
     /// What a power cut leaves, if of what waits the oldest `appends` had reached the disk.
-    pub(crate) fn after_power_cut(&self, appends: usize, disk: &Arc<MemoryDisk>) -> Arc<Self> {
+    pub fn after_power_cut(&self, appends: usize, disk: &Arc<MemoryDisk>) -> Arc<Self> {
         let inner = self.inner.after_crash(appends.min(self.waiting()));
         inner.hold_back(true);
         Self::over(inner, disk, self.broken)

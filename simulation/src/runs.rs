@@ -1,6 +1,6 @@
 //! Runs of seeds, each in a process of its own: nothing of one is left in the next, and one that hangs is ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,38 +9,79 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::entropy;
-use crate::log::Broken;
-use crate::world::{self, Report, Rule};
+use crate::run::Run;
 
 /// How long a run may take by the real clock.
 const RUN_MAX: Duration = Duration::from_secs(120);
 
-/// What such a process runs.
-const TEST: &str = "what_is_promised_holds_in_every_run";
+/// What such a process runs: the test of this name in the same program.
+pub const TEST: &str = "what_is_promised_holds_in_every_run";
+
+/// Room for what a run calls, in bytes.
+const STACK_BYTES: usize = 16 << 20;
 
 /// Names the one seed of a process.
 const SEED: &str = "SIMULATED_SEED";
 
+/// Names the rule that it breaks on purpose.
+const RULE: &str = "SIMULATED_RULE";
+
+/// No rule.
+pub const NO_RULE: &str = "none";
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Events of its trace, and their hash.
+    pub events: u64,
+    /// See there.
+    pub hash: u64,
+    /// Milliseconds, by the run's clock.
+    pub millis: u64,
+    /// How often what happened.
+    pub counts: BTreeMap<String, u64>,
+    /// What did not hold.
+    pub violations: Vec<String>,
+}
+
+impl Report {
+    /// Of a run that is over, with what else is counted.
+    pub fn of(run: &Run, counted: &[(&'static str, u64)]) -> Self {
+        let (events, hash) = run.outcome();
+        let counts = run.counts().into_iter().chain(counted.iter().copied());
+        Self {
+            events,
+            hash,
+            millis: run.now(),
+            counts: counts.map(|(what, count)| (what.to_owned(), count)).collect(),
+            violations: run.violations(),
+        }
+    }
+}
+
 /// What to run.
 #[derive(Clone)]
-pub(crate) struct Runs {
-    pub(crate) seeds: Vec<u64>,
-    pub(crate) rule: Option<Rule>,
+pub struct Runs {
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// A rule that is broken on purpose.
+    pub rule: &'static str,
     /// No more are begun once one has found a violation.
-    pub(crate) until_found: bool,
+    pub until_found: bool,
 }
 
 impl Runs {
-    pub(crate) fn of(seeds: impl IntoIterator<Item = u64>) -> Self {
+    /// Of these seeds, with all rules kept.
+    pub fn of(seeds: impl IntoIterator<Item = u64>) -> Self {
         Self {
             seeds: seeds.into_iter().collect(),
-            rule: None,
+            rule: NO_RULE,
             until_found: false,
         }
     }
 
     /// `7`, `1-20` or `3,9`.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let number = |text: &str| -> u64 {
             text.trim()
                 .parse()
@@ -55,7 +96,7 @@ impl Runs {
 }
 
 /// Runs seeds, as many at a time as there are processors. Reports come in the seeds' order.
-pub(crate) fn run_all(runs: &Runs) -> Vec<(u64, Report)> {
+pub fn run_all(runs: &Runs) -> Vec<(u64, Report)> {
     let next = AtomicUsize::new(0);
     let found = AtomicBool::new(false);
     let reports = Mutex::new(Vec::new());
@@ -85,13 +126,13 @@ pub(crate) fn run_all(runs: &Runs) -> Vec<(u64, Report)> {
 }
 
 /// Runs one seed in a process of its own.
-fn run(seed: u64, rule: Option<Rule>) -> Report {
+fn run(seed: u64, rule: &str) -> Report {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command
         .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
         .env(SEED, seed.to_string())
-        .env("SIMULATED_RULE", rule_name(rule))
+        .env(RULE, rule)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = command.spawn().expect("a process");
@@ -132,32 +173,16 @@ fn until_ended(child: &mut Child) -> bool {
     }
 }
 
-const RULES: [(&str, Option<Rule>); 4] = [
-    ("none", None),
-    ("acks-before-sync", Some(Rule::Log(Broken::AcksBeforeSync))),
-    ("forgets-votes", Some(Rule::Log(Broken::ForgetsVotes))),
-    ("reuses-numbers", Some(Rule::ReusesNumbers)),
-];
-
-fn rule_name(rule: Option<Rule>) -> &'static str {
-    let found = RULES.iter().find(|(_, of)| *of == rule);
-    found.map_or("none", |(name, _)| name)
-}
-
 /// Whether this process is to run one seed.
-pub(crate) fn is_one() -> bool {
+pub fn is_one() -> bool {
     std::env::var_os(SEED).is_some()
 }
 
-/// Runs one seed, and says what it came to. TRACE=1 in the environment prints every event.
-pub(crate) fn one() {
+/// Runs one seed, with the rule of a name broken, and says what it came to. TRACE=1 in the environment prints every event.
+pub fn one(run: fn(seed: u64, rule: &str, printed: bool) -> Report) {
     let seed = std::env::var(SEED).expect("a seed");
     let seed: u64 = seed.parse().expect("a number");
-    let rule = std::env::var("SIMULATED_RULE").unwrap_or_default();
-    let rule = RULES
-        .iter()
-        .find(|(name, _)| *name == rule)
-        .and_then(|(_, rule)| *rule);
+    let rule = std::env::var(RULE).unwrap_or_default();
     let printed = std::env::var("TRACE").is_ok_and(|trace| trace == "1");
     let panics = std::sync::Arc::new(Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&panics);
@@ -167,13 +192,15 @@ pub(crate) fn one() {
         seen.lock().push(said);
     }));
     // A thread that has drawn nothing yet.
-    let run = std::thread::spawn(move || {
-        entropy::seed(seed);
-        world::run(seed, rule, printed)
-    });
-    let Ok(mut report) = run.join() else {
+    let run = std::thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            entropy::seed(seed);
+            run(seed, &rule, printed)
+        });
+    let Ok(mut report) = run.expect("a thread").join() else {
         println!("\nviolation nothing panics: {:?}", panics.lock());
-        println!("report 1 0 0 0 0 0 0");
+        println!("report 1 0 0");
         return;
     };
     let panics = panics.lock().clone();
@@ -187,16 +214,7 @@ pub(crate) fn one() {
     for (what, count) in &report.counts {
         println!("count {count} {what}");
     }
-    println!(
-        "report {} {} {} {} {} {} {}",
-        report.events,
-        report.hash,
-        report.millis,
-        report.applied,
-        report.unknown,
-        report.refused,
-        report.reads
-    );
+    println!("report {} {} {}", report.events, report.hash, report.millis);
 }
 
 fn parse(said: &str) -> Report {
@@ -222,23 +240,16 @@ fn parse(said: &str) -> Report {
         events: number(0),
         hash: number(1),
         millis: number(2),
-        applied: number(3) as usize,
-        unknown: number(4) as usize,
-        refused: number(5) as usize,
-        reads: number(6) as usize,
         violations,
     }
 }
 
 /// What all runs came to.
-pub(crate) fn print_table(reports: &[(u64, Report)]) {
+pub fn print_table(reports: &[(u64, Report)]) {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(|(_, report)| of(report)).sum::<u64>();
     println!("runs                  {}", reports.len());
     println!("events                {}", sum(|report| report.events));
     println!("simulated seconds     {}", sum(|report| report.millis) / 1000);
-    println!("appends acknowledged  {}", sum(|report| report.applied as u64));
-    println!("        unknown       {}", sum(|report| report.unknown as u64));
-    println!("        refused       {}", sum(|report| report.refused as u64));
     let mut counts = BTreeMap::<&str, u64>::new();
     for (what, count) in reports.iter().flat_map(|(_, report)| &report.counts) {
         *counts.entry(what).or_default() += count;
@@ -246,17 +257,16 @@ pub(crate) fn print_table(reports: &[(u64, Report)]) {
     for (what, count) in counts {
         println!("{what:21} {count}");
     }
-    println!("reads                 {}", sum(|report| report.reads as u64));
 }
 
-/// Fails, and says how to run a failed seed again.
-pub(crate) fn assert_holds(reports: &[(u64, Report)]) {
+/// Fails, and says how to run a failed seed of this kind again.
+pub fn assert_holds(kind: &str, reports: &[(u64, Report)]) {
     let failed: Vec<_> = reports
         .iter()
         .filter(|(_, report)| !report.violations.is_empty())
         .collect();
     for (seed, report) in &failed {
-        println!("seed {seed} fails; again: make simulate SEEDS={seed} TRACE=1");
+        println!("seed {seed} fails; again: make simulate KIND={kind} SEEDS={seed} TRACE=1");
         for violation in report.violations.iter().take(5) {
             println!("    does not hold: {violation}");
         }
@@ -267,4 +277,26 @@ pub(crate) fn assert_holds(reports: &[(u64, Report)]) {
         failed.len(),
         reports.len()
     );
+}
+
+/// Fails unless one of the runs has found the broken rule.
+pub fn assert_found(rule: &'static str, seeds: impl IntoIterator<Item = u64>) {
+    let runs = Runs {
+        rule,
+        until_found: true,
+        ..Runs::of(seeds)
+    };
+    let reports = run_all(&runs);
+    let found = reports.iter().find(|(_, report)| !report.violations.is_empty());
+    let (seed, report) = found.expect("a broken rule is found");
+    println!("{rule}: seed {seed}: {}", report.violations[0]);
+}
+
+/// Fails unless each seed runs alike both times, and no two seeds alike.
+pub fn assert_alike(seeds: impl IntoIterator<Item = u64> + Clone) {
+    let first = run_all(&Runs::of(seeds.clone()));
+    let second = run_all(&Runs::of(seeds));
+    assert_eq!(first, second);
+    let hashes: BTreeSet<u64> = first.iter().map(|(_, report)| report.hash).collect();
+    assert_eq!(hashes.len(), first.len(), "each seed is another run");
 }

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hasher};
 
 /// The events of one run.
-pub(crate) struct Trace {
+#[derive(Debug)]
+pub struct Trace {
     hasher: DefaultHasher,
     events: u64,
     printed: bool,
@@ -11,7 +12,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Nothing happened yet.
-    pub(crate) fn new(printed: bool) -> Self {
+    pub fn new(printed: bool) -> Self {
         Self {
             // Keyed with zeros, not with what the process drew.
             hasher: DefaultHasher::new(),
@@ -21,7 +22,7 @@ impl Trace {
     }
 
     /// Something happened.
-    pub(crate) fn event(&mut self, millis: u64, event: &str) {
+    pub fn event(&mut self, millis: u64, event: &str) {
         self.events += 1;
         self.hasher.write_u64(millis);
         self.hasher.write(event.as_bytes());
@@ -30,8 +31,15 @@ impl Trace {
         }
     }
 
+    /// What helps to understand the last event, and is no part of the hash: it may differ from run to run.
+    pub fn detail(&self, detail: impl FnOnce() -> String) {
+        if self.printed {
+            eprintln!("         {}", detail());
+        }
+    }
+
     /// Number of events, and the hash of all.
-    pub(crate) fn outcome(&self) -> (u64, u64) {
+    pub fn outcome(&self) -> (u64, u64) {
         (self.events, self.hasher.finish())
     }
 }

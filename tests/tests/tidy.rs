@@ -50,6 +50,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("proto", &[]),
         ("process", &[]),
         ("replication", &["proto", "process"]),
+        ("simulation", &["proto", "replication"]),
         ("directory", &["mail", "proto", "process", "replication"]),
         ("mailstore", &["mail", "proto", "process", "replication"]),
         ("proxy", &["mail", "proto", "process"]),

@@ -1,21 +1,17 @@
 //! A simulated run: machines, what strikes them, and what has to hold meanwhile and at the end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rookery_replication::GroupId;
+use rookery_simulation::log::Broken;
+use rookery_simulation::runs::Report;
 
 use crate::directory::Directory;
-use crate::faults::Faults;
+use crate::faults;
 use crate::history::Outcome;
 use crate::invariants::{self, Lists};
-use crate::log::Broken;
-use crate::machine::Machine;
-use crate::network::Packet;
+use crate::machine::{self, Machine};
 use crate::shared::Shared;
-
-/// Milliseconds of one step: each machine runs for so long, then what it sent may arrive.
-const STEP: u64 = 4;
 
 /// Steps between two looks at all replicas.
 const STEPS_PER_LOOK: u64 = 25;
@@ -37,21 +33,17 @@ pub(crate) enum Rule {
     ReusesNumbers,
 }
 
-/// What a run came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) events: u64,
-    pub(crate) hash: u64,
-    /// Milliseconds, by the run's clock.
-    pub(crate) millis: u64,
-    pub(crate) applied: usize,
-    pub(crate) unknown: usize,
-    pub(crate) refused: usize,
-    pub(crate) reads: usize,
-    /// How often what happened.
-    pub(crate) counts: BTreeMap<String, u64>,
-    pub(crate) violations: Vec<String>,
-}
+/// The rules, by name.
+const RULES: [(&str, Rule); 3] = [
+    (ACKS_BEFORE_SYNC, Rule::Log(Broken::AcksBeforeSync)),
+    (FORGETS_VOTES, Rule::Log(Broken::ForgetsVotes)),
+    (REUSES_NUMBERS, Rule::ReusesNumbers),
+];
+
+/// Names of rules.
+pub(crate) const ACKS_BEFORE_SYNC: &str = "acks-before-sync";
+pub(crate) const FORGETS_VOTES: &str = "forgets-votes";
+pub(crate) const REUSES_NUMBERS: &str = "reuses-numbers";
 
 /// One run.
 pub(crate) struct World {
@@ -65,15 +57,20 @@ pub(crate) struct World {
 }
 
 /// Runs a seed.
-pub(crate) fn run(seed: u64, rule: Option<Rule>, printed: bool) -> Report {
+pub(crate) fn run(seed: u64, rule: &str, printed: bool) -> Report {
+    let rule = RULES
+        .iter()
+        .find(|(name, _)| *name == rule)
+        .map(|(_, rule)| *rule);
     let mut world = World::new(seed, rule, printed);
-    let mut faults = Faults::draw(&world.shared);
-    while !faults.are_over(&world) && world.holds() {
-        faults.strike(&mut world);
+    let mut faults = faults::draw(&world.shared);
+    while !faults.are_over(&world.shared) && world.holds() {
+        faults::strike(&mut faults, &mut world);
         world.step();
     }
     if world.holds() {
-        faults.end(&mut world);
+        faults.end(&world.shared.run, &mut world.machines);
+        world.restarts = true;
         world.recover();
     }
     world.report()
@@ -94,7 +91,7 @@ impl World {
             .collect();
         let machines = names.iter().map(|name| {
             let rate = 0.9 + shared.draw(0..201) as f64 / 1000.0;
-            Machine::new(name.clone(), rate, broken)
+            machine::new(name, rate, broken, &names, &shared)
         });
         let mut machines: Vec<Machine> = machines.collect();
         let groups: Vec<GroupId> = (1..2 + shared.draw(0..2) as u32).map(GroupId).collect();
@@ -106,7 +103,7 @@ impl World {
             shared.directory.lock().place(*group, &nodes);
         }
         for machine in &mut machines {
-            machine.start(&shared);
+            machine.start(&shared.run);
         }
         Self {
             shared,
@@ -119,56 +116,20 @@ impl World {
     }
 
     fn holds(&self) -> bool {
-        self.shared.violations().is_empty()
-    }
-
-    pub(crate) fn machine(&mut self, name: &str) -> Option<&mut Machine> {
-        self.machines.iter_mut().find(|machine| machine.name == name)
+        self.shared.holds()
     }
 
     /// Time goes on by one step.
     fn step(&mut self) {
         self.steps += 1;
-        self.shared.set_now(self.steps * STEP);
-        self.deliver();
         for machine in &mut self.machines {
             if self.restarts && !machine.runs() {
-                machine.start(&self.shared);
+                machine.start(&self.shared.run);
             }
-            machine.sync(&self.shared);
-            machine.run(&self.shared, STEP);
         }
+        rookery_simulation::machine::step(&self.shared.run, &mut self.machines);
         if self.steps.is_multiple_of(STEPS_PER_LOOK) {
             self.look();
-        }
-    }
-
-    fn deliver(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        loop {
-            let arrived = shared.network.lock().arrived(shared.now());
-            match arrived {
-                None => return,
-                Some(Packet::Call {
-                    id,
-                    from,
-                    to,
-                    request,
-                    caller,
-                }) => {
-                    if let Some(machine) = self.machine(&to) {
-                        machine.serve(&shared, id, from, request, caller);
-                    }
-                }
-                Some(Packet::Answer { id, answer, caller }) => {
-                    let waits = caller.lock().take();
-                    if let Some(waits) = waits {
-                        shared.trace(&format!("{id} is answered"));
-                        // Who asked may have gone.
-                        let _ = waits.send(answer);
-                    }
-                }
-            }
         }
     }
 
@@ -176,7 +137,9 @@ impl World {
     fn look(&mut self) {
         let mut replicas = Vec::new();
         for machine in &self.machines {
-            let Some(member) = machine.member() else { continue };
+            let Some(member) = machine.what_runs() else {
+                continue;
+            };
             for group in member.groups() {
                 replicas.push(invariants::Replica {
                     node: machine.name.clone(),
@@ -255,7 +218,7 @@ impl World {
             let mut applied = None;
             for place in &places {
                 let machine = self.machines.iter().find(|machine| machine.name == place.node)?;
-                let member = machine.member()?;
+                let member = machine.what_runs()?;
                 let open = member
                     .group(*group)
                     .filter(|open| open.replica() == place.replica)?;
@@ -273,23 +236,13 @@ impl World {
     }
 
     fn report(&self) -> Report {
-        let (events, hash) = self.shared.outcome();
         let history = self.shared.history.lock();
-        Report {
-            events,
-            hash,
-            millis: self.shared.now(),
-            applied: history.count(Outcome::Applied),
-            unknown: history.count(Outcome::Unknown),
-            refused: history.count(Outcome::Refused),
-            reads: history.reads.len(),
-            counts: self
-                .shared
-                .counts()
-                .into_iter()
-                .map(|(what, count)| (what.to_owned(), count))
-                .collect(),
-            violations: self.shared.violations(),
-        }
+        let counted = [
+            ("appends acknowledged", history.count(Outcome::Applied) as u64),
+            ("appends unknown", history.count(Outcome::Unknown) as u64),
+            ("appends refused", history.count(Outcome::Refused) as u64),
+            ("reads", history.reads.len() as u64),
+        ];
+        Report::of(&self.shared, &counted)
     }
 }
