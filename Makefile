@@ -34,11 +34,15 @@ test: check ## Everything: format, lints, unit, protocol, whole-cluster and real
 	cargo test --workspace --quiet --doc
 	cargo test --workspace --no-fail-fast --lib --bins --tests
 
-# The variables are options: SEEDS=1-1000 TRACE=1
+# The variables are options: KIND=replication (groups) or KIND=sessions (a whole cluster with clients) SEEDS=1-1000 TRACE=1
 simulate: export SEEDS ?= 1-1000
-simulate: ## Groups on simulated machines, disks and networks: many seeds, each of which runs alike each time
+simulate: KIND ?= replication sessions
+simulate: ## Groups, and clusters with clients, on simulated machines: many seeds, each of which runs alike each time
 	@.ci/install build
-	cargo test -q --workspace --test simulation -- --exact what_is_promised_holds_in_every_run --nocapture
+	cargo test -q --workspace --no-fail-fast $(foreach kind,$(KIND),--test $(TEST_OF_$(kind))) -- --exact what_is_promised_holds_in_every_run --nocapture
+
+TEST_OF_replication := simulation
+TEST_OF_sessions := sessions
 
 scale: ## Plan a year of a cluster of 1,000 nodes and 100 million accounts; writes figures and a plot into docs
 	@.ci/install build

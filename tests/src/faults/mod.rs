@@ -15,6 +15,7 @@ pub mod invariants;
 pub mod model;
 pub mod nemesis;
 pub mod network;
+pub mod picture;
 pub mod report;
 pub mod room;
 pub mod run;

@@ -3,7 +3,8 @@
 mod idle;
 mod imap;
 mod observer;
-mod sender;
+pub mod sender;
+pub mod shards;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

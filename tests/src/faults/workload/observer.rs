@@ -12,13 +12,13 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::elected::{Candidate, Elected};
-use rookery_proto::mailstore::v1::{self as mailstore, MessageFlags, UidSet, reply, request};
 use rookery_proto::remote::{ConnectOptions, Endpoint, NodeTls, connect};
-use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Reason, Replies, Role, Status};
-use rookery_proxy::route::{self, CallOptions, Connect};
+use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Replies, Role, Status};
+use rookery_proxy::route::{self, Connect};
 
-use super::super::history::{Account, Action, Answer, MAILBOXES, Outcome, Recorder, Row};
-use super::{Client, Stop, address};
+use super::super::history::{Account, Action, Answer, MAILBOXES, Recorder};
+use super::shards::{Seen, Shards, modseqs_seen, outcome};
+use super::{Client, Stop};
 use crate::member::node_tls;
 
 /// Between two looks.
@@ -26,9 +26,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(60);
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// At the end, how many of the modseqs at which a mailbox was seen are asked from.
-const CLOSING_MAX: usize = 40;
 
 /// What the observer needs to be one of the cluster.
 #[derive(Debug, Clone)]
@@ -44,7 +41,7 @@ pub struct Credentials {
 /// Asks shards.
 pub struct Observer {
     runtime: tokio::runtime::Runtime,
-    cluster: Arc<route::Cluster>,
+    shards: Shards,
 }
 
 struct Channels(NodeTls);
@@ -99,50 +96,17 @@ impl Observer {
         };
         let cluster = route::Cluster::start(options, Arc::new(directory), Arc::new(Channels(tls)));
         drop(_entered);
-        Ok(Self { runtime, cluster })
+        let shards = Shards(cluster);
+        Ok(Self { runtime, shards })
     }
 
     fn login(&self, account: Account) -> Result<Seen, Status> {
-        let login = address(account);
-        let logged_in =
-            self.runtime
-                .block_on(self.cluster.authenticate(&login, "playground", "127.0.0.1"))?;
-        let list = request::Call::ListMailboxes(mailstore::ListMailboxes {});
-        let listed = self.runtime.block_on(logged_in.call(list, CallOptions::READ))?;
-        let reply::Call::Mailboxes(listed) = listed else {
-            return Err(Status::internal("mailboxes were answered with something else"));
-        };
-        let ids = MAILBOXES.map(|name| listed.mailboxes.iter().find(|held| held.name == name));
-        let ids = ids.map(|held| held.map(|held| held.id).unwrap_or_default());
-        Ok(Seen {
-            number: account,
-            account: logged_in,
-            ids,
-            last: [0; MAILBOXES.len()],
-        })
+        self.runtime.block_on(self.shards.login(account))
     }
 
     /// Asks once and gives what was answered.
     fn changes(&self, seen: &Seen, at: usize, since: u64) -> Result<Answer, Status> {
-        let call = request::Call::Changes(mailstore::Changes {
-            mailbox: seen.ids[at],
-            since,
-        });
-        let reply = self
-            .runtime
-            .block_on(seen.account.call(call, CallOptions::READ))?;
-        let reply::Call::Changes(changes) = reply else {
-            return Err(Status::internal("changes were answered with something else"));
-        };
-        Ok(Answer {
-            rows: changes.changed.iter().map(row).collect(),
-            vanished: uids(changes.vanished.as_ref()),
-            uid_validity: Some(changes.uid_validity),
-            uid_next: Some(changes.uid_next),
-            highest_modseq: Some(changes.modseq),
-            complete: changes.reset || since == 0,
-            ..Answer::default()
-        })
+        self.runtime.block_on(seen.changes(at, since))
     }
 
     /// Looks at random mailboxes until it is told to stop, and gives itself back for the closing questions.
@@ -192,23 +156,9 @@ impl Observer {
 
     /// Ends its connections.
     pub fn stop(self) {
-        self.runtime.block_on(self.cluster.stop());
+        self.runtime.block_on(self.shards.0.stop());
         self.runtime.shutdown_background();
     }
-}
-
-/// An account that the observer is logged in to.
-struct Seen {
-    number: Account,
-    account: Arc<route::Account>,
-    ids: [u32; MAILBOXES.len()],
-    /// The modseq of the last look.
-    last: [u64; MAILBOXES.len()],
-}
-
-/// Whether it may be asked again.
-fn is_later(status: &Status) -> bool {
-    status.is_retryable() || matches!(status.reason, Reason::DeadlineExceeded | Reason::Cancelled)
 }
 
 fn record(
@@ -220,11 +170,7 @@ fn record(
     invoked: u64,
     answered: Result<Answer, Status>,
 ) {
-    let (outcome, answer) = match answered {
-        Ok(answer) => (Outcome::Ok, answer),
-        Err(status) if is_later(&status) => (Outcome::Unknown(status.to_string()), Answer::default()),
-        Err(status) => (Outcome::Refused(status.to_string()), Answer::default()),
-    };
+    let (outcome, answer) = outcome(answered);
     let action = Action::Changes {
         mailbox: MAILBOXES[at],
         since,
@@ -256,49 +202,4 @@ pub fn ask_closing(observer: &Observer, accounts: Account, recorder: &Arc<Record
         }
     }
     Ok(())
-}
-
-/// Modseqs at which the mailbox was seen, spread over the whole run, 0 among them.
-fn modseqs_seen(recorder: &Recorder, account: Account, mailbox: &str) -> Vec<u64> {
-    let mut modseqs: Vec<u64> = recorder.with_events(|events| {
-        let of_mailbox = events.iter().filter(|event| {
-            event.account == account
-                && matches!(&event.action, Action::Changes { mailbox: of, .. } if *of == mailbox)
-        });
-        of_mailbox
-            .filter_map(|event| event.answer.highest_modseq)
-            .collect()
-    });
-    modseqs.push(0);
-    modseqs.sort_unstable();
-    modseqs.dedup();
-    let step = modseqs.len().div_ceil(CLOSING_MAX).max(1);
-    modseqs.into_iter().step_by(step).collect()
-}
-
-fn row(message: &MessageFlags) -> Row {
-    const SYSTEM: [&str; 5] = ["\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"];
-    let held = message.flags.clone().unwrap_or_default();
-    let mut flags: Vec<String> = SYSTEM
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| held.system & (1 << bit) != 0)
-        .map(|(_, name)| (*name).to_owned())
-        .collect();
-    flags.extend(held.keywords);
-    flags.sort();
-    Row {
-        uid: message.uid,
-        flags: Some(flags),
-        modseq: Some(message.modseq),
-        ..Row::default()
-    }
-}
-
-fn uids(set: Option<&UidSet>) -> Vec<u32> {
-    let bounds = set.map(|set| set.bounds.as_slice()).unwrap_or_default();
-    bounds
-        .chunks_exact(2)
-        .flat_map(|bounds| bounds[0]..=bounds[1])
-        .collect()
 }

@@ -160,7 +160,8 @@ fn transaction(protocol: &str, client: &mut SmtpClient, letter: &Letter) -> Resu
     Ok(outcomes)
 }
 
-fn outcome(code: &str, reply: &str) -> Outcome {
+/// What a reply says of what was asked for: 4xx is unknown, for it may have had its effect.
+pub fn outcome(code: &str, reply: &str) -> Outcome {
     match code.as_bytes().first() {
         Some(b'2') => Outcome::Ok,
         Some(b'5') => Outcome::Refused(reply.trim_end().to_owned()),

@@ -1,0 +1,153 @@
+//! A simulated run of a cluster: machines, what strikes them, and what has to hold at the end.
+
+use std::sync::Arc;
+
+use rookery_replication::group::Member;
+use rookery_simulation::machine::{self, Boot};
+use rookery_simulation::runs::Report;
+use rookery_simulation::{Here, Run};
+use rookery_tests::faults::invariants;
+use rookery_tests::faults::model::Model;
+
+use crate::cluster::{CLIENTS, Cluster};
+use crate::{clients, directory, faults, mailstore, proxy, rules};
+
+/// A machine, and its node's store if it has one.
+pub(crate) type Machine = rookery_simulation::Machine<Option<Arc<Member>>>;
+
+/// The longest that a sync takes when nothing makes it slow, in milliseconds: one of these in a run.
+const SYNC_USUAL: [u64; 4] = [2, 2, 30, 150];
+
+/// How long the cluster may take to be there, in milliseconds.
+const FORMED_MAX: u64 = 60_000;
+
+/// How long clients may take to work again when all faults are over, in milliseconds.
+const RECOVERY_MAX: u64 = 60_000;
+
+/// How long they may take to come to an end, in milliseconds.
+const END_MAX: u64 = 200_000;
+
+/// One run.
+struct World {
+    run: Arc<Run>,
+    cluster: Arc<Cluster>,
+    /// The clients' is the last.
+    machines: Vec<Machine>,
+    /// Machines without power are started at once.
+    restarts: bool,
+}
+
+/// Runs a seed, with the rule of a name broken.
+pub(crate) fn run(seed: u64, rule: &str, printed: bool) -> Report {
+    let run = Run::new(seed, printed);
+    run.network.lock().weather.delay_max = 8;
+    let cluster = Cluster::draw(&run, rules::named(rule));
+    let mut world = World::new(run, cluster);
+    let cluster = Arc::clone(&world.cluster);
+    world.until(FORMED_MAX, "the cluster comes to be", || cluster.is_ready());
+    if world.run.holds() {
+        world.suffer();
+    }
+    if world.run.holds() {
+        world.recover();
+    }
+    Report::of(&world.run, &[])
+}
+
+impl World {
+    fn new(run: Arc<Run>, cluster: Arc<Cluster>) -> Self {
+        type Start = fn(&Here, &machine::Disks, &Arc<Cluster>) -> Option<Option<Arc<Member>>>;
+        let mut machines = Vec::new();
+        let roles: [(&[String], Start); 4] = [
+            (&cluster.directories, directory::start),
+            (&cluster.mailstores, mailstore::start),
+            (&cluster.proxies, |here, _, cluster| proxy::start(here, cluster)),
+            (&[CLIENTS.to_owned()], |here, _, cluster| {
+                clients::start(here, cluster)
+            }),
+        ];
+        for (names, start) in roles {
+            for name in names {
+                let broken = rules::log(&cluster);
+                let cluster = Arc::clone(&cluster);
+                let boot: Boot<Option<Arc<Member>>> =
+                    Box::new(move |here, disks| start(here, disks, &cluster));
+                let rate = match name.as_str() {
+                    CLIENTS => 1.0,
+                    _ => 0.95 + run.draw(0..101) as f64 / 1000.0,
+                };
+                machines.push(Machine::new(name, rate, broken, boot));
+            }
+        }
+        let sync_usual = run.one_of(&SYNC_USUAL);
+        for machine in &mut machines {
+            (machine.sync_usual, machine.sync_max) = (sync_usual, sync_usual);
+            machine.start(&run);
+        }
+        Self {
+            run,
+            cluster,
+            machines,
+            restarts: false,
+        }
+    }
+
+    /// Time goes on by one step.
+    fn step(&mut self) {
+        if self.restarts {
+            for machine in self.machines.iter_mut().filter(|machine| !machine.runs()) {
+                machine.start(&self.run);
+            }
+        }
+        machine::step(&self.run, &mut self.machines);
+    }
+
+    /// Lets time go on until something is so.
+    fn until(&mut self, longest: u64, what: &str, is_so: impl Fn() -> bool) {
+        let began = self.run.now();
+        while self.run.holds() && !is_so() {
+            self.step();
+            if self.run.now() - began > longest {
+                self.run.violated(format!("{what} within {} s", longest / 1000));
+            }
+        }
+    }
+
+    /// Faults strike all machines but that of the clients.
+    fn suffer(&mut self) {
+        let mut faults = faults::draw(&self.run);
+        let run = Arc::clone(&self.run);
+        while !faults.are_over(&run) && run.holds() {
+            let struck = self.machines.len() - 1;
+            faults::strike(&mut faults, &run, &mut self.machines[..struck]);
+            self.step();
+        }
+        faults.end(&run, &mut self.machines);
+        self.restarts = true;
+    }
+
+    /// All faults are over: all clients have to work again, and what they did has to be there.
+    fn recover(&mut self) {
+        let cluster = Arc::clone(&self.cluster);
+        cluster.well.lock().clear();
+        let clients = (cluster.sessions + cluster.watchers + cluster.senders) as usize + 1;
+        self.until(
+            RECOVERY_MAX,
+            "all clients work again after the last fault",
+            || cluster.well.lock().len() == clients,
+        );
+        self.run.be_quiet();
+        self.until(END_MAX, "all clients come to an end", || {
+            cluster.result.lock().is_some()
+        });
+        let Some((history, ending)) = cluster.result.lock().take() else {
+            return;
+        };
+        let model = Model::of(&history, &ending);
+        for invariant in invariants::all(3) {
+            for broken in invariant.check(&model) {
+                self.run.violated(format!("{}: {broken}", invariant.name()));
+            }
+        }
+    }
+}
