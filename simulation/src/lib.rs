@@ -13,6 +13,7 @@ pub mod entropy;
 pub mod faults;
 pub mod here;
 pub mod log;
+pub mod looks;
 pub mod machine;
 pub mod network;
 pub mod run;

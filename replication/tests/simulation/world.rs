@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rookery_replication::GroupId;
 use rookery_simulation::log::Broken;
+use rookery_simulation::looks::Looks;
 use rookery_simulation::runs::Report;
 
 use crate::directory::Directory;
@@ -52,7 +53,7 @@ pub(crate) struct World {
     pub(crate) groups: Vec<GroupId>,
     /// Machines without power are started at once.
     pub(crate) restarts: bool,
-    looks: invariants::Looks,
+    looks: Looks,
     steps: u64,
 }
 
@@ -110,7 +111,7 @@ impl World {
             machines,
             groups,
             restarts: false,
-            looks: invariants::Looks::default(),
+            looks: Looks::default(),
             steps: 0,
         }
     }
@@ -135,23 +136,8 @@ impl World {
 
     /// Looks at all replicas as they are.
     fn look(&mut self) {
-        let mut replicas = Vec::new();
-        for machine in &self.machines {
-            let Some(member) = machine.what_runs() else {
-                continue;
-            };
-            for group in member.groups() {
-                replicas.push(invariants::Replica {
-                    node: machine.name.clone(),
-                    group: group.id(),
-                    replica: group.replica(),
-                    applied: group.applied(),
-                    leads: group.standing().leads.then(|| group.standing().term),
-                    digest: invariants::digest(member.store().as_ref(), group.id()),
-                });
-            }
-        }
-        self.looks.check(&self.shared, replicas);
+        let (run, machines) = (&self.shared.run, &self.machines);
+        self.looks.look(run, machines, |member| Some(member));
     }
 
     /// All faults are over: the groups have to work again, and their replicas to become equal.

@@ -23,6 +23,9 @@ pub(crate) const PASSWORD: &str = "playground";
 /// Bytes of a node's log from which on it is cut: little, so that it is cut often.
 pub(crate) const LOG_BYTES_MAX: u64 = 64 * 1024;
 
+/// Replicas of each shard.
+pub(crate) const REPLICAS: u32 = 3;
+
 /// The machine on which all clients are. Nothing strikes it.
 pub(crate) const CLIENTS: &str = "clients";
 
@@ -35,6 +38,8 @@ pub(crate) struct Cluster {
     pub(crate) mailstores: Vec<String>,
     pub(crate) proxies: Vec<String>,
     pub(crate) shards: u32,
+    /// Leaders read on the word of a quorum for a while.
+    pub(crate) read_leases: bool,
     pub(crate) accounts: Account,
     pub(crate) sessions: u32,
     pub(crate) watchers: u32,
@@ -60,6 +65,7 @@ impl Cluster {
             mailstores: names("mailstore", run.one_of(&[3, 3, 4])),
             proxies: names("proxy", 2),
             shards: run.one_of(&[1, 2, 3]),
+            read_leases: run.once_in(3),
             accounts: run.one_of(&[1, 2, 3]),
             sessions: 2 + run.draw(0..3) as u32,
             watchers: 1 + run.draw(0..2) as u32,

@@ -17,7 +17,7 @@ use rookery_simulation::machine::Disks;
 use rookery_tests::faults::workload::address;
 use tonic::{Code, Request};
 
-use crate::cluster::{self, Cluster, LOG_BYTES_MAX, PASSWORD};
+use crate::cluster::{self, Cluster, LOG_BYTES_MAX, PASSWORD, REPLICAS};
 
 /// How long calls under way have to end when the machine stops.
 pub(crate) const CALLS_GRACE: Duration = Duration::from_secs(10);
@@ -26,7 +26,12 @@ pub(crate) const CALLS_GRACE: Duration = Duration::from_secs(10);
 const OPERATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens what a node stores, with ways to nodes of its role.
-pub(crate) fn open(here: &Here, disks: &Disks, role: Role) -> Option<(Arc<Member>, Arc<Peers>)> {
+pub(crate) fn open(
+    here: &Here,
+    disks: &Disks,
+    role: Role,
+    read_leases: bool,
+) -> Option<(Arc<Member>, Arc<Peers>)> {
     let from = here.clone();
     let peers = Peers::new(Box::new(move |address| {
         Arc::new(Channel::new(from.clone(), role, address))
@@ -34,6 +39,7 @@ pub(crate) fn open(here: &Here, disks: &Disks, role: Role) -> Option<(Arc<Member
     let options = MemberOptions {
         node: here.name.to_string(),
         log_bytes_max: LOG_BYTES_MAX,
+        read_leases,
         on_failure: {
             let run = Arc::clone(&here.run);
             Arc::new(move |error| run.violated(format!("no disk fails: {error}")))
@@ -76,7 +82,7 @@ impl Mailstores for Ways {
 
 /// Starts a member.
 pub(crate) fn start(here: &Here, disks: &Disks, cluster: &Arc<Cluster>) -> Option<Option<Arc<Member>>> {
-    let (member, peers) = open(here, disks, Role::Directory)?;
+    let (member, peers) = open(here, disks, Role::Directory, false)?;
     tokio::spawn(run(here.clone(), Arc::clone(&member), peers, Arc::clone(cluster)));
     Some(Some(member))
 }
@@ -97,7 +103,7 @@ async fn run(here: Here, member: Arc<Member>, peers: Arc<Peers>, cluster: Arc<Cl
     };
     let config = Config {
         shards: cluster.shards,
-        replicas: 3,
+        replicas: REPLICAS,
         members,
         expected_mailstores: cluster.mailstores.len() as u32,
         ..Config::default()

@@ -1,15 +1,18 @@
-//! What strikes the machines of a cluster beside what strikes every simulated machine: wall clocks that are wrong, and the loss of
-//! power of all machines of a role.
+//! What strikes the machines of a cluster beside what strikes every simulated machine: wall clocks that are wrong, the loss of
+//! power of all machines of a role, and lost disks.
 
 use std::sync::Arc;
 
+use rookery_replication::GroupId;
+use rookery_replication::group::Group;
 use rookery_simulation::Run;
 use rookery_simulation::faults::Faults;
 
+use crate::cluster::REPLICAS;
 use crate::world::Machine;
 
 /// Kinds of faults of this test's own.
-const OWN: u64 = 2;
+const OWN: u64 = 3;
 
 /// How long faults strike, in milliseconds.
 const STRIKES: std::ops::Range<u64> = 3_000..15_000;
@@ -26,9 +29,43 @@ pub(crate) fn draw(run: &Arc<Run>) -> Faults {
 pub(crate) fn strike(faults: &mut Faults, run: &Arc<Run>, machines: &mut [Machine]) {
     match faults.strike(run, machines, OWN) {
         Some((struck, 0)) => skew(run, &mut machines[struck]),
-        Some((struck, _)) => black_out(run, machines, struck),
-        None => {}
+        Some((struck, 1)) => black_out(run, machines, struck),
+        Some((struck, _)) if may_lose_disk(machines, struck) => machines[struck].lose_disk(run),
+        _ => {}
     }
+}
+
+/// The open replicas of a group.
+pub(crate) fn replicas(machines: &[Machine], group: GroupId) -> Vec<Arc<Group>> {
+    let members = machines
+        .iter()
+        .filter_map(|machine| machine.what_runs()?.as_ref());
+    members.filter_map(|member| member.group(group)).collect()
+}
+
+/// Whether the disk of a machine may be lost: each of its groups has all its replicas, and all vote.
+fn may_lose_disk(machines: &[Machine], struck: usize) -> bool {
+    let Some(Some(member)) = machines[struck].what_runs() else {
+        return false;
+    };
+    member.groups().iter().all(|held| {
+        let replicas = replicas(machines, held.id());
+        let leader = replicas.iter().find(|replica| replica.leads());
+        leader.is_some_and(|leader| {
+            let standing = leader.standing();
+            let votes = |replica: &Arc<Group>| {
+                let voters = standing.members.iter();
+                voters
+                    .filter(|(voter, _, votes)| *votes && *voter == replica.replica())
+                    .count()
+                    == 1
+            };
+            !standing.changing
+                && replicas.len() == REPLICAS as usize
+                && standing.members.len() == REPLICAS as usize
+                && replicas.iter().all(votes)
+        })
+    })
 }
 
 /// All machines of one role lose their power together.

@@ -23,7 +23,7 @@ const FREE_BYTES: u64 = 1 << 40;
 
 /// Starts a mailstore.
 pub(crate) fn start(here: &Here, disks: &Disks, cluster: &Arc<Cluster>) -> Option<Option<Arc<Member>>> {
-    let (member, peers) = directory::open(here, disks, Role::Mailstore)?;
+    let (member, peers) = directory::open(here, disks, Role::Mailstore, cluster.read_leases)?;
     tokio::spawn(run(here.clone(), Arc::clone(&member), peers, Arc::clone(cluster)));
     Some(Some(member))
 }

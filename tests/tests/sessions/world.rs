@@ -1,15 +1,18 @@
 //! A simulated run of a cluster: machines, what strikes them, and what has to hold at the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rookery_replication::GroupId;
 use rookery_replication::group::Member;
+use rookery_simulation::looks::Looks;
 use rookery_simulation::machine::{self, Boot};
 use rookery_simulation::runs::Report;
 use rookery_simulation::{Here, Run};
 use rookery_tests::faults::invariants;
 use rookery_tests::faults::model::Model;
 
-use crate::cluster::{CLIENTS, Cluster};
+use crate::cluster::{CLIENTS, Cluster, REPLICAS};
 use crate::{clients, directory, faults, mailstore, proxy, rules};
 
 /// A machine, and its node's store if it has one.
@@ -27,6 +30,12 @@ const RECOVERY_MAX: u64 = 60_000;
 /// How long they may take to come to an end, in milliseconds.
 const END_MAX: u64 = 200_000;
 
+/// How long replicas may take to have all that their leader has, in milliseconds.
+const EQUAL_MAX: u64 = 60_000;
+
+/// Steps between two looks at all replicas.
+const STEPS_PER_LOOK: u64 = 250;
+
 /// One run.
 struct World {
     run: Arc<Run>,
@@ -35,6 +44,8 @@ struct World {
     machines: Vec<Machine>,
     /// Machines without power are started at once.
     restarts: bool,
+    looks: Looks,
+    steps: u64,
 }
 
 /// Runs a seed, with the rule of a name broken.
@@ -89,6 +100,8 @@ impl World {
             cluster,
             machines,
             restarts: false,
+            looks: Looks::default(),
+            steps: 0,
         }
     }
 
@@ -100,6 +113,27 @@ impl World {
             }
         }
         machine::step(&self.run, &mut self.machines);
+        self.steps += 1;
+        if self.steps.is_multiple_of(STEPS_PER_LOOK) {
+            self.look();
+        }
+    }
+
+    /// Looks at all replicas as they are.
+    fn look(&mut self) {
+        self.looks.look(&self.run, &self.machines, Option::as_ref);
+    }
+
+    /// Whether each shard has its replicas, and all have applied the same.
+    fn is_equal(&self) -> bool {
+        (0..self.cluster.shards).map(GroupId).all(|group| {
+            let replicas = faults::replicas(&self.machines, group);
+            let applied: BTreeSet<Option<u64>> = replicas
+                .iter()
+                .map(|replica| replica.applied().map(|applied| applied.index))
+                .collect();
+            replicas.len() == REPLICAS as usize && applied.len() == 1
+        })
     }
 
     /// Lets time go on until something is so.
@@ -113,12 +147,17 @@ impl World {
         }
     }
 
-    /// Faults strike all machines but that of the clients.
+    /// Faults strike all machines but that of the clients; in every other run proxies, whose ends excuse the loss of connections,
+    /// are spared.
     fn suffer(&mut self) {
         let mut faults = faults::draw(&self.run);
         let run = Arc::clone(&self.run);
+        let spared = match run.once_in(2) {
+            true => 1 + self.cluster.proxies.len(),
+            false => 1,
+        };
         while !faults.are_over(&run) && run.holds() {
-            let struck = self.machines.len() - 1;
+            let struck = self.machines.len() - spared;
             faults::strike(&mut faults, &run, &mut self.machines[..struck]);
             self.step();
         }
@@ -143,8 +182,18 @@ impl World {
         let Some((history, ending)) = cluster.result.lock().take() else {
             return;
         };
+        let began = self.run.now();
+        while !self.is_equal() && self.run.holds() {
+            self.step();
+            if self.run.now() - began > EQUAL_MAX {
+                let longest = EQUAL_MAX / 1000;
+                self.run
+                    .violated(format!("all replicas have the same within {longest} s"));
+            }
+        }
+        self.look();
         let model = Model::of(&history, &ending);
-        for invariant in invariants::all(3) {
+        for invariant in invariants::all(REPLICAS) {
             for broken in invariant.check(&model) {
                 self.run.violated(format!("{}: {broken}", invariant.name()));
             }

@@ -1,4 +1,4 @@
-//! What has to hold in a simulated run: while it goes on, of all replicas as they are, and at the end.
+//! What has to hold at the end of a simulated run, beside what has to hold of all replicas while it goes on.
 
 mod acknowledged;
 mod chain;
@@ -6,28 +6,14 @@ mod leaders;
 mod order;
 mod reads;
 mod refused;
-mod replicas;
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
 
-use rookery_replication::log::{Position, ReplicaId};
+use rookery_replication::GroupId;
 use rookery_replication::view::View;
-use rookery_replication::{Column, GroupId};
 
 use crate::list::{self, Element};
 use crate::shared::Shared;
-
-/// A replica as it was found.
-pub(crate) struct Replica {
-    pub(crate) node: String,
-    pub(crate) group: GroupId,
-    pub(crate) replica: ReplicaId,
-    pub(crate) applied: Option<Position>,
-    /// The term that it leads, when it does.
-    pub(crate) leads: Option<u64>,
-    pub(crate) digest: u64,
-}
 
 /// A group's list as a node has it.
 pub(crate) struct List {
@@ -38,23 +24,6 @@ pub(crate) struct List {
 
 /// By group and node.
 pub(crate) type Lists = BTreeMap<(GroupId, String), List>;
-
-/// What was found at earlier looks.
-#[derive(Default)]
-pub(crate) struct Looks {
-    replicas: replicas::Replicas,
-    leaders: leaders::Leaders,
-}
-
-impl Looks {
-    /// Judges all replicas of a moment.
-    pub(crate) fn check(&mut self, shared: &Shared, replicas: Vec<Replica>) {
-        for replica in &replicas {
-            self.replicas.check(shared, replica);
-            self.leaders.check(shared, replica);
-        }
-    }
-}
 
 /// Judges the whole run by its history and by what is stored at its end.
 pub(crate) fn at_the_end(shared: &Shared, lists: &Lists) {
@@ -78,24 +47,6 @@ pub(crate) fn at_the_end(shared: &Shared, lists: &Lists) {
     violations
         .into_iter()
         .for_each(|violation| shared.violated(violation));
-}
-
-/// All that a group stores, as a number.
-pub(crate) fn digest(view: &dyn View, group: GroupId) -> u64 {
-    let (from, to) = group.key_range();
-    let mut hasher = DefaultHasher::new();
-    for column in Column::ALL {
-        hasher.write_u8(column as u8);
-        view.scan(column, &from, &to, &mut |key, value| {
-            hasher.write_usize(key.len());
-            hasher.write(key);
-            hasher.write_usize(value.len());
-            hasher.write(value);
-            true
-        })
-        .expect("reads");
-    }
-    hasher.finish()
 }
 
 /// A group's list as it is stored.
