@@ -12,6 +12,8 @@ pub struct Faults {
     next_at: u64,
     /// The longest pause between two faults, in milliseconds.
     pause_max: u64,
+    /// The longest that a machine stays away, in milliseconds.
+    away_max: u64,
     /// Cuts between machines, and disks that are slow: what ends when.
     ends: Vec<(u64, End)>,
 }
@@ -23,6 +25,9 @@ enum End {
 
 /// Faults that every machine knows, and that are drawn by their number; others are the test's own.
 pub const KINDS: u64 = 10;
+
+/// The longest that a machine stays away, in milliseconds, unless a test says otherwise.
+const AWAY_MAX: u64 = 3_000;
 
 impl Faults {
     /// Draws the weather, and for how many milliseconds from `first_at` on faults strike.
@@ -36,8 +41,14 @@ impl Faults {
             over_at: first_at + run.draw(strikes),
             next_at: first_at + run.draw(0..2000),
             pause_max: run.one_of(&[300, 1000, 3000]),
+            away_max: AWAY_MAX,
             ends: Vec::new(),
         }
+    }
+
+    /// The same with machines that stay away for so many milliseconds at most.
+    pub fn away(self, away_max: u64) -> Self {
+        Self { away_max, ..self }
     }
 
     /// Whether no more strike.
@@ -63,7 +74,7 @@ impl Faults {
                         false => machine.start(run),
                     }
                 }
-                None if !machine.runs() => machine.returns_at = Some(run.now() + run.draw(50..3000)),
+                None if !machine.runs() => machine.returns_at = Some(run.now() + run.draw(50..self.away_max)),
                 None => {}
             }
         }

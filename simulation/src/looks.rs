@@ -44,7 +44,10 @@ impl Looks {
     }
 
     fn leads(&mut self, run: &Run, group: GroupId, term: u64, replica: u64) {
-        let first = *self.leaders.entry((group, term)).or_insert(replica);
+        let first = *self.leaders.entry((group, term)).or_insert_with(|| {
+            run.count("leaders seen");
+            replica
+        });
         if first != replica {
             run.violated(format!(
                 "a term has one leader: {group:?} has replicas {first} and {replica} in term {term}"

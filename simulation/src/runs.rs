@@ -26,6 +26,9 @@ const SEED: &str = "SIMULATED_SEED";
 /// Names the rule that it breaks on purpose.
 const RULE: &str = "SIMULATED_RULE";
 
+/// In every violation's text.
+pub const ANY: &str = "";
+
 /// No rule.
 pub const NO_RULE: &str = "none";
 
@@ -57,6 +60,13 @@ impl Report {
             violations: run.violations(),
         }
     }
+
+    /// The violation that says so, if there is one.
+    fn finds(&self, wanted: &str) -> Option<&String> {
+        self.violations
+            .iter()
+            .find(|violation| violation.contains(wanted))
+    }
 }
 
 /// What to run.
@@ -66,8 +76,8 @@ pub struct Runs {
     pub seeds: Vec<u64>,
     /// A rule that is broken on purpose.
     pub rule: &'static str,
-    /// No more are begun once one has found a violation.
-    pub until_found: bool,
+    /// No more are begun once one has found a violation that says so.
+    pub until_found: Option<&'static str>,
 }
 
 impl Runs {
@@ -76,7 +86,7 @@ impl Runs {
         Self {
             seeds: seeds.into_iter().collect(),
             rule: NO_RULE,
-            until_found: false,
+            until_found: None,
         }
     }
 
@@ -105,15 +115,16 @@ pub fn run_all(runs: &Runs) -> Vec<(u64, Report)> {
         for _ in 0..processors {
             scope.spawn(|| {
                 while let Some(seed) = runs.seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if runs.until_found && found.load(Ordering::Relaxed) {
+                    if found.load(Ordering::Relaxed) {
                         return;
                     }
                     let report = run(*seed, runs.rule);
-                    if !report.violations.is_empty() {
-                        found.store(true, Ordering::Relaxed);
-                        if !runs.until_found {
-                            println!("seed {seed} fails: {}", report.violations[0]);
+                    match (runs.until_found, report.violations.first()) {
+                        (Some(wanted), Some(_)) if report.finds(wanted).is_some() => {
+                            found.store(true, Ordering::Relaxed);
                         }
+                        (None, Some(violation)) => println!("seed {seed} fails: {violation}"),
+                        _ => {}
                     }
                     reports.lock().push((*seed, report));
                 }
@@ -279,17 +290,19 @@ pub fn assert_holds(kind: &str, reports: &[(u64, Report)]) {
     );
 }
 
-/// Fails unless one of the runs has found the broken rule.
-pub fn assert_found(rule: &'static str, seeds: impl IntoIterator<Item = u64>) {
+/// Fails unless one of the runs has found, by a violation that says so, that the rule is broken.
+pub fn assert_found(rule: &'static str, seeds: impl IntoIterator<Item = u64>, wanted: &'static str) {
     let runs = Runs {
         rule,
-        until_found: true,
+        until_found: Some(wanted),
         ..Runs::of(seeds)
     };
     let reports = run_all(&runs);
-    let found = reports.iter().find(|(_, report)| !report.violations.is_empty());
-    let (seed, report) = found.expect("a broken rule is found");
-    println!("{rule}: seed {seed}: {}", report.violations[0]);
+    let mut found = reports
+        .iter()
+        .filter_map(|(seed, report)| Some((seed, report.finds(wanted)?)));
+    let (seed, violation) = found.next().expect("a broken rule is found");
+    println!("{rule}: seed {seed} of {}: {violation}", reports.len());
 }
 
 /// Fails unless each seed runs alike both times, and no two seeds alike.

@@ -137,7 +137,8 @@ async fn run(here: Here, cluster: Arc<Cluster>) {
     let recorder = Arc::new(Recorder::default());
     let began = here.run.now();
     let (stop, watchers_stop) = (Arc::new(AtomicBool::default()), Arc::new(AtomicBool::default()));
-    let messages = Arc::new(AtomicU64::new(1));
+    // One message in so many is large, in one run sooner than in another.
+    let messages = Arc::new(AtomicU64::new(1 + here.run.draw(0..29)));
     let client = |number: u32, stop: &Arc<AtomicBool>| Client {
         number,
         account: 1 + number % cluster.accounts,

@@ -17,12 +17,21 @@ const OWN: u64 = 3;
 /// How long faults strike, in milliseconds.
 const STRIKES: std::ops::Range<u64> = 3_000..15_000;
 
+/// The same in one run of five, in which machines stay away for longer than proxies are patient.
+const LONG_STRIKES: std::ops::Range<u64> = 20_000..70_000;
+
+/// How long they stay away at most there, in milliseconds.
+const LONG_AWAY_MAX: u64 = 50_000;
+
 /// How wrong a wall clock may be, in milliseconds, each way.
 const AHEAD_MAX: u64 = 60_000;
 
 /// The faults of a run whose cluster works.
 pub(crate) fn draw(run: &Arc<Run>) -> Faults {
-    Faults::draw(run, run.now(), STRIKES)
+    match run.once_in(5) {
+        true => Faults::draw(run, run.now(), LONG_STRIKES).away(LONG_AWAY_MAX),
+        false => Faults::draw(run, run.now(), STRIKES),
+    }
 }
 
 /// Does what is due to these machines.
@@ -48,8 +57,10 @@ fn may_lose_disk(machines: &[Machine], struck: usize) -> bool {
     let Some(Some(member)) = machines[struck].what_runs() else {
         return false;
     };
-    member.groups().iter().all(|held| {
-        let replicas = replicas(machines, held.id());
+    // Those that are not open yet as well.
+    let held = member.held_groups().expect("reads");
+    held.into_iter().all(|(group, _)| {
+        let replicas = replicas(machines, group);
         let leader = replicas.iter().find(|replica| replica.leads());
         leader.is_some_and(|leader| {
             let standing = leader.standing();

@@ -13,6 +13,7 @@ use rookery_tests::faults::invariants;
 use rookery_tests::faults::model::Model;
 
 use crate::cluster::{CLIENTS, Cluster, REPLICAS};
+use crate::rules::Rule;
 use crate::{clients, directory, faults, mailstore, proxy, rules};
 
 /// A machine, and its node's store if it has one.
@@ -20,6 +21,9 @@ pub(crate) type Machine = rookery_simulation::Machine<Option<Arc<Member>>>;
 
 /// The longest that a sync takes when nothing makes it slow, in milliseconds: one of these in a run.
 const SYNC_USUAL: [u64; 4] = [2, 2, 30, 150];
+
+/// The same where syncs are lies.
+const SYNC_SLOW: u64 = 400;
 
 /// How long the cluster may take to be there, in milliseconds.
 const FORMED_MAX: u64 = 60_000;
@@ -90,7 +94,11 @@ impl World {
                 machines.push(Machine::new(name, rate, broken, boot));
             }
         }
-        let sync_usual = run.one_of(&SYNC_USUAL);
+        let sync_usual = match cluster.rule {
+            // Or hardly anything would be lost.
+            Some(Rule::AcksBeforeSync) => SYNC_SLOW,
+            _ => run.one_of(&SYNC_USUAL),
+        };
         for machine in &mut machines {
             (machine.sync_usual, machine.sync_max) = (sync_usual, sync_usual);
             machine.start(&run);
