@@ -51,6 +51,11 @@ impl Faults {
         Self { away_max, ..self }
     }
 
+    /// The same with so many milliseconds at most between two of them.
+    pub fn every(self, pause_max: u64) -> Self {
+        Self { pause_max, ..self }
+    }
+
     /// Whether no more strike.
     pub fn are_over(&self, run: &Run) -> bool {
         run.now() >= self.over_at

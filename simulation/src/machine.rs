@@ -14,7 +14,7 @@ use crate::log::{Broken, SimulatedLog};
 use crate::run::Run;
 use crate::{clock, network};
 
-/// Milliseconds of one step: each machine runs for so long, then what it sent may arrive.
+/// Milliseconds of the usual step: each machine runs for so long, then what it sent may arrive.
 pub const STEP: u64 = 4;
 
 /// The longest that a sync takes, in milliseconds.
@@ -271,12 +271,12 @@ impl<T> Machine<T> {
     }
 }
 
-/// Time goes on by one step: what is due arrives, then one machine after the other runs.
-pub fn step<T>(run: &Arc<Run>, machines: &mut [Machine<T>]) {
-    run.set_now(run.now() + STEP);
+/// Time goes on by one step of so many milliseconds: what is due arrives, then one machine after the other runs.
+pub fn step<T>(run: &Arc<Run>, machines: &mut [Machine<T>], millis: u64) {
+    run.set_now(run.now() + millis);
     network::deliver(run);
     for machine in machines {
         machine.sync(run);
-        machine.run(run, STEP);
+        machine.run(run, millis);
     }
 }

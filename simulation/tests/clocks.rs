@@ -42,7 +42,7 @@ fn shown(rate: f64, ahead_millis: i64) -> (f64, Vec<(f64, f64)>) {
     machines[0].ahead_millis = ahead_millis;
     machines[0].start(&run);
     while shown.lock().len() < 4 {
-        machine::step(&run, &mut machines);
+        machine::step(&run, &mut machines, machine::STEP);
     }
     let seconds = shown.lock().clone();
     (run.now() as f64 / 1000.0, seconds)

@@ -324,6 +324,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn in_place_right_and_wrong_are_told_apart_for_little() {
+        let credentials = Credentials::in_place().unwrap();
+        let stored = stored(&credentials, "secret").await;
+        assert!(stored.secret.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
+        for (password, verdict) in [("other", Verdict::Wrong), ("secret", Verdict::Right)] {
+            let verified = credentials.verify(Some(&stored), password, soon()).await;
+            assert_eq!(verified.unwrap(), verdict);
+        }
+    }
+
+    #[tokio::test]
     async fn a_late_verification_is_not_run() {
         let credentials = Credentials::new(1, 8).unwrap();
         let stored = stored(&credentials, "secret").await;

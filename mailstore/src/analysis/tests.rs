@@ -52,6 +52,19 @@ fn parsed(message: &str) -> Analyzed {
 }
 
 #[tokio::test]
+async fn in_place_no_thread_is_needed() {
+    let analyser = Analyser::start(AnalysisSettings {
+        in_place: true,
+        ..AnalysisSettings::default()
+    });
+    let message = "Subject: a\r\n\r\nbody\r\n";
+    let mut analyzing = std::pin::pin!(analyze(&analyser, message));
+    // Done as soon as it is asked for.
+    let done = futures_util::poll!(&mut analyzing);
+    assert_eq!(done, std::task::Poll::Ready(parsed(message)));
+}
+
+#[tokio::test]
 async fn a_panic_makes_its_message_opaque_and_no_other() {
     let (analyser, _stop) = analyser(&[], LONG);
     for round in 0..10 {

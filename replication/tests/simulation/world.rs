@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rookery_replication::GroupId;
 use rookery_simulation::log::Broken;
 use rookery_simulation::looks::Looks;
+use rookery_simulation::machine::STEP;
 use rookery_simulation::runs::Report;
 
 use crate::directory::Directory;
@@ -128,7 +129,7 @@ impl World {
                 machine.start(&self.shared.run);
             }
         }
-        rookery_simulation::machine::step(&self.shared.run, &mut self.machines);
+        rookery_simulation::machine::step(&self.shared.run, &mut self.machines, STEP);
         if self.steps.is_multiple_of(STEPS_PER_LOOK) {
             self.look();
         }

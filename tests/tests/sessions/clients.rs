@@ -66,7 +66,7 @@ impl Client {
     }
 
     pub(crate) async fn pause(&self, millis: std::ops::Range<u64>) {
-        sleep(Duration::from_millis(self.draw(millis))).await;
+        sleep(Duration::from_millis(self.draw(millis) * self.cluster.pace)).await;
     }
 
     /// A command succeeded.

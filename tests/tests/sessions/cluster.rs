@@ -26,6 +26,9 @@ pub(crate) const LOG_BYTES_MAX: u64 = 64 * 1024;
 /// Replicas of each shard.
 pub(crate) const REPLICAS: u32 = 3;
 
+/// How slow a slow run is.
+const SLOW: u64 = 25;
+
 /// The machine on which all clients are. Nothing strikes it.
 pub(crate) const CLIENTS: &str = "clients";
 
@@ -38,6 +41,8 @@ pub(crate) struct Cluster {
     pub(crate) mailstores: Vec<String>,
     pub(crate) proxies: Vec<String>,
     pub(crate) shards: u32,
+    /// How many times slower clients work, faults strike and messages are looked for than usually.
+    pub(crate) pace: u64,
     /// Leaders read on the word of a quorum for a while.
     pub(crate) read_leases: bool,
     pub(crate) accounts: Account,
@@ -65,6 +70,10 @@ impl Cluster {
             mailstores: names("mailstore", run.one_of(&[3, 3, 4])),
             proxies: names("proxy", 2),
             shards: run.one_of(&[1, 2, 3]),
+            pace: match run.once_in(40) {
+                true => SLOW,
+                false => 1,
+            },
             read_leases: run.once_in(3),
             accounts: run.one_of(&[1, 2, 3]),
             sessions: 2 + run.draw(0..3) as u32,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_directory::{Config, Directories, Directory, Host, Mailstores, MemberConfig};
+use rookery_process::config::Span;
 use rookery_process::health::Health;
 use rookery_proto::admin::v1::admin_server::Admin;
 use rookery_proto::admin::v1::{AddAccountsRequest, AddDomainRequest, NewAccount};
@@ -21,6 +22,9 @@ use crate::cluster::{self, Cluster, LOG_BYTES_MAX, PASSWORD, REPLICAS};
 
 /// How long calls under way have to end when the machine stops.
 pub(crate) const CALLS_GRACE: Duration = Duration::from_secs(10);
+
+/// How long tokens live: as short as may be.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Pause between two tries of the operator.
 const OPERATOR_PAUSE: Duration = Duration::from_millis(100);
@@ -106,6 +110,7 @@ async fn run(here: Here, member: Arc<Member>, peers: Arc<Peers>, cluster: Arc<Cl
         replicas: REPLICAS,
         members,
         expected_mailstores: cluster.mailstores.len() as u32,
+        token_lifetime: Span(TOKEN_LIFETIME),
         ..Config::default()
     };
     let host = Host {

@@ -8,7 +8,7 @@ use rookery_replication::group::Group;
 use rookery_simulation::Run;
 use rookery_simulation::faults::Faults;
 
-use crate::cluster::REPLICAS;
+use crate::cluster::{Cluster, REPLICAS};
 use crate::world::Machine;
 
 /// Kinds of faults of this test's own.
@@ -23,11 +23,26 @@ const LONG_STRIKES: std::ops::Range<u64> = 20_000..70_000;
 /// How long they stay away at most there, in milliseconds.
 const LONG_AWAY_MAX: u64 = 50_000;
 
+/// How long they strike in a run that is slow, in milliseconds: tokens come to their end meanwhile, and what is remembered for
+/// minutes is forgotten.
+const SLOW_STRIKES: std::ops::Range<u64> = 300_000..1_200_000;
+
+/// How long machines stay away at most there, in milliseconds.
+const SLOW_AWAY_MAX: u64 = 20_000;
+
+/// The longest pause between two faults there, in milliseconds.
+const SLOW_PAUSE_MAX: u64 = 60_000;
+
 /// How wrong a wall clock may be, in milliseconds, each way.
 const AHEAD_MAX: u64 = 60_000;
 
 /// The faults of a run whose cluster works.
-pub(crate) fn draw(run: &Arc<Run>) -> Faults {
+pub(crate) fn draw(run: &Arc<Run>, cluster: &Cluster) -> Faults {
+    if cluster.pace != 1 {
+        return Faults::draw(run, run.now(), SLOW_STRIKES)
+            .away(SLOW_AWAY_MAX)
+            .every(SLOW_PAUSE_MAX);
+    }
     match run.once_in(5) {
         true => Faults::draw(run, run.now(), LONG_STRIKES).away(LONG_AWAY_MAX),
         false => Faults::draw(run, run.now(), STRIKES),

@@ -23,7 +23,7 @@ mod world;
 use rookery_simulation::runs::{self, Runs};
 
 /// Seeds of each test run, unless SEEDS in the environment says others.
-const SEEDS: &str = "1-100";
+const SEEDS: &str = "1-80";
 
 /// Seeds that are run twice.
 const SEEDS_TWICE: std::ops::RangeInclusive<u64> = 1..=3;

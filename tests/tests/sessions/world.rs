@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rookery_replication::GroupId;
 use rookery_replication::group::Member;
 use rookery_simulation::looks::Looks;
-use rookery_simulation::machine::{self, Boot};
+use rookery_simulation::machine::{self, Boot, STEP};
 use rookery_simulation::runs::Report;
 use rookery_simulation::{Here, Run};
 use rookery_tests::faults::invariants;
@@ -36,6 +36,9 @@ const END_MAX: u64 = 200_000;
 
 /// How long replicas may take to have all that their leader has, in milliseconds.
 const EQUAL_MAX: u64 = 60_000;
+
+/// Milliseconds of a step in a slow run.
+const SLOW_STEP: u64 = 20;
 
 /// Steps between two looks at all replicas.
 const STEPS_PER_LOOK: u64 = 250;
@@ -120,7 +123,8 @@ impl World {
                 machine.start(&self.run);
             }
         }
-        machine::step(&self.run, &mut self.machines);
+        let millis = if self.cluster.pace == 1 { STEP } else { SLOW_STEP };
+        machine::step(&self.run, &mut self.machines, millis);
         self.steps += 1;
         if self.steps.is_multiple_of(STEPS_PER_LOOK) {
             self.look();
@@ -158,7 +162,7 @@ impl World {
     /// Faults strike all machines but that of the clients; in every other run proxies, whose ends excuse the loss of connections,
     /// are spared.
     fn suffer(&mut self) {
-        let mut faults = faults::draw(&self.run);
+        let mut faults = faults::draw(&self.run, &self.cluster);
         let run = Arc::clone(&self.run);
         let spared = match run.once_in(2) {
             true => 1 + self.cluster.proxies.len(),
