@@ -24,8 +24,33 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The observer's number among the clients.
 const OBSERVER: u32 = 1_000;
 
-/// How long what a dead proxy had asked for may still take.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long what a dead proxy had asked for may still take, and a proxy to notice that a change feed has broken.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// A connection that was lost while a message was read.
+pub(crate) struct Unread {
+    lost: Lost,
+    account: Account,
+    mailbox: &'static str,
+    uid: u32,
+}
+
+impl Unread {
+    /// Whether the message may have gone before its text was sent as a whole, after which nothing but the end of the connection can
+    /// follow when another leader is asked for the rest.
+    fn is_excused(&self, events: &[Event]) -> bool {
+        let is_named = |uids: &[u32]| uids.contains(&self.uid);
+        events.iter().any(|event| {
+            let (mailbox, removes) = match &event.action {
+                Action::Move { mailbox, uids, .. } => (*mailbox, is_named(uids)),
+                Action::Expunge { mailbox, uids } => (*mailbox, uids.as_deref().is_none_or(is_named)),
+                _ => return false,
+            };
+            let here = event.account == self.account && mailbox == self.mailbox;
+            here && removes && event.invoked <= self.lost.at
+        })
+    }
+}
 
 /// What every client has.
 #[derive(Clone)]
@@ -109,18 +134,27 @@ impl Client {
         });
     }
 
-    /// Its connection, which was well at `since`, was lost.
-    pub(crate) fn lost(&self, since: Nanos, error: String) {
+    /// Its connection, which was well at `since`, was lost, perhaps while it read a whole message.
+    pub(crate) fn lost(&self, since: Nanos, error: String, read: Option<(&'static str, u32)>) {
         self.here
             .trace(&format!("client {} is lost: {error}", self.number));
         self.here.run.count("connections lost");
-        self.recorder.record_lost(Lost {
+        let lost = Lost {
             session: self.number,
             proxy: self.proxy,
             since,
             at: self.recorder.now(),
             error,
-        });
+        };
+        match read {
+            Some((mailbox, uid)) => self.cluster.unread.lock().push(Unread {
+                lost,
+                account: self.account,
+                mailbox,
+                uid,
+            }),
+            None => self.recorder.record_lost(lost),
+        }
     }
 }
 
@@ -193,7 +227,12 @@ async fn run(here: Here, cluster: Arc<Cluster>) {
         // As above.
         let _ = watcher.await;
     }
-    let history = recorder.finish(deaths(&here, began));
+    let mut history = recorder.finish(deaths(&here, began));
+    for unread in cluster.unread.lock().drain(..) {
+        if !unread.is_excused(&history.events) {
+            history.lost.push(unread.lost);
+        }
+    }
     *cluster.result.lock() = Some((history, ending));
 }
 

@@ -12,6 +12,7 @@ use rookery_simulation::{Here, Run};
 use rookery_tests::faults::ending::Ending;
 use rookery_tests::faults::history::{Account, History};
 
+use crate::clients::Unread;
 use crate::rules::Rule;
 
 /// The cluster's id.
@@ -53,6 +54,8 @@ pub(crate) struct Cluster {
     ready: AtomicBool,
     /// Clients whose last command since the end of the faults succeeded.
     pub(crate) well: Mutex<std::collections::BTreeSet<u32>>,
+    /// Connections that were lost while a message was read.
+    pub(crate) unread: Mutex<Vec<Unread>>,
     /// What clients did, and what there is at the end.
     pub(crate) result: Mutex<Option<(History, Ending)>>,
 }
@@ -81,6 +84,7 @@ impl Cluster {
             senders: run.one_of(&[0, 1, 2]),
             ready: AtomicBool::new(false),
             well: Mutex::default(),
+            unread: Mutex::default(),
             result: Mutex::default(),
         })
     }

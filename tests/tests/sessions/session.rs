@@ -38,6 +38,11 @@ struct Held {
 /// What is asked of the server.
 enum Ask {
     Line(String),
+    /// A message with its text.
+    Whole {
+        mailbox: &'static str,
+        uid: u32,
+    },
     Append {
         mailbox: &'static str,
         flags: String,
@@ -93,6 +98,10 @@ impl Session {
     async fn attempt(&mut self, action: Action, ask: Ask) -> Option<Answer> {
         let invoked = self.client.recorder.now();
         let held = self.held.as_mut()?;
+        let read = match ask {
+            Ask::Whole { mailbox, uid } => Some((mailbox, uid)),
+            _ => None,
+        };
         let (outcome, answer) = match asked(&mut held.connection, ask).await {
             Ok(answer) => {
                 held.well = self.client.recorder.now();
@@ -100,7 +109,7 @@ impl Session {
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                self.client.lost(held.well, error.clone());
+                self.client.lost(held.well, error.clone(), read);
                 self.held = None;
                 (Outcome::Unknown(error), Answer::default())
             }
@@ -244,9 +253,10 @@ impl Session {
     }
 
     async fn read_whole(&mut self, mailbox: &'static str) {
-        let uids = self.some_known(1);
-        let ask = Ask::Line(format!("UID FETCH {} (FLAGS BODY.PEEK[])", list(&uids)));
-        self.attempt(Action::Fetch { mailbox }, ask).await;
+        for uid in self.some_known(1) {
+            self.attempt(Action::Fetch { mailbox }, Ask::Whole { mailbox, uid })
+                .await;
+        }
     }
 
     /// Marks messages as deleted and expunges them, in one of three ways.
@@ -278,6 +288,10 @@ impl Session {
 async fn asked(connection: &mut Connection, ask: Ask) -> Result<imap::Answer> {
     match ask {
         Ask::Line(line) => connection.command(&line).await,
+        Ask::Whole { uid, .. } => {
+            let line = format!("UID FETCH {uid} (FLAGS BODY.PEEK[])");
+            connection.command(&line).await
+        }
         Ask::Append {
             mailbox,
             flags,

@@ -58,7 +58,7 @@ impl Watcher {
             }
             Err(error) => {
                 match well {
-                    Some(since) => self.client.lost(since, format!("{error:#}")),
+                    Some(since) => self.client.lost(since, format!("{error:#}"), None),
                     None => self.client.here.trace(&format!(
                         "client {} does not get to watch: {error:#}",
                         self.client.number

@@ -62,10 +62,15 @@ pub(crate) fn run(seed: u64, rule: &str, printed: bool) -> Report {
     let cluster = Cluster::draw(&run, rules::named(rule));
     let mut world = World::new(run, cluster);
     let cluster = Arc::clone(&world.cluster);
-    world.until(FORMED_MAX, "the cluster comes to be", || cluster.is_ready());
+    // In one run of four faults strike from the start.
+    let formed = !world.run.once_in(4);
+    if formed {
+        world.until(FORMED_MAX, "the cluster comes to be", || cluster.is_ready());
+    }
     if world.run.holds() {
         world.suffer();
     }
+    world.until(FORMED_MAX, "the cluster comes to be", || cluster.is_ready());
     if world.run.holds() {
         world.recover();
     }
