@@ -209,7 +209,9 @@ pub(crate) async fn form_here(post: &Post, members: &[String]) -> Result<(), Sta
     if held(post)?.is_some_and(|held| held != spec.replica) {
         return Err(refused(format!("{} is a member already", post.members.own())));
     }
-    open_as(post, spec.replica, spec.start).await?;
+    // Without the group's membership, which comes from the first one: with it, this one would stand for election at once, and after
+    // that seem formed, though the first one may never get to open its own.
+    open_as(post, spec.replica, Start::Join).await?;
     match describe(post)? {
         MemberState::Blank => Ok(()),
         _ => Err(refused(format!("{} is a member already", post.members.own()))),
