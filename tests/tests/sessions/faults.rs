@@ -50,11 +50,14 @@ pub(crate) fn draw(run: &Arc<Run>, cluster: &Cluster) -> Faults {
 }
 
 /// Does what is due to these machines.
-pub(crate) fn strike(faults: &mut Faults, run: &Arc<Run>, machines: &mut [Machine]) {
+pub(crate) fn strike(faults: &mut Faults, cluster: &Cluster, machines: &mut [Machine]) {
+    let run = &cluster.run;
     match faults.strike(run, machines, OWN) {
         Some((struck, 0)) => skew(run, &mut machines[struck]),
         Some((struck, 1)) => black_out(run, machines, struck),
-        Some((struck, _)) if may_lose_disk(machines, struck) => machines[struck].lose_disk(run),
+        Some((struck, _)) if cluster.is_ready() && may_lose_disk(machines, struck) => {
+            machines[struck].lose_disk(run)
+        }
         _ => {}
     }
 }
@@ -67,7 +70,7 @@ pub(crate) fn replicas(machines: &[Machine], group: GroupId) -> Vec<Arc<Group>> 
     members.filter_map(|member| member.group(group)).collect()
 }
 
-/// Whether the disk of a machine may be lost: each of its groups has all its replicas, and all vote.
+/// Whether the disk of a machine may be lost, once the directory has noted who has which replica: each of its groups has all its replicas, and all vote.
 fn may_lose_disk(machines: &[Machine], struck: usize) -> bool {
     let Some(Some(member)) = machines[struck].what_runs() else {
         return false;

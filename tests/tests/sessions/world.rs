@@ -175,7 +175,7 @@ impl World {
         };
         while !faults.are_over(&run) && run.holds() {
             let struck = self.machines.len() - spared;
-            faults::strike(&mut faults, &run, &mut self.machines[..struck]);
+            faults::strike(&mut faults, &self.cluster, &mut self.machines[..struck]);
             self.step();
         }
         faults.end(&run, &mut self.machines);
