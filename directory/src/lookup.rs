@@ -78,7 +78,8 @@ impl Follower {
         let confirmed = member.confirm_within(group, age_max).await;
         confirmed.map_err(|_| self.post.not_leading())?;
         let (this, group) = (Arc::clone(self), Arc::clone(group));
-        let reading = tokio::task::spawn_blocking(move || {
+        let store = Arc::clone(member.store());
+        let reading = store.blocking(move || {
             let snapshot = member
                 .snapshot_of(&group)
                 .ok_or_else(|| this.post.not_leading())?;
