@@ -176,24 +176,34 @@ impl Provisioner {
             .map_or_else(Outcome::Failed, |()| Outcome::Gone((due_millis, id)))
     }
 
-    /// Makes a call on the node that leads the account's shard. When there are several that may lead it, it is tried until
-    /// one does: both calls that are made so may be made again.
+    /// Makes a call on the node that leads the account's shard: both calls that are made so may be made again.
     async fn call(&self, account: &Account, call: request::Call) -> Result<(), Status> {
-        let deadline = Instant::now() + CALL_TIMEOUT;
+        self.ask_leader(account.shard, call, CALL_TIMEOUT).await.map(drop)
+    }
+
+    /// Makes a call that has one reply, and may be made again, on the node that leads a shard. When there are several that may
+    /// lead it, it is tried until one does, for a few seconds; whoever leads may take longer to answer.
+    pub async fn ask_leader(
+        &self,
+        shard: u32,
+        call: request::Call,
+        timeout: Duration,
+    ) -> Result<mailstore::Reply, Status> {
+        let began = Instant::now();
+        let (tried_until, deadline) = (began + CALL_TIMEOUT, began + timeout);
         let mut hint = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let begun = self.call_node(account.shard, &hint, call.clone(), None, left);
+            let begun = self.call_node(shard, &hint, call.clone(), None, left);
             let result = match begun {
-                Ok(begun) => begun.single().await.map(drop),
+                Ok(begun) => begun.single().await,
                 Err(status) => Err(status),
             };
             match result {
                 Err(status)
                     if status.is_retryable()
-                        && (status.reason != Reason::Unavailable
-                            || self.picture.is_settling(account.shard))
-                        && Instant::now() + RETRY_PAUSE < deadline =>
+                        && (status.reason != Reason::Unavailable || self.picture.is_settling(shard))
+                        && Instant::now() + RETRY_PAUSE < tried_until =>
                 {
                     hint = status.leader;
                     tokio::time::sleep(RETRY_PAUSE).await;

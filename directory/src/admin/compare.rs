@@ -24,8 +24,7 @@ pub(super) async fn compare(
     let call = request::Call::CompareReplicas(CompareReplicas { shard });
     let reply = core
         .provisioner
-        .call_leader(shard, call, None, COMPARE_MAX)?
-        .single()
+        .ask_leader(shard, call, COMPARE_MAX)
         .await
         .map_err(|status| of_shard(shard, status))?;
     let Some(reply::Call::ComparedReplicas(compared)) = reply.call else {
