@@ -359,7 +359,11 @@ fn peer_connect(role: Role, tls: NodeTls) -> rookery_mailstore::PeerConnect {
             role,
             tls: tls.clone(),
         };
-        match connect::<ReplicationProtocol>(endpoint, ConnectOptions::default()) {
+        let options = ConnectOptions {
+            backoff_max: BACKOFF_MAX,
+            ..ConnectOptions::default()
+        };
+        match connect::<ReplicationProtocol>(endpoint, options) {
             Ok(remote) => Arc::new(remote),
             Err(error) => Arc::new(Unreachable(format!("{address} cannot be called: {error}"))),
         }
@@ -392,6 +396,10 @@ impl Directories for Members {
         }
     }
 }
+
+/// Longest pause between two attempts to connect to a mailstore, or of one member of a group to another: when it is back, what it
+/// holds is waited for.
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
 
 /// How long a call waits for the connection to a mailstore.
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
@@ -426,6 +434,7 @@ impl Channels {
         };
         let options = ConnectOptions {
             when_down,
+            backoff_max: BACKOFF_MAX,
             ..ConnectOptions::default()
         };
         match connect::<MailstoreProtocol>(endpoint, options) {

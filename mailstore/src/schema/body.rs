@@ -27,32 +27,38 @@ pub fn chunk_count(size: u64) -> u64 {
     size.div_ceil(BODY_CHUNK_BYTES as u64)
 }
 
+/// Chunks up to this size are compressed by what a thread keeps for it: to make that anew costs as much as a small chunk takes.
+/// For a large one it would keep megabytes.
+const KEPT_BYTES_MAX: usize = 32 * 1024;
+
 thread_local! {
-    /// What compresses, and where it writes: to make them anew for each message costs as much as a small one takes.
-    static COMPRESSING: RefCell<Option<(Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
+    static COMPRESSING: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSING: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// The stored form of a chunk of raw bytes: a codec byte, then zstd or, when that is not smaller, the bytes.
 pub fn encode_chunk(raw: &[u8]) -> Bytes {
-    let stored = |codec, bytes: &[u8]| {
-        let mut stored = Vec::with_capacity(1 + bytes.len());
-        stored.push(codec);
-        stored.extend_from_slice(bytes);
-        Bytes::from(stored)
+    let compressed = compress(raw).filter(|compressed| compressed.len() < raw.len());
+    let (codec, bytes) = match &compressed {
+        Some(compressed) => (CODEC_ZSTD, compressed.as_slice()),
+        None => (CODEC_PLAIN, raw),
     };
-    COMPRESSING
-        .with_borrow_mut(|compressing| {
-            if compressing.is_none() {
-                *compressing = Some((Compressor::new(ZSTD_LEVEL).ok()?, Vec::new()));
-            }
-            let (compressor, buffer) = compressing.as_mut()?;
-            buffer.clear();
-            buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-            let len = compressor.compress_to_buffer(raw, buffer).ok()?;
-            (len < raw.len()).then(|| stored(CODEC_ZSTD, &buffer[..len]))
-        })
-        .unwrap_or_else(|| stored(CODEC_PLAIN, raw))
+    let mut stored = Vec::with_capacity(1 + bytes.len());
+    stored.push(codec);
+    stored.extend_from_slice(bytes);
+    stored.into()
+}
+
+fn compress(raw: &[u8]) -> Option<Vec<u8>> {
+    if raw.len() > KEPT_BYTES_MAX {
+        return zstd::bulk::compress(raw, ZSTD_LEVEL).ok();
+    }
+    COMPRESSING.with_borrow_mut(|compressing| {
+        if compressing.is_none() {
+            *compressing = Some(Compressor::new(ZSTD_LEVEL).ok()?);
+        }
+        compressing.as_mut()?.compress(raw).ok()
+    })
 }
 
 fn decompress(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
