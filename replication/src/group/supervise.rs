@@ -25,6 +25,9 @@ use crate::raft::Types;
 /// Pause between two looks at the groups.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Every how many looks all groups are looked at, whether they have changed or not: nothing may hang on one missed change.
+const LOOKS_PER_ROUND: u64 = 10;
+
 /// Wait before the first attempt, drawn for each group and replica: who is first is mostly alone.
 const FIRST_ATTEMPT_MILLIS: std::ops::Range<u64> = 0..300;
 
@@ -141,10 +144,10 @@ pub(super) async fn run(member: Weak<Member>) {
     // Other nodes with which groups are shared, and whether they were there at the last look.
     let mut others: BTreeMap<String, bool> = BTreeMap::new();
     let mut groups_seen = 0;
-    loop {
+    for count in 0u64.. {
         ticks.tick().await;
         let Some(held) = member.upgrade() else { return };
-        let mut others_changed = false;
+        let mut others_changed = count % LOOKS_PER_ROUND == 0;
         for (node, was_alive) in &mut others {
             let is_alive = held.detector.is_alive(node);
             others_changed |= is_alive != *was_alive;

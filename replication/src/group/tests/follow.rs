@@ -101,7 +101,7 @@ async fn one_question_is_put_for_all_who_wait() {
         }
     };
     // Beats and the leader's own rounds come in between.
-    assert!(calls < 100, "{calls}");
+    assert!(calls < 500, "{calls}");
     drop((leader, groups, member));
     nodes.close().await;
 }

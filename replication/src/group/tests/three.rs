@@ -9,7 +9,7 @@ use rookery_proto::replication::v1::{Request, reply};
 use tempfile::TempDir;
 
 use super::*;
-use crate::transport::Transport;
+use crate::transport::{Transport, answer_timeout};
 
 /// The nodes of one process, and which of them cannot be reached.
 #[derive(Default)]
@@ -60,7 +60,10 @@ impl Transport for Way {
                 return Err(unreachable());
             }
             let member = hub.members.lock().get(&to).cloned().ok_or_else(unreachable)?;
-            let answer = member.serve(request).await;
+            // Nobody waits for ever, as on a network.
+            let patience = answer_timeout(&request);
+            let answer = tokio::time::timeout(patience, member.serve(request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(unreachable()));
             if hub.is_cut(&to, &from) {
                 return Err(unreachable());
             }
@@ -299,6 +302,7 @@ async fn who_hands_over_is_named_no_more() {
     };
     let waited = tokio::time::timeout(std::time::Duration::from_secs(60), told).await;
     assert!(waited.is_ok(), "a follower names who hands over");
+    nodes.hub.heal();
     drop((leader, groups));
     nodes.close().await;
 }
