@@ -188,16 +188,26 @@ impl Nodes {
     }
 }
 
+/// The first of the replicas that leads; fails with what they are when none does for long.
 pub(super) async fn any_leader(groups: &[Arc<Group>]) -> (usize, Leader) {
-    loop {
-        for (index, group) in groups.iter().enumerate() {
-            if group.leads()
-                && let Ok(leader) = group.lead().await
-            {
-                return (index, leader);
+    let found = async {
+        loop {
+            for (index, group) in groups.iter().enumerate() {
+                if group.leads()
+                    && let Ok(leader) = group.lead().await
+                {
+                    return (index, leader);
+                }
             }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    match tokio::time::timeout(std::time::Duration::from_secs(60), found).await {
+        Ok(found) => found,
+        Err(_) => {
+            let said: Vec<_> = groups.iter().map(|group| group.describe()).collect();
+            panic!("nobody leads: {said:#?}");
+        }
     }
 }
 
