@@ -105,8 +105,11 @@ impl Handover {
         }
     }
 
-    /// The leader of a term has asked a member to take over.
+    /// The leader of a term has asked a member to take over. The first time counts: who asks again and again does not lead either.
     pub(super) fn note(&self, term: u64) {
+        if self.term.load(Ordering::Acquire) == term {
+            return;
+        }
         self.at.store(self.now(), Ordering::Relaxed);
         self.term.store(term, Ordering::Release);
     }

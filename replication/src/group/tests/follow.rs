@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::three::{Nodes, any_leader};
+use super::three::{Nodes, any_leader, first_leads};
 use super::*;
 
 const NOW: Duration = Duration::ZERO;
@@ -25,7 +25,7 @@ async fn confirmed(member: &Member, group: &Group) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_is_confirmed_has_all_that_was_acknowledged() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     for n in 0..100 {
         let value = n.to_string();
         assert_eq!(commit(&leader, put("k", &value)).await, Ok(()));
@@ -46,7 +46,7 @@ async fn a_follower_that_is_confirmed_has_all_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_known_is_enough_within_the_bound_and_not_beyond() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     let member = nodes.member("b");
     confirmed(&member, &groups[1]).await;
@@ -67,7 +67,7 @@ async fn what_is_known_is_enough_within_the_bound_and_not_beyond() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_replaced_is_as_old_as_what_it_knew() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     let old = nodes.member("a");
     assert_eq!(old.confirm_within(&groups[0], LONG).await, Ok(()));
@@ -88,7 +88,7 @@ async fn a_leader_that_was_replaced_is_as_old_as_what_it_knew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_question_is_put_for_all_who_wait() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     let member = nodes.member("c");
     let calls = loop {
@@ -109,7 +109,7 @@ async fn one_question_is_put_for_all_who_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_replica_that_is_removed_nothing_is_read() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     let member = nodes.member("b");
     confirmed(&member, &groups[1]).await;

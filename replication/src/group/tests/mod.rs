@@ -31,13 +31,18 @@ fn value(member: &Member, key: &str) -> Option<String> {
     value.map(|value| String::from_utf8_lossy(&value).into_owned())
 }
 
+/// Waits until the replica leads; fails with what it is when it does not for long.
 async fn leader_of(group: &Arc<Group>) -> Leader {
-    loop {
-        assert!(group.until_leading().await, "the replica is open");
-        if let Ok(leader) = group.lead().await {
-            return leader;
+    let led = async {
+        loop {
+            assert!(group.until_leading().await, "the replica is open");
+            if let Ok(leader) = group.lead().await {
+                return leader;
+            }
         }
-    }
+    };
+    let led = tokio::time::timeout(std::time::Duration::from_secs(60), led).await;
+    led.unwrap_or_else(|_| panic!("the replica does not lead: {}", group.describe()))
 }
 
 async fn commit(leader: &Leader, batch: Batch) -> Result<(), ProposeError> {

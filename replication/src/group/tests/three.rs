@@ -112,15 +112,6 @@ impl Nodes {
             };
             groups.push(nodes.member(&member.node).open_group(spec).await.expect("opens"));
         }
-        // Who was there first may have been elected.
-        while !groups[0].leads() {
-            for group in &groups[1..] {
-                if group.leads() {
-                    group.hand_over(ReplicaId(1)).await;
-                }
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
         (nodes, groups)
     }
 
@@ -188,6 +179,32 @@ impl Nodes {
     }
 }
 
+/// Has the first of the replicas lead. Another may have been elected, and may be again as long as the nodes are not sure of each other.
+pub(super) async fn first_leads(groups: &[Arc<Group>]) -> Leader {
+    let led = async {
+        loop {
+            for group in &groups[1..] {
+                if group.leads() {
+                    group.hand_over(ReplicaId(1)).await;
+                }
+            }
+            if groups[0].leads()
+                && let Ok(leader) = groups[0].lead().await
+            {
+                return leader;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(std::time::Duration::from_secs(60), led).await {
+        Ok(leader) => leader,
+        Err(_) => {
+            let said: Vec<_> = groups.iter().map(|group| group.describe()).collect();
+            panic!("the first does not lead: {said:#?}");
+        }
+    }
+}
+
 /// The first of the replicas that leads; fails with what they are when none does for long.
 pub(super) async fn any_leader(groups: &[Arc<Group>]) -> (usize, Leader) {
     let found = async {
@@ -220,7 +237,7 @@ pub(super) async fn until_value(member: &Member, key: &str, wanted: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_leader_has_all_that_was_acknowledged() {
     let (mut nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     for n in 0..50 {
         assert_eq!(commit(&leader, put(&n.to_string(), "v")).await, Ok(()));
     }
@@ -256,7 +273,7 @@ async fn nor_does_it_read_by_its_lease_once_another_can_lead() {
 
 async fn cut_off_leader(read_leases: bool) {
     let (nodes, groups) = Nodes::three_with(read_leases).await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     assert_eq!(groups[0].confirm().await, Ok(()));
     nodes.hub.cut_off("a");
@@ -276,7 +293,7 @@ async fn cut_off_leader(read_leases: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handover_to_one_that_does_not_take_over_leaves_no_group_without_a_leader() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     nodes.hub.cut_off("b");
     groups[0].hand_over(ReplicaId(2)).await;
@@ -298,7 +315,7 @@ async fn a_handover_to_one_that_does_not_take_over_leaves_no_group_without_a_lea
 #[tokio::test(flavor = "multi_thread")]
 async fn who_hands_over_is_named_no_more() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     assert_eq!(groups[0].leader().as_deref(), Some("a"));
     // Who is to take over does not hear of it.
@@ -320,7 +337,7 @@ async fn who_hands_over_is_named_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_gives_up_the_lead_knows_who_has_it() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     groups[0].give_up_lead().await;
     let new = groups[0].leader().expect("somebody leads");
@@ -333,7 +350,7 @@ async fn who_gives_up_the_lead_knows_who_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_are_compared_at_one_position() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     for n in 0..20 {
         assert_eq!(commit(&leader, put(&n.to_string(), "v")).await, Ok(()));
     }
@@ -368,7 +385,7 @@ async fn replicas_are_compared_at_one_position() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_does_not_hear_is_replaced() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     // What it sends arrives, what is sent to it does not.
     for other in ["b", "c"] {
@@ -383,7 +400,7 @@ async fn a_leader_that_does_not_hear_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn leadership_is_handed_over_without_a_gap_in_what_is_known() {
     let (nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     groups[0].hand_over(ReplicaId(3)).await;
     let new = leader_of(&groups[2]).await;
@@ -398,7 +415,7 @@ async fn leadership_is_handed_over_without_a_gap_in_what_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_is_far_behind_is_given_the_state() {
     let (mut nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("stale", "s")).await, Ok(()));
     until_value(&nodes.member("c"), "stale", "s").await;
     let first = groups[..2].to_vec();
@@ -446,7 +463,7 @@ async fn a_follower_that_is_far_behind_is_given_the_state() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_come_and_go_under_new_numbers() {
     let (mut nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     // Another node takes the place of one.
     nodes.start("d");
