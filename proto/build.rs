@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rookery/admin/v1/admin.proto",
         "rookery/replication/v1/replication.proto",
         "rookery/admin/v1/backup.proto",
+        "rookery/admin/v1/rebalance.proto",
     ];
     println!("cargo:rerun-if-changed=rookery");
     let descriptors = protox::compile(files, ["."])?;
