@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::credentials::Credentials;
 use crate::plan::node::Cluster;
 use crate::provision::Provisioner;
+use crate::rebalancer::Desk;
+use crate::reports::Reports;
 use crate::state::State;
 use crate::tokens::Tokens;
 use crate::watch::Picture;
@@ -21,6 +23,9 @@ pub(crate) struct Core {
     pub(crate) group: Arc<Group>,
     pub(crate) state: Arc<State>,
     pub(crate) picture: Arc<Picture>,
+    /// What nodes have said last of what they have.
+    pub(crate) reports: Reports,
+    pub(crate) rebalance: Desk,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) tokens: Tokens,
     pub(crate) provisioner: Arc<Provisioner>,

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
 use crate::admin::listener::{BindError, Listener};
-use crate::admin::{AdminService, BackupService};
+use crate::admin::{AdminService, BackupService, RebalanceService};
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::follow;
@@ -171,6 +171,7 @@ impl Directory {
         directory.spawn(follow::watch_health(Arc::clone(&post), host.health));
         if let Some(operators) = operators {
             let (admin, backup) = (directory.admin(), BackupService::new(Arc::clone(&post)));
+            let rebalance = RebalanceService::new(Arc::clone(&post));
             let Operators {
                 bearer,
                 listener,
@@ -179,7 +180,7 @@ impl Directory {
             } = operators;
             directory
                 .tasks
-                .spawn(listener.serve(admin, backup, bearer, post.cancel.clone()));
+                .spawn(listener.serve(admin, backup, rebalance, bearer, post.cancel.clone()));
             directory.tasks.spawn(certificate.follow(post.cancel.clone()));
             tracing::info!(admin_address = %address, "the directory answers");
         }

@@ -23,6 +23,8 @@ use crate::plan::node::{self, Cluster};
 use crate::plan::signing_key::{self, Ages};
 use crate::post::Post;
 use crate::provision::{Mailstores, Provisioner, reconcile};
+use crate::rebalancer::{self, Desk};
+use crate::reports::Reports;
 use crate::schema::read::Rows;
 use crate::schema::row;
 use crate::state::State;
@@ -145,6 +147,8 @@ impl Office {
             group,
             state,
             picture,
+            reports: Reports::default(),
+            rebalance: Desk::default(),
             credentials: Arc::clone(&self.credentials),
             tokens: Tokens::new(self.token_lifetime_millis),
             provisioner,
@@ -177,6 +181,7 @@ impl Office {
             keep_house(Arc::clone(&core), self.ages),
         ));
         tasks.spawn(until(core.cancel.clone(), prove(Arc::clone(&core))));
+        tasks.spawn(until(core.cancel.clone(), rebalancer::run(Arc::clone(&core))));
         if !self.post.members.is_alone() {
             tasks.spawn(until(core.cancel.clone(), keep_members(Arc::clone(&core))));
         }

@@ -29,6 +29,8 @@ mod lookup;
 mod members;
 mod opening;
 mod post;
+mod rebalancer;
+mod reports;
 
 pub use config::{Config, MemberConfig};
 pub use handle::{Directory, Host, StartError};

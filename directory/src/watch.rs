@@ -97,6 +97,10 @@ impl Picture {
         for node in &event.nodes {
             known.nodes.insert(node.id.clone(), node.clone());
         }
+        for id in &event.removed_nodes {
+            known.nodes.remove(id);
+            known.heard.remove(id);
+        }
         for shard in &event.shards {
             known.shards.insert(shard.id, shard.clone());
         }
@@ -116,8 +120,7 @@ impl Picture {
             nodes: known.nodes.values().cloned().collect(),
             shards: known.shards.values().cloned().collect(),
             keys: known.keys.clone(),
-            accounts: Vec::new(),
-            recipients_changed: false,
+            ..WatchEvent::default()
         };
         (snapshot, self.events.subscribe())
     }
@@ -213,6 +216,19 @@ impl Picture {
             .filter(|node| node.alive)
             .map(|node| node.id.clone())
             .collect()
+    }
+
+    /// The nodes that are not alive, and for how long nothing was heard of them.
+    pub fn silent(&self, now: Instant) -> HashMap<String, Duration> {
+        let known = self.known.lock();
+        let silent = known.nodes.values().filter(|node| !node.alive);
+        let since = |id: &String| {
+            known
+                .heard
+                .get(id)
+                .map_or(Duration::MAX, |heard| now.saturating_duration_since(*heard))
+        };
+        silent.map(|node| (node.id.clone(), since(&node.id))).collect()
     }
 
     /// All shards.

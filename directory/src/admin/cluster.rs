@@ -19,11 +19,16 @@ pub(super) async fn list_nodes(core: &Core, _: ListNodesRequest) -> Result<ListN
 
 pub(super) async fn list_shards(core: &Core, _: ListShardsRequest) -> Result<ListShardsResponse, Status> {
     let held = core.picture.shards();
+    let reports = core.reports.all();
     let shards = core.state.read(move |rows| {
         held.into_iter()
             .map(|shard| {
                 let accounts = rows.counter(&key::count_shard_accounts(ShardId(shard.id)))?;
+                let load = |node: &String| reports.get(node)?.loads.get(&shard.id);
+                let led = load(&shard.leader).or_else(|| shard.replicas.iter().find_map(load));
                 Ok(Shard {
+                    bytes: led.map_or(0, |load| load.bytes),
+                    operations_milli: led.map_or(0, |load| load.operations_milli),
                     id: shard.id,
                     generation: shard.generation,
                     replicas: shard.replicas,
@@ -59,22 +64,36 @@ pub(super) async fn status(core: &Core, _: GetStatusRequest) -> Result<GetStatus
 }
 
 fn nodes(core: &Core) -> Vec<Node> {
+    let reports = core.reports.all();
     let mut shards: HashMap<String, u32> = HashMap::new();
-    for replica in core.picture.shards().into_iter().flat_map(|shard| shard.replicas) {
-        *shards.entry(replica).or_default() += 1;
+    let mut leaders: HashMap<String, u32> = HashMap::new();
+    for shard in core.picture.shards() {
+        for replica in shard.replicas {
+            *shards.entry(replica).or_default() += 1;
+        }
+        *leaders.entry(shard.leader).or_default() += 1;
     }
     core.picture
         .nodes()
         .into_iter()
-        .map(|node| Node {
-            leads: node.id == core.own,
-            role: role_name(node.role()).to_owned(),
-            shards: shards.get(&node.id).copied().unwrap_or(0),
-            id: node.id,
-            address: node.address,
-            http: node.http,
-            weight: node.weight,
-            alive: node.alive,
+        .map(|node| {
+            let report = reports.get(&node.id);
+            Node {
+                leads: node.id == core.own,
+                role: role_name(node.role()).to_owned(),
+                shards: shards.get(&node.id).copied().unwrap_or(0),
+                leaders: leaders.get(&node.id).copied().unwrap_or(0),
+                bytes: report.map_or(0, |report| report.loads.values().map(|load| load.bytes).sum()),
+                disk_total: report.map_or(0, |report| report.disk_total),
+                disk_free: report.map_or(0, |report| report.disk_free),
+                id: node.id,
+                address: node.address,
+                http: node.http,
+                weight: node.weight,
+                alive: node.alive,
+                zone: node.zone,
+                draining: node.draining,
+            }
         })
         .collect()
 }

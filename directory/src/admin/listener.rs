@@ -7,6 +7,7 @@ use std::time::Duration;
 use rookery_process::tls::{Certificate, TlsError};
 use rookery_proto::admin::v1::admin_server::AdminServer;
 use rookery_proto::admin::v1::backup_server::BackupServer;
+use rookery_proto::admin::v1::rebalance_server::RebalanceServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -17,7 +18,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 use super::auth::Bearer;
-use super::{AdminService, BackupService};
+use super::{AdminService, BackupService, RebalanceService};
 
 /// How long a client has for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +65,7 @@ impl Listener {
         self,
         service: AdminService,
         backup: BackupService,
+        rebalance: RebalanceService,
         bearer: Bearer,
         cancel: CancellationToken,
     ) {
@@ -73,7 +75,8 @@ impl Listener {
         let served = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .add_service(InterceptedService::new(service, bearer.clone()))
-            .add_service(InterceptedService::new(BackupServer::new(backup), bearer))
+            .add_service(InterceptedService::new(BackupServer::new(backup), bearer.clone()))
+            .add_service(InterceptedService::new(RebalanceServer::new(rebalance), bearer))
             .serve_with_incoming_shutdown(ReceiverStream::new(streams), cancel.cancelled_owned())
             .await;
         if let Err(error) = served {

@@ -8,10 +8,12 @@ mod cluster;
 mod compare;
 mod domain;
 pub(crate) mod listener;
+mod rebalance;
 
 use std::sync::Arc;
 
 pub use backup::BackupService;
+pub use rebalance::RebalanceService;
 use rookery_proto::admin::v1::admin_server::Admin;
 use rookery_proto::admin::v1::*;
 use rookery_proto::{Reason, Status};

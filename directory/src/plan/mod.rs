@@ -8,6 +8,7 @@ pub mod alias;
 pub mod domain;
 pub mod member;
 pub mod node;
+pub mod rebalance;
 pub mod restore;
 pub mod shard;
 pub mod signing_key;

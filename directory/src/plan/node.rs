@@ -49,6 +49,8 @@ pub fn register(
     check(node)?;
     let mut batch = Batch::new();
     let mut planned_node = None;
+    let mut sequences = rows.sequences()?;
+    let held = rows.node(&node.id)?;
     let row = row::Node {
         role: node.role,
         address: node.address.clone(),
@@ -58,8 +60,9 @@ pub fn register(
         } else {
             node.weight
         },
+        zone: node.zone.clone(),
+        draining: held.as_ref().is_some_and(|held| held.draining),
     };
-    let held = rows.node(&node.id)?;
     if held.as_ref().is_some_and(|held| held.role != row.role) {
         return Err(PlanError::Precondition(format!(
             "{} is the id of a node with another role",
@@ -69,8 +72,12 @@ pub fn register(
     if held.as_ref() != Some(&row) {
         batch.put(Column::Rows, key::node(&node.id), row.to_stored());
         planned_node = Some(to_proto(&node.id, &row, true));
+        sequences.placement += 1;
     }
-    let shards = place_first(rows, cluster, &node.id, &row, alive, &mut batch)?;
+    let shards = place_first(rows, cluster, &node.id, &row, alive, &mut batch, &mut sequences)?;
+    if !batch.is_empty() {
+        batch.put(Column::Rows, key::sequences(), sequences.to_stored());
+    }
     let mut planned = Planned::new(batch, ());
     planned.event.nodes.extend(planned_node);
     planned.event.shards = shards;
@@ -106,6 +113,7 @@ fn place_first(
     row: &row::Node,
     alive: &BTreeSet<String>,
     batch: &mut Batch,
+    sequences: &mut row::Sequences,
 ) -> Result<Vec<directory::Shard>, PlanError> {
     if row.role != i32::from(NodeRole::Mailstore) || rows.any(&key::shards())? {
         return Ok(Vec::new());
@@ -125,7 +133,6 @@ fn place_first(
     if candidates.len() < cluster.expected_mailstores.max(cluster.replicas) as usize {
         return Ok(Vec::new());
     }
-    let mut sequences = rows.sequences()?;
     let mut shards = Vec::new();
     for (id, nodes) in place(cluster.shards, cluster.replicas, &candidates) {
         let mut replicas = Vec::new();
@@ -145,8 +152,71 @@ fn place_first(
         batch.put(Column::Rows, key::shard(id), row.to_stored());
         shards.push(shard::to_proto(id, row));
     }
-    batch.put(Column::Rows, key::sequences(), sequences.to_stored());
+    sequences.placement += 1;
     Ok(shards)
+}
+
+/// A mailstore is to be emptied, or no longer.
+pub fn set_draining(
+    rows: Rows<'_>,
+    id: &str,
+    draining: bool,
+    is_alive: bool,
+) -> Result<Planned<()>, PlanError> {
+    let mut row = known(rows, id)?;
+    if row.role != i32::from(NodeRole::Mailstore) {
+        return Err(PlanError::Precondition(format!(
+            "{id} is no mailstore: it has no shards to give away"
+        )));
+    }
+    let mut planned = Planned::new(Batch::new(), ());
+    if row.draining != draining {
+        row.draining = draining;
+        planned.batch.put(Column::Rows, key::node(id), row.to_stored());
+        placement_changed(rows, &mut planned.batch)?;
+        planned.event.nodes.push(to_proto(id, &row, is_alive));
+    }
+    Ok(planned)
+}
+
+/// Forgets a node that is not there and has no replicas.
+pub fn remove(rows: Rows<'_>, id: &str, is_alive: bool) -> Result<Planned<()>, PlanError> {
+    let row = known(rows, id)?;
+    if is_alive {
+        return Err(PlanError::Precondition(format!(
+            "{id} is running: stop it first, for it would register again"
+        )));
+    }
+    if row.role == i32::from(NodeRole::Mailstore) {
+        let replicas = rows
+            .shards()?
+            .iter()
+            .flat_map(|(_, shard)| &shard.replicas)
+            .filter(|replica| replica.node == id)
+            .count();
+        if replicas > 0 {
+            return Err(PlanError::Precondition(format!(
+                "{id} has {replicas} replicas: `rookery node drain {id}`, then `rookery rebalance`, then remove it"
+            )));
+        }
+    }
+    let mut planned = Planned::new(Batch::new(), ());
+    planned.batch.delete(Column::Rows, key::node(id));
+    placement_changed(rows, &mut planned.batch)?;
+    planned.event.removed_nodes.push(id.to_owned());
+    Ok(planned)
+}
+
+fn known(rows: Rows<'_>, id: &str) -> Result<row::Node, PlanError> {
+    rows.node(id)?
+        .ok_or_else(|| PlanError::NotFound(format!("there is no node {id:?}")))
+}
+
+fn placement_changed(rows: Rows<'_>, batch: &mut Batch) -> Result<(), PlanError> {
+    let mut sequences = rows.sequences()?;
+    sequences.placement += 1;
+    batch.put(Column::Rows, key::sequences(), sequences.to_stored());
+    Ok(())
 }
 
 /// A node's row as it is told to others.
@@ -158,5 +228,7 @@ pub fn to_proto(id: &str, row: &row::Node, alive: bool) -> directory::Node {
         http: row.http.clone(),
         weight: row.weight,
         alive,
+        zone: row.zone.clone(),
+        draining: row.draining,
     }
 }

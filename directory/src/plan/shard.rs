@@ -21,7 +21,7 @@ pub fn note(
 ) -> Result<Planned<()>, PlanError> {
     let mut planned = Planned::new(Batch::new(), ());
     let mut sequences = rows.sequences()?;
-    let before = sequences.replicas;
+    let before = sequences.clone();
     let mut named: Vec<u32> = held.iter().chain(lost).map(|replica| replica.shard).collect();
     named.sort_unstable();
     named.dedup();
@@ -64,11 +64,12 @@ pub fn note(
         };
         if ids(&shard) != ids(&stored) {
             shard.generation += 1;
+            sequences.placement += 1;
         }
         planned.batch.put(Column::Rows, key::shard(id), shard.to_stored());
         planned.event.shards.push(to_proto(id, shard));
     }
-    if sequences.replicas != before {
+    if sequences != before {
         planned
             .batch
             .put(Column::Rows, key::sequences(), sequences.to_stored());

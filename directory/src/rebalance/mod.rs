@@ -11,6 +11,7 @@
 //! kept. Bad input is met by a [`Problem`] in the plan, never by a panic.
 
 mod duty;
+pub mod execute;
 mod fair;
 mod layout;
 mod lead;

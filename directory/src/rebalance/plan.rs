@@ -100,6 +100,8 @@ pub enum Why {
         /// What it has of its share.
         percent: u64,
     },
+    /// The operator wishes it.
+    Asked,
 }
 
 impl fmt::Display for Why {
@@ -116,6 +118,7 @@ impl fmt::Display for Why {
             Why::SameZone { zone } => write!(f, "zone {zone} has the shard twice"),
             Why::Overloaded { percent } => write!(f, "its node has {percent} % of its share"),
             Why::Underloaded { percent } => write!(f, "the target has {percent} % of its share"),
+            Why::Asked => f.write_str("the operator wishes it"),
         }
     }
 }

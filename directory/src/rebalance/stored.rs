@@ -1,31 +1,100 @@
-//! A plan as it is kept while it is carried out: one row for the whole, one for each transfer and each lead, so that no entry of the
-//! log grows with the cluster. Rows carry the format's version, as all rows of the directory do.
+//! A rebalance as it is kept while it is carried out: one row for the whole, one for each transfer and each lead, so that no entry of
+//! the log grows with the cluster. Rows carry the format's version, as all rows of the directory do.
 
 use prost::Message;
 
-use super::plan::{Lead, Place, Plan, Transfer, Why, WhyLead};
+use super::plan::{Lead, Place, Transfer, Why, WhyLead};
 use crate::schema::ShardId;
 use crate::schema::row::{Row, RowError};
 
-/// What is kept of a plan as a whole.
+/// A rebalance: a plan that is being carried out, or was.
 #[derive(Clone, PartialEq, Message)]
-pub struct PlanRow {
-    /// Version of the directory's state that it was made from: another one's is stale.
+pub struct JobRow {
+    /// Its number; above that of every one before.
     #[prost(uint64, tag = "1")]
-    pub state_version: u64,
+    pub id: u64,
+    /// How it stands.
+    #[prost(enumeration = "JobState", tag = "2")]
+    pub state: i32,
     /// How many transfers there are.
-    #[prost(uint64, tag = "2")]
-    pub transfers: u64,
+    #[prost(uint32, tag = "3")]
+    pub transfers: u32,
     /// How many changes of leads there are.
-    #[prost(uint64, tag = "3")]
-    pub leads: u64,
-    /// Bytes of all transfers.
-    #[prost(uint64, tag = "4")]
-    pub bytes: u64,
+    #[prost(uint32, tag = "4")]
+    pub leads: u32,
+    /// When it was begun, unix milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub began_at_millis: u64,
+    /// When it ended, unix milliseconds; 0 while it is under way.
+    #[prost(uint64, tag = "6")]
+    pub ended_at_millis: u64,
+    /// Transfers that a node may have a part in at one time; at least 1.
+    #[prost(uint32, tag = "7")]
+    pub transfers_max: u32,
+    /// Bytes a second that a node fetches at most; 0: as its configuration says.
+    #[prost(uint64, tag = "8")]
+    pub bytes_per_second: u64,
 }
 
-impl Row for PlanRow {
-    const WHAT: &'static str = "rebalance plan";
+impl Row for JobRow {
+    const WHAT: &'static str = "rebalance";
+}
+
+/// How a rebalance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum JobState {
+    /// Its rows are being written: none of it has been begun. One that is found so by a new leader is given up.
+    Storing = 0,
+    /// It goes on.
+    Running = 1,
+    /// No transfer is begun.
+    Paused = 2,
+    /// What has been begun is taken back, or ended where it cannot be.
+    Aborting = 3,
+    /// All that could be done is done.
+    Done = 4,
+    /// It was broken off.
+    Aborted = 5,
+}
+
+impl JobState {
+    /// Whether something is to be done still.
+    pub fn is_under_way(self) -> bool {
+        !matches!(self, Self::Done | Self::Aborted)
+    }
+}
+
+/// How a transfer or a change of a lead stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Stage {
+    /// Not begun.
+    Waiting = 0,
+    /// The placement names the new replica, which is filled and then votes. Or: it names who is to lead.
+    Changing = 1,
+    /// The new replica votes; the old one's files are being removed.
+    Removing = 2,
+    /// Done.
+    Done = 3,
+    /// Not begun, and not to be.
+    Skipped = 4,
+    /// The placement names the old replica again.
+    Reverting = 5,
+    /// As it was before.
+    Reverted = 6,
+}
+
+impl Stage {
+    /// Whether it has been begun and not ended.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Changing | Self::Removing | Self::Reverting)
+    }
+
+    /// Whether nothing more comes of it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped | Self::Reverted)
+    }
 }
 
 /// A transfer of a plan.
@@ -58,6 +127,21 @@ pub struct TransferRow {
     /// The zone, for the reason that tells it.
     #[prost(string, tag = "9")]
     pub zone: String,
+    /// How it stands.
+    #[prost(enumeration = "Stage", tag = "10")]
+    pub stage: i32,
+    /// Where the replica that goes was among the shard's.
+    #[prost(uint32, tag = "11")]
+    pub slot: u32,
+    /// When it was begun, unix milliseconds.
+    #[prost(uint64, tag = "12")]
+    pub began_at_millis: u64,
+    /// When it ended, unix milliseconds.
+    #[prost(uint64, tag = "13")]
+    pub ended_at_millis: u64,
+    /// Why it was skipped or taken back.
+    #[prost(string, tag = "14")]
+    pub why_not: String,
 }
 
 impl Row for TransferRow {
@@ -82,6 +166,15 @@ pub struct LeadRow {
     /// Why: 1 the leading one leaves, 2 its node is overloaded, 3 the other one is underloaded.
     #[prost(uint32, tag = "5")]
     pub reason: u32,
+    /// How it stands.
+    #[prost(enumeration = "Stage", tag = "6")]
+    pub stage: i32,
+    /// When it was begun, unix milliseconds.
+    #[prost(uint64, tag = "7")]
+    pub began_at_millis: u64,
+    /// Why it was skipped.
+    #[prost(string, tag = "8")]
+    pub why_not: String,
 }
 
 impl Row for LeadRow {
@@ -116,17 +209,8 @@ pub enum Reason {
     Overloaded = 10,
     /// [`Why::Underloaded`].
     Underloaded = 11,
-}
-
-impl From<&Plan> for PlanRow {
-    fn from(plan: &Plan) -> Self {
-        Self {
-            state_version: plan.state_version,
-            transfers: plan.transfers.len() as u64,
-            leads: plan.leads.len() as u64,
-            bytes: plan.bytes,
-        }
-    }
+    /// [`Why::Asked`].
+    Asked = 12,
 }
 
 impl From<&Transfer> for TransferRow {
@@ -143,6 +227,7 @@ impl From<&Transfer> for TransferRow {
             Why::SameZone { zone } => (Reason::SameZone, 0, zone.as_str()),
             Why::Overloaded { percent } => (Reason::Overloaded, *percent, ""),
             Why::Underloaded { percent } => (Reason::Underloaded, *percent, ""),
+            Why::Asked => (Reason::Asked, 0, ""),
         };
         let (from_replica, from_node) = match &transfer.from {
             Some(from) => (from.replica, from.node.clone()),
@@ -158,6 +243,7 @@ impl From<&Transfer> for TransferRow {
             reason: reason.into(),
             percent,
             zone: zone.to_owned(),
+            ..Self::default()
         }
     }
 }
@@ -182,6 +268,7 @@ impl TryFrom<TransferRow> for Transfer {
             },
             Reason::Overloaded => Why::Overloaded { percent },
             Reason::Underloaded => Why::Underloaded { percent },
+            Reason::Asked => Why::Asked,
         };
         Ok(Self {
             shard: ShardId(row.shard),
@@ -209,6 +296,7 @@ impl From<&Lead> for LeadRow {
                 WhyLead::Overloaded => 2,
                 WhyLead::Underloaded => 3,
             },
+            ..Self::default()
         }
     }
 }
@@ -266,6 +354,7 @@ mod tests {
             Why::SameZone { zone },
             Why::Overloaded { percent: 120 },
             Why::Underloaded { percent: 0 },
+            Why::Asked,
         ] {
             for from in [None, Some(place.clone())] {
                 let transfer = transfer(why.clone(), from);

@@ -22,6 +22,9 @@ pub(super) enum Table {
     Shard = 10,
     SigningKey = 11,
     Members = 12,
+    Job = 13,
+    Transfer = 14,
+    LeadChange = 15,
     Restore = 32,
     Awaited = 33,
 }
@@ -226,6 +229,54 @@ pub fn members() -> Vec<u8> {
     let mut key = start(Table::Members as u8);
     key.push(1);
     key
+}
+
+/// The last rebalance.
+pub fn job() -> Vec<u8> {
+    let mut key = start(Table::Job as u8);
+    key.push(1);
+    key
+}
+
+/// A transfer of a rebalance, by its place in the plan.
+pub fn transfer(job: u64, place: u32) -> Vec<u8> {
+    of_job(Table::Transfer, job, place)
+}
+
+/// A change of a lead of a rebalance, by its place in the plan.
+pub fn lead_change(job: u64, place: u32) -> Vec<u8> {
+    of_job(Table::LeadChange, job, place)
+}
+
+fn of_job(table: Table, job: u64, place: u32) -> Vec<u8> {
+    let mut key = start(table as u8);
+    key.extend_from_slice(&job.to_be_bytes());
+    key.extend_from_slice(&place.to_be_bytes());
+    key
+}
+
+/// The transfers of a rebalance, in the plan's order.
+pub fn transfers(job: u64) -> Range {
+    rows_of_job(Table::Transfer, job)
+}
+
+/// The changes of leads of a rebalance, in the plan's order.
+pub fn lead_changes(job: u64) -> Range {
+    rows_of_job(Table::LeadChange, job)
+}
+
+fn rows_of_job(table: Table, job: u64) -> Range {
+    let mut prefix = start(table as u8);
+    prefix.extend_from_slice(&job.to_be_bytes());
+    prefixed(prefix)
+}
+
+/// The rows of all rebalances before this one.
+pub fn rows_before_job(job: u64) -> [Range; 2] {
+    [Table::Transfer, Table::LeadChange].map(|table| Range {
+        from: start(table as u8),
+        to: rows_of_job(table, job).from,
+    })
 }
 
 /// The restore that is under way.

@@ -8,6 +8,7 @@ use super::key::{self, Range};
 use super::row::{self, Row, RowError};
 use super::{AccountId, KeyId, ShardId};
 use crate::address::{Address, DomainName};
+use crate::rebalance::stored::{JobRow, LeadRow, TransferRow};
 
 /// A row could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,40 @@ impl<'a> Rows<'a> {
     /// The members of the directory's group, once it has noted them.
     pub fn members(self) -> Result<Option<row::Members>, ReadError> {
         self.row(&key::members())
+    }
+
+    /// The last rebalance.
+    pub fn job(self) -> Result<Option<JobRow>, ReadError> {
+        self.row(&key::job())
+    }
+
+    /// A transfer of a rebalance.
+    pub fn transfer(self, job: u64, place: u32) -> Result<Option<TransferRow>, ReadError> {
+        self.row(&key::transfer(job, place))
+    }
+
+    /// A change of a lead of a rebalance.
+    pub fn lead_change(self, job: u64, place: u32) -> Result<Option<LeadRow>, ReadError> {
+        self.row(&key::lead_change(job, place))
+    }
+
+    /// The transfers of a rebalance, in the plan's order.
+    pub fn transfers(self, job: u64) -> Result<Vec<TransferRow>, ReadError> {
+        self.all(&key::transfers(job))
+    }
+
+    /// The changes of leads of a rebalance, in the plan's order.
+    pub fn lead_changes(self, job: u64) -> Result<Vec<LeadRow>, ReadError> {
+        self.all(&key::lead_changes(job))
+    }
+
+    fn all<R: Row>(self, range: &Range) -> Result<Vec<R>, ReadError> {
+        let mut all = Vec::new();
+        self.scan(range, |_, row| {
+            all.push(row);
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
     }
 
     /// The restore that is under way.

@@ -68,6 +68,12 @@ pub struct Sequences {
     /// Replicas ever placed; the last one's id.
     #[prost(uint64, tag = "5")]
     pub replicas: u64,
+    /// Grows with every change of a node or a placement, from which plans of rebalances are made.
+    #[prost(uint64, tag = "6")]
+    pub placement: u64,
+    /// Rebalances ever begun; the last one's number.
+    #[prost(uint64, tag = "7")]
+    pub jobs: u64,
 }
 
 impl Row for Sequences {
@@ -193,6 +199,12 @@ pub struct Node {
     /// Relative capacity.
     #[prost(uint32, tag = "4")]
     pub weight: u32,
+    /// What fails as one with it; empty: nothing but itself.
+    #[prost(string, tag = "5")]
+    pub zone: String,
+    /// It is to be emptied.
+    #[prost(bool, tag = "6")]
+    pub draining: bool,
 }
 
 impl Row for Node {
