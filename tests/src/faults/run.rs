@@ -21,6 +21,9 @@ use super::{invariants, report};
 /// The observer's number among the clients.
 const OBSERVER: u32 = 1_000;
 
+/// The nemesis that leaves something under way.
+const REBALANCE: &str = "rebalance";
+
 /// What a run is made of.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
@@ -85,11 +88,12 @@ impl RunOptions {
     /// The command that makes the run again.
     pub fn replay(&self) -> String {
         format!(
-            "make torture SEEDS={} SECONDS_EACH={} REPLICAS={} DIRECTORIES={} NEMESES={} SIZE={}",
+            "make torture SEEDS={} SECONDS_EACH={} REPLICAS={} DIRECTORIES={} MAILSTORES={} NEMESES={} SIZE={}",
             self.seed,
             self.duration.as_secs(),
             self.replicas,
             self.directories,
+            self.mailstores,
             self.nemeses.join(","),
             if self.mix.accounts > 6 { "large" } else { "small" }
         )
@@ -137,6 +141,9 @@ fn perform(options: &RunOptions, nemeses: &[Box<dyn nemesis::Nemesis>], stage: &
         None => began.elapsed() >= options.duration,
     };
     let faults = nemesis::torment(stage, nemeses, &mut rng, &options.pace, &recorder, is_over)?;
+    if options.nemeses.iter().any(|name| name == REBALANCE) {
+        nemesis::settle(stage).context("the last rebalance does not end")?;
+    }
     workload.finish_clients()?;
     observer_stop.say();
     let observer = watching.join().map_err(|_| anyhow!("the observer panicked"))?;

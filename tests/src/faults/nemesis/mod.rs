@@ -9,6 +9,7 @@ mod kill;
 mod kill_leader;
 mod pause;
 mod power_cut;
+mod rebalance;
 mod slow_disk;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ use rand::rngs::StdRng;
 
 use super::stage::Stage;
 pub use driver::{Pace, torment};
+pub(super) use rebalance::settle;
 
 /// Nemeses of a proxy that end its clients' connections.
 pub const ENDS_CONNECTIONS: [&str; 1] = [kill::NAME];
@@ -74,6 +76,7 @@ pub fn all() -> Vec<Box<dyn Nemesis>> {
         Box::new(full_disk::FullDisk),
         Box::new(slow_disk::SlowDisk),
         Box::new(power_cut::PowerCut),
+        Box::new(rebalance::Rebalance),
     ]
 }
 
