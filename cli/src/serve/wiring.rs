@@ -191,6 +191,7 @@ impl Wiring {
             http: self.http.clone(),
             weight: WEIGHT,
             alive: true,
+            ..Node::default()
         }
     }
 

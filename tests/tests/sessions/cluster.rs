@@ -121,5 +121,6 @@ pub(crate) fn node(here: &Here, role: NodeRole) -> Node {
         http: String::new(),
         weight: 100,
         alive: true,
+        ..Node::default()
     }
 }
