@@ -294,7 +294,10 @@ mod tests {
                 let says = self.says.lock().clone();
                 let version = 1;
                 let reply = Reply {
-                    call: Some(reply::Call::RegisteredNode(RegisteredNode { version })),
+                    call: Some(reply::Call::RegisteredNode(RegisteredNode {
+                        version,
+                        ..RegisteredNode::default()
+                    })),
                 };
                 match says {
                     Says::Leads => replies.send(reply).await,
