@@ -27,7 +27,7 @@ use crate::raft::machine::Machine;
 use crate::raft::network::Network;
 use crate::raft::{Host, Raft};
 use crate::scrub;
-use crate::snapshot::{HeldSnapshots, finish_installs, remove_range};
+use crate::snapshot::{HeldSnapshots, Pace, finish_installs, remove_range};
 use crate::store::{MemoryDisk, OwnRows, OwnedSnapshot, Snapshot, Store, StoreError};
 use crate::transport::{NoTransport, Transport};
 use crate::view::Damage;
@@ -104,6 +104,8 @@ pub struct Member {
     pub(super) snapshots: Arc<HeldSnapshots>,
     pub(super) detector: Arc<Detector>,
     pub(super) incoming: PathBuf,
+    /// Of all states that are being fetched.
+    pub(super) pace: Pace,
     applier: Arc<Applier>,
     budget: Arc<Budget>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
@@ -185,6 +187,7 @@ impl Member {
         let member = Self {
             node: options.node.as_str().into(),
             budget: Budget::new(options.queue_bytes_max),
+            pace: Pace::new(options.snapshot_bytes_per_second_max, Arc::clone(&log)),
             options,
             store,
             log,
@@ -213,6 +216,12 @@ impl Member {
     /// What is applied.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Sets the most that this node fetches of states in a second, all of them together, those under way among them; 0: as the
+    /// options say.
+    pub fn set_fetch_rate(&self, bytes_per_second_max: u64) {
+        self.pace.set(bytes_per_second_max);
     }
 
     /// What is applied, at one moment.

@@ -17,7 +17,7 @@ use crate::batch::Column;
 use crate::entry::{GroupId, Payload};
 use crate::raft::types::{Snapshot, SnapshotMeta, Vote};
 use crate::raft::{Types, convert};
-use crate::snapshot::{Fetch, SnapshotData, receive};
+use crate::snapshot::{Fetch, Fetching, SnapshotData, receive};
 
 impl Member {
     /// Answers another node. Errors as `rookery.replication.v1` says.
@@ -142,17 +142,19 @@ impl Member {
     ) -> Result<reply::Call, Status> {
         let vote = needed_vote(offer.vote)?;
         let _one = group.installing.lock().await;
+        let fetching = Fetching::begin(&group.progress.fetched);
         let last = offer.last.map(convert::from_proto_position);
         let is_known = last <= group.progress.applied().last;
         let received = if is_known {
             None
         } else {
             let fetch = Fetch {
+                pace: &self.pace,
+                fetching: &fetching,
                 transport: self.transport.as_ref(),
                 group: group.id(),
                 store: &self.store,
                 folder: self.incoming.join(group.replica().0.to_string()),
-                bytes_per_second_max: self.options.snapshot_bytes_per_second_max,
             };
             Some(receive(fetch, &offer).await?)
         };

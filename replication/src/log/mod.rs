@@ -8,6 +8,7 @@ mod replica;
 pub mod segment;
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -89,6 +90,11 @@ pub trait Log: Send + Sync + 'static {
 
     /// Bytes on disk from the oldest entry that is still needed to the end.
     fn bytes_held(&self) -> u64;
+
+    /// How long a write takes that makes what was appended durable, averaged over the last ones; zero when there was none lately.
+    fn sync_time(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Makes what was appended durable, then takes no more (further appends are told an error). Blocks.
     fn close(&self);

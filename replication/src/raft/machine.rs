@@ -33,6 +33,8 @@ pub(crate) struct Progress {
     flushed: Mutex<Applied>,
     /// Odd while the rows are not of one moment, and for good when they are removed.
     upheavals: AtomicU64,
+    /// Bytes that have come of a state that is being fetched; 0 while none is.
+    pub(crate) fetched: AtomicU64,
 }
 
 impl Progress {
@@ -100,6 +102,7 @@ impl Machine {
             // What is found at the start has come from files.
             flushed: Mutex::new(applied),
             upheavals: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
         };
         Ok(Self {
             group,

@@ -6,11 +6,13 @@
 
 mod held;
 mod install;
+mod pace;
 mod receive;
 
 pub(crate) use held::{Held, HeldSnapshots};
 pub(crate) use install::{finish_installs, install, remove_range};
-pub(crate) use receive::{Fetch, Received, receive};
+pub(crate) use pace::Pace;
+pub(crate) use receive::{Fetch, Fetching, Received, receive};
 
 use std::sync::Arc;
 

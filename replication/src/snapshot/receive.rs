@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use rookery_proto::{Reason, Status};
 use tokio::time::Instant;
 
 use super::held::checksum;
+use super::pace::Pace;
 use crate::applied::Sequence;
 use crate::batch::Column;
 use crate::entry::{GroupId, LeaderId};
@@ -62,6 +64,30 @@ impl Drop for Folder {
     }
 }
 
+/// Counts what has come of the state that a replica is given, from its first byte until it is taken in or given up.
+pub(crate) struct Fetching<'a>(&'a AtomicU64);
+
+impl<'a> Fetching<'a> {
+    pub(crate) fn begin(bytes: &'a AtomicU64) -> Self {
+        bytes.store(0, Ordering::Relaxed);
+        Self(bytes)
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// How a state is fetched.
 pub(crate) struct Fetch<'a> {
     pub(crate) transport: &'a dyn Transport,
@@ -70,8 +96,10 @@ pub(crate) struct Fetch<'a> {
     pub(crate) store: &'a Arc<Store>,
     /// Where the files go; made anew.
     pub(crate) folder: PathBuf,
-    /// The most that is fetched in a second; 0: no bound.
-    pub(crate) bytes_per_second_max: u64,
+    /// How fast it may go.
+    pub(crate) pace: &'a Pace,
+    /// Told how much has come.
+    pub(crate) fetching: &'a Fetching<'a>,
 }
 
 /// Fetches the state that a leader offers.
@@ -100,13 +128,12 @@ pub(crate) async fn receive(fetch: Fetch<'_>, offer: &InstallSnapshot) -> Result
         folder,
     };
     let began = Instant::now();
-    let mut bytes = 0;
     for column in Column::ALL {
-        column_files(&fetch, offer, column, &mut received, (began, &mut bytes)).await?;
+        column_files(&fetch, offer, column, &mut received).await?;
     }
     tracing::info!(
         group = fetch.group.0,
-        bytes,
+        bytes = fetch.fetching.bytes(),
         seconds = began.elapsed().as_secs_f64(),
         "a state was fetched from {}",
         offer.node
@@ -119,7 +146,6 @@ async fn column_files(
     offer: &InstallSnapshot,
     column: Column,
     received: &mut Received,
-    (began, bytes): (Instant, &mut u64),
 ) -> Result<(), Status> {
     let mut after = Bytes::new();
     let mut rows: Vec<SnapshotRow> = Vec::new();
@@ -130,10 +156,11 @@ async fn column_files(
             after = row.key.clone();
         }
         let piece_bytes: usize = piece.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
-        *bytes += piece_bytes as u64;
+        fetch.fetching.add(piece_bytes as u64);
         file_bytes += piece_bytes;
         metrics::counter!("rookery_replication_snapshot_received_bytes_total").increment(piece_bytes as u64);
         rows.extend(piece.rows);
+        fetch.pace.fetched(piece_bytes as u64).await;
         if !rows.is_empty() && (piece.last || file_bytes >= FILE_BYTES_MAX) {
             let name = format!("{}-{}.sst", column.name(), received.files.len());
             let path = received.folder().join(name);
@@ -151,10 +178,6 @@ async fn column_files(
         }
         if piece.last {
             return Ok(());
-        }
-        if fetch.bytes_per_second_max > 0 {
-            let due = Duration::from_secs_f64(*bytes as f64 / fetch.bytes_per_second_max as f64);
-            tokio::time::sleep_until(began + due).await;
         }
     }
 }

@@ -12,6 +12,7 @@ mod format;
 mod index;
 mod recovery;
 mod supply;
+mod sync_time;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -20,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -30,6 +32,7 @@ use self::file::{Aligned, Files, SegmentFile};
 use self::format::{BLOCK, RECORD_HEADER};
 use self::index::{Index, Place, Slot};
 use self::supply::Supply;
+use self::sync_time::SyncTime;
 use self::writer::{Usage, Writer};
 use super::replica::ReplicaLog;
 use super::{Done, Log, LogState, Position, Record, ReplicaId};
@@ -103,6 +106,7 @@ struct Shared {
     work: Condvar,
     /// The log has been closed.
     ended: Condvar,
+    sync_time: SyncTime,
 }
 
 struct State {
@@ -180,6 +184,7 @@ impl SegmentLog {
             options,
             work: Condvar::new(),
             ended: Condvar::new(),
+            sync_time: SyncTime::default(),
         });
         let started = Self::start(
             &shared,
@@ -331,6 +336,10 @@ impl Log for SegmentLog {
 
     fn bytes_held(&self) -> u64 {
         self.shared.state.lock().bytes_held
+    }
+
+    fn sync_time(&self) -> Duration {
+        self.shared.sync_time.at(Instant::now())
     }
 
     /// From within a [`Done`] it cannot wait, and returns before it is closed.

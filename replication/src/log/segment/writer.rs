@@ -163,7 +163,9 @@ impl Writer {
         if !freed.is_empty() {
             self.supply.free(freed);
         }
-        metrics::histogram!("rookery_log_sync_seconds").record(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.shared.sync_time.note(started + took, took);
+        metrics::histogram!("rookery_log_sync_seconds").record(took.as_secs_f64());
         metrics::histogram!("rookery_log_sync_records").record(records as f64);
         metrics::gauge!("rookery_log_bytes").set(held as f64);
         Ok(())
