@@ -4,6 +4,7 @@
 //! ([`Leader::propose`]). A [`Proposal`] ends in applied, lost or to be planned anew. Reads ask first whether the leader
 //! still leads ([`Group::confirm`]); on a replica that follows they ask how far that is ([`Member::confirm_within`]).
 
+mod change;
 mod compare;
 mod detector;
 mod follow;
@@ -27,7 +28,7 @@ pub use self::compare::ReplicaDigest;
 pub(crate) use self::detector::Detector;
 pub use self::leader::{Leader, Proposal, ProposeError};
 pub use self::member::{Member, OpenError};
-pub use self::members::MembersError;
+pub use self::members::{MembersError, MembersStep};
 pub use self::replica::{Group, NotLeading, Standing};
 
 /// Called with the reason when a write or its sync failed, after which nothing is known about the disk.
@@ -44,7 +45,7 @@ pub struct MemberOptions {
     pub queue_bytes_max: usize,
     /// Bytes of the log from which on the store is flushed, so that the log can be cut.
     pub log_bytes_max: u64,
-    /// The most that is fetched in a second of a state that this node needs; 0: no bound.
+    /// The most that is fetched in a second of states that this node needs, all together; 0: no bound.
     pub snapshot_bytes_per_second_max: u64,
     /// Whether a leader reads without asking for half a second after a quorum has confirmed it: as safe as no node's clock leaps ahead or
     /// runs at a rate that is twice that of another.

@@ -186,6 +186,11 @@ impl Group {
         self.progress.applied().last.as_ref().map(convert::position)
     }
 
+    /// Bytes that have come of the state that it is being given; 0 while it is given none.
+    pub fn fetched(&self) -> u64 {
+        self.progress.fetched.load(Ordering::Relaxed)
+    }
+
     /// Waits until this replica leads and answers true, or until it is closed and answers false.
     pub async fn until_leading(&self) -> bool {
         self.until(leads).await
@@ -393,6 +398,12 @@ impl Group {
     pub(super) fn note_handover(&self, term: u64) {
         self.handover.note(term);
         self.suspicion.lock().stir();
+    }
+
+    /// Whether the leader of this term has asked a member to take over, whatever has come of it.
+    pub fn hands_over(&self) -> bool {
+        let term = self.metrics().borrow_watched().vote.leader_id.term;
+        self.handover.is_under_way(term) || self.handover.is_in_vain(term)
     }
 
     /// Asks a member to take the leadership over; does not wait for it.

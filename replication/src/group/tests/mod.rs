@@ -2,6 +2,7 @@
 
 mod alone;
 mod follow;
+mod moves;
 mod space;
 mod three;
 

@@ -78,7 +78,7 @@ pub(super) struct Nodes {
     read_leases: bool,
 }
 
-fn members(of: &[(u64, &str)]) -> Vec<GroupMember> {
+pub(super) fn members(of: &[(u64, &str)]) -> Vec<GroupMember> {
     of.iter()
         .map(|(replica, node)| GroupMember {
             replica: ReplicaId(*replica),
@@ -94,12 +94,17 @@ impl Nodes {
     }
 
     async fn three_with(read_leases: bool) -> (Self, Vec<Arc<Group>>) {
+        Self::of(&[(1, "a"), (2, "b"), (3, "c")], read_leases).await
+    }
+
+    /// A group of these, the first of which leads.
+    pub(super) async fn of(all: &[(u64, &str)], read_leases: bool) -> (Self, Vec<Arc<Group>>) {
         let mut nodes = Self {
             hub: Arc::default(),
             folders: HashMap::new(),
             read_leases,
         };
-        let all = members(&[(1, "a"), (2, "b"), (3, "c")]);
+        let all = members(all);
         let mut groups = Vec::new();
         for member in &all {
             nodes.start(&member.node);
@@ -146,7 +151,7 @@ impl Nodes {
         self.member(node).open_group(spec).await.expect("opens")
     }
 
-    async fn join(&self, node: &str, replica: u64) -> Arc<Group> {
+    pub(super) async fn join(&self, node: &str, replica: u64) -> Arc<Group> {
         let spec = ReplicaSpec {
             group: GROUP,
             replica: ReplicaId(replica),
