@@ -8,6 +8,7 @@ mod files;
 mod memory;
 mod owned;
 mod rocks;
+mod size;
 mod space;
 mod writes;
 
