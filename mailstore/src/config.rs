@@ -1,8 +1,12 @@
 //! The mailstore's part of the configuration.
 
 use rookery_process::config::{ByteSize, Span};
+use rookery_proto::directory::v1::Node;
 use rookery_replication::scrub::ScrubOptions;
 use serde::Deserialize;
+
+/// The longest name of a zone.
+const ZONE_BYTES_MAX: usize = 64;
 
 /// What an operator may say of a mailstore. Everything has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -10,6 +14,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Relative capacity of this node when shards are placed; 100 is the usual one.
     pub weight: u32,
+    /// What fails as one with this node: a rack, a room, a site. Replicas of a shard lie in different ones as far as there are
+    /// enough. Empty: nothing but itself.
+    pub zone: String,
     /// Threads that analyse new messages. Absent: half of the cores, at least one, at most eight.
     pub analysis_threads: Option<usize>,
     /// Processes that analyse unusual messages.
@@ -38,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             weight: 100,
+            zone: String::new(),
             analysis_threads: None,
             analysis_processes: 2,
             reads_max: 64,
@@ -77,7 +85,22 @@ impl Config {
         if (1..(64 << 10)).contains(&self.snapshot_rate_max.0) {
             return Err("mailstore.snapshot_rate_max must be 0 or at least 64KiB".to_owned());
         }
+        let is_plain = |character: char| character.is_ascii_graphic();
+        if self.zone.len() > ZONE_BYTES_MAX || !self.zone.chars().all(is_plain) {
+            return Err(format!(
+                "mailstore.zone must have at most {ZONE_BYTES_MAX} letters, digits and signs of ASCII, without spaces"
+            ));
+        }
         Ok(())
+    }
+
+    /// A node as others shall see it.
+    pub(crate) fn describe(&self, node: Node) -> Node {
+        Node {
+            weight: self.weight,
+            zone: self.zone.clone(),
+            ..node
+        }
     }
 
     /// How the store is looked through for damage.
@@ -118,6 +141,15 @@ mod tests {
             .check()
             .is_err()
         );
+        for (zone, is_sound) in [("rack-12/a", true), ("rack 12", false), ("zöne", false)] {
+            let zone = zone.to_owned();
+            let config = Config {
+                zone: zone.clone(),
+                ..Config::default()
+            };
+            assert_eq!(config.check().is_ok(), is_sound, "{zone}");
+            assert_eq!(config.describe(Node::default()).zone, zone);
+        }
         assert!(
             Config {
                 snapshot_rate_max: ByteSize(1024),

@@ -2,13 +2,14 @@
 
 mod follow;
 mod rebuild;
+mod register;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_process::health::Health;
-use rookery_proto::directory::v1::{Node, NodeRole, RegisterNode, Request, request};
-use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, MailstoreProtocol, Service};
+use rookery_proto::directory::v1::{Node, NodeRole, RegisterNode};
+use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Service};
 use rookery_replication::group::Member;
 use rookery_replication::transport::Peers;
 use tokio_util::sync::CancellationToken;
@@ -23,15 +24,6 @@ use crate::shard::{DiskSpace, ShardOptions};
 use follow::Follower;
 pub use follow::ShardMap;
 pub use rebuild::{Asking, NotRebuilt, replace_replicas};
-
-/// How often a node tells the directory that it is there.
-const REGISTER_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long the directory has to answer a registration.
-const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often the members of groups are compared with what the directory names.
-const MEMBERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often each shard works off what has expired.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -52,7 +44,7 @@ const CONDITION_REGISTERED: &str = "registered";
 pub struct Host {
     /// The cluster's id.
     pub cluster_id: String,
-    /// This node, as others shall see it. Its weight is the configuration's.
+    /// This node, as others shall see it. Its weight and zone are the configuration's.
     pub node: Node,
     /// The store, opened.
     pub member: Arc<Member>,
@@ -138,19 +130,18 @@ impl Mailstore {
             host.health.clone(),
         );
         tasks.spawn(until(cancel.clone(), following));
-        let node = Node {
-            weight: config.weight,
-            ..host.node
-        };
         let registration = RegisterNode {
-            node: Some(node),
+            node: Some(config.describe(host.node)),
             cluster_id: host.cluster_id,
             ..RegisterNode::default()
         };
-        let registering = register(host.directory, registration, Arc::clone(&shards), host.health);
+        let registering = register::register(host.directory, registration, Arc::clone(&shards), host.health);
         tasks.spawn(until(cancel.clone(), registering));
         tasks.spawn(until(cancel.clone(), keep_house(Arc::clone(&shards))));
-        tasks.spawn(until(cancel.clone(), keep_members(Arc::clone(&shards))));
+        let keeping = Arc::clone(&shards);
+        tasks.spawn(until(cancel.clone(), async move { keeping.keep_members().await }));
+        let measuring = Arc::clone(&shards);
+        tasks.spawn(until(cancel.clone(), async move { measuring.measure().await }));
         tasks.close();
         Ok(Self {
             member: host.member,
@@ -248,55 +239,6 @@ async fn heed(
         if event.snapshot || !event.shards.is_empty() {
             shards.reconcile(|map| map.apply(&event)).await;
             health.met(CONDITION_DIRECTORY);
-        }
-    }
-}
-
-/// Tells the directory again and again that this node is there, what it holds and what it leads; at once when that changes.
-async fn register(
-    directory: Arc<dyn Caller<DirectoryProtocol>>,
-    mut register: RegisterNode,
-    shards: Arc<Shards>,
-    health: Health,
-) {
-    let mut ticks = tokio::time::interval(REGISTER_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut told = None;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = shards.changed() => {}
-        }
-        (register.held, register.lost, register.led) = shards.report();
-        let call = Call {
-            context: CallContext::with_timeout(REGISTER_TIMEOUT),
-            request: Request {
-                call: Some(request::Call::RegisterNode(register.clone())),
-                ..Request::default()
-            },
-            body: None,
-        };
-        match directory.call(call).single().await {
-            Ok(_) => {
-                health.met(CONDITION_REGISTERED);
-                told = None;
-            }
-            Err(status) => {
-                if told != Some(status.reason) {
-                    tracing::warn!(%status, "cannot register with the directory; trying again");
-                    told = Some(status.reason);
-                }
-            }
-        }
-    }
-}
-
-/// Makes the members of the shards' groups those that the directory names; for shards that this node leads.
-async fn keep_members(shards: Arc<Shards>) {
-    loop {
-        tokio::time::sleep(MEMBERS_INTERVAL).await;
-        for shard in shards.all() {
-            shards.keep_members(&shard).await;
         }
     }
 }

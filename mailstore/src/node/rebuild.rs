@@ -6,20 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_proto::directory::v1::{HeldReplica, Node, RegisterNode, Request, Shard, WatchEvent, request};
-use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol};
+use rookery_proto::directory::v1::{HeldReplica, Node, RegisterNode, Shard, WatchEvent};
+use rookery_proto::{Caller, DirectoryProtocol};
 use rookery_replication::log::ReplicaId;
 use tokio::time::Instant;
 
 use super::follow::{Follower, RETRY_PAUSE, ShardMap};
-use super::{REGISTER_INTERVAL, REGISTER_TIMEOUT};
+use super::register::{REGISTER_INTERVAL, tell};
 use crate::config::Config;
 
 /// Who asks.
 pub struct Asking {
     /// The cluster's id.
     pub cluster_id: String,
-    /// This node, as others shall see it. Its weight is the configuration's.
+    /// This node, as others shall see it. Its weight and zone are the configuration's.
     pub node: Node,
     /// The directory.
     pub directory: Arc<dyn Caller<DirectoryProtocol>>,
@@ -52,10 +52,7 @@ pub async fn replace_replicas(
         node,
         directory,
     } = asking;
-    let node = Node {
-        weight: config.weight,
-        ..node
-    };
+    let node = config.describe(node);
     let mut follower = Follower::new(Arc::clone(&directory));
     let mut picture = Picture::default();
     let mut asked: Option<Instant> = None;
@@ -98,15 +95,7 @@ pub async fn replace_replicas(
 }
 
 async fn ask(directory: &Arc<dyn Caller<DirectoryProtocol>>, register: RegisterNode) {
-    let call = Call {
-        context: CallContext::with_timeout(REGISTER_TIMEOUT),
-        request: Request {
-            call: Some(request::Call::RegisterNode(register)),
-            ..Request::default()
-        },
-        body: None,
-    };
-    if let Err(status) = directory.call(call).single().await {
+    if let Err(status) = tell(directory.as_ref(), register).await {
         tracing::warn!(%status, "cannot ask for new replicas; trying again");
     }
 }

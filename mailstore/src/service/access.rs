@@ -49,6 +49,7 @@ impl MailstoreService {
             );
             return Err(Status::new(Reason::WrongGeneration, message));
         }
+        hosted.count_operation();
         Ok(hosted)
     }
 

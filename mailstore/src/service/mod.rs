@@ -10,11 +10,14 @@ mod bodies;
 mod compare;
 mod deliver;
 mod handoff;
+mod load;
 mod members;
 mod mutate;
 mod reads;
 mod roles;
 mod shards;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod upload;
 mod watch;

@@ -17,12 +17,14 @@ use rookery_replication::group::{GroupMember, Member, OpenError, ReplicaSpec, St
 use rookery_replication::log::ReplicaId;
 use tokio::sync::Notify;
 
+use super::load::Load;
+use super::members::Leadership;
 use super::watch::Watchers;
 use crate::node::ShardMap;
 use crate::plan::Mutation;
 use crate::read::{OwnedSnapshot, SharedView};
 use crate::schema::ShardId;
-use crate::shard::{Shard, ShardOptions, Subscription};
+use crate::shard::{Disk, Shard, ShardOptions, Subscription};
 
 /// How long a shard that closes waits for what is in flight.
 const SETTLE_GRACE: Duration = Duration::from_secs(2);
@@ -38,6 +40,8 @@ pub struct HostedShard {
     shard: Arc<Shard>,
     generation: AtomicU64,
     watchers: Arc<Watchers>,
+    pub(super) leadership: Mutex<Leadership>,
+    pub(super) load: Load,
 }
 
 impl HostedShard {
@@ -98,6 +102,8 @@ pub struct Shards {
     options: ShardOptions,
     /// Replicas that this node should hold and does not find.
     lost: Mutex<Vec<HeldReplica>>,
+    /// The store's, as it was seen last.
+    pub(super) disk: Mutex<Disk>,
     /// The node is about to stop: it takes no lead.
     pub(super) stopping: AtomicBool,
     /// A shard was opened.
@@ -122,6 +128,7 @@ impl Shards {
             member,
             options,
             lost: Mutex::default(),
+            disk: Mutex::default(),
             stopping: AtomicBool::new(false),
             opened: Notify::new(),
             changed,
@@ -308,6 +315,8 @@ impl Shards {
             shard: opened,
             generation: AtomicU64::new(placement.generation),
             watchers: Arc::default(),
+            leadership: Mutex::default(),
+            load: Load::default(),
         };
         self.hosted.write().insert(shard, Arc::new(hosted));
         self.opened.notify_waiters();
@@ -405,7 +414,8 @@ impl Shards {
     }
 }
 
-fn members_of(placement: &proto::Shard) -> Vec<GroupMember> {
+/// The members that a placement names, in its order.
+pub(super) fn members_of(placement: &proto::Shard) -> Vec<GroupMember> {
     placement
         .members
         .iter()

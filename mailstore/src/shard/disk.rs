@@ -3,7 +3,7 @@
 //! A write that fails for want of space ends the process, and a store on a full disk does not open again. So what makes
 //! the store grow is refused some way before that; what makes it shrink goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,29 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells the bytes that are free for this process, or nothing when that cannot be told.
 pub type FreeSpace = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// A disk, in bytes; zeros when it is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// In all.
+    pub total: u64,
+    /// Free for this process.
+    pub free: u64,
+}
+
+/// The disk that a folder is on; nothing when that cannot be told. May block for as long as it takes to look.
+pub fn disk_of(folder: &Path) -> Option<Disk> {
+    match rustix::fs::statvfs(folder) {
+        Ok(seen) => Some(Disk {
+            total: seen.f_blocks.saturating_mul(seen.f_frsize),
+            free: seen.f_bavail.saturating_mul(seen.f_frsize),
+        }),
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "cannot tell how full the disk is");
+            None
+        }
+    }
+}
 
 /// Watches the free space of one disk, for all shards of a node.
 pub struct DiskSpace {
@@ -32,16 +55,7 @@ struct Seen {
 impl DiskSpace {
     /// The disk that a folder is on is nearly full with less than `free_bytes_min` free.
     pub fn of_folder(folder: PathBuf, free_bytes_min: u64) -> Self {
-        let free = move || {
-            let seen = rustix::fs::statvfs(&folder);
-            match seen {
-                Ok(seen) => Some(seen.f_bavail.saturating_mul(seen.f_frsize)),
-                Err(error) => {
-                    tracing::warn!(folder = %folder.display(), %error, "cannot tell how full the disk is");
-                    None
-                }
-            }
-        };
+        let free = move || disk_of(&folder).map(|disk| disk.free);
         Self::new(Arc::new(free), free_bytes_min, LOOK_INTERVAL)
     }
 
@@ -126,6 +140,9 @@ mod tests {
     fn a_folder_has_a_disk() {
         let folder = tempfile::tempdir().expect("tempdir");
         let at = folder.path().to_owned();
+        let disk = disk_of(&at).expect("looks");
+        assert!(disk.total >= disk.free && disk.free > 0);
+        assert_eq!(disk_of(&at.join("missing")), None);
         assert!(!DiskSpace::of_folder(at.clone(), 1).is_nearly_full());
         assert!(DiskSpace::of_folder(at, u64::MAX).is_nearly_full());
     }

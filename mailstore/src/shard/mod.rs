@@ -20,7 +20,7 @@ use rookery_replication::store::{Snapshot, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub use self::disk::{DiskSpace, FreeSpace};
+pub use self::disk::{Disk, DiskSpace, FreeSpace, disk_of};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
 use self::writer::Stage;
 use crate::plan::{Command, Mutation, PlanLimits};

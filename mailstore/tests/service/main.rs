@@ -8,6 +8,7 @@ mod crash;
 mod deliver;
 mod handoff;
 mod isolation;
+mod load;
 mod remote;
 mod support;
 mod upload;

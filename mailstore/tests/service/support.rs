@@ -88,6 +88,8 @@ pub fn deliverer(account: u64) -> Bytes {
 
 struct FakeDirectory {
     events: watch::Sender<WatchEvent>,
+    /// The last one.
+    registered: watch::Sender<directory::RegisterNode>,
 }
 
 impl Service<DirectoryProtocol> for FakeDirectory {
@@ -111,6 +113,7 @@ impl Service<DirectoryProtocol> for FakeDirectory {
                 }
                 Some(directory::request::Call::RegisterNode(register)) => {
                     self.events.send_if_modified(|event| take(event, &register.held));
+                    self.registered.send_replace(register);
                     let registered = directory::RegisteredNode::default();
                     replies
                         .send(answer(directory::reply::Call::RegisteredNode(registered)))
@@ -200,6 +203,7 @@ impl Fixture {
         ]);
         let directory = Arc::new(FakeDirectory {
             events: watch::Sender::new(first),
+            registered: watch::Sender::default(),
         });
         let peer = Peer {
             role: Role::Mailstore,
@@ -237,6 +241,11 @@ impl Fixture {
     /// Tells another shard map.
     pub fn place(&self, shards: &[(u32, &str)]) {
         self.directory.events.send_replace(event(shards));
+    }
+
+    /// What the node registers with from now on.
+    pub fn registrations(&self) -> watch::Receiver<directory::RegisterNode> {
+        self.directory.registered.subscribe()
     }
 
     pub fn caller(&self, role: Role, node: &str) -> Local<MailstoreProtocol> {

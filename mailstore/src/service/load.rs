@@ -1,0 +1,170 @@
+//! What a node's replicas cost, and how full its disk is: measured here, told to the directory, which evens it out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rookery_proto::directory::v1::ReplicaLoad;
+use tokio::time::Instant;
+
+use super::{HostedShard, Shards};
+use crate::shard::{Disk, disk_of};
+
+/// How often it is looked how much replicas have on disk.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After so long what was done before counts a third of what it did.
+const RATE_TIME: Duration = Duration::from_secs(120);
+
+/// Rates are not made anew within so short a time.
+const RATE_STEP_MIN: Duration = Duration::from_secs(1);
+
+/// One replica's load.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    /// Calls that it has answered as the leader, since it was opened.
+    operations: AtomicU64,
+    /// On disk, as measured last.
+    bytes: AtomicU64,
+    rate: Mutex<Rate>,
+}
+
+/// A rate that forgets.
+#[derive(Debug, Default)]
+struct Rate {
+    /// What was counted, and when.
+    seen: Option<(u64, Instant)>,
+    per_second: f64,
+}
+
+impl Rate {
+    /// The rate, when so many have been counted by now.
+    fn at(&mut self, counted: u64, now: Instant) -> f64 {
+        let Some((before, at)) = self.seen else {
+            self.seen = Some((counted, now));
+            return 0.0;
+        };
+        let passed = now.saturating_duration_since(at);
+        if passed < RATE_STEP_MIN {
+            return self.per_second;
+        }
+        let lately = counted.saturating_sub(before) as f64 / passed.as_secs_f64();
+        let kept = (-passed.as_secs_f64() / RATE_TIME.as_secs_f64()).exp();
+        self.per_second = self.per_second * kept + lately * (1.0 - kept);
+        self.seen = Some((counted, now));
+        self.per_second
+    }
+}
+
+impl HostedShard {
+    /// A call is answered as the shard's leader.
+    pub(super) fn count_operation(&self) {
+        self.load.operations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What it costs at this moment.
+    fn load_at(&self, now: Instant) -> ReplicaLoad {
+        let group = self.shard().group();
+        let counted = self.load.operations.load(Ordering::Relaxed);
+        let per_second = self.load.rate.lock().at(counted, now);
+        // What it did as the leader is another's work by now.
+        let operations_milli = if group.leads() { per_second * 1000.0 } else { 0.0 };
+        ReplicaLoad {
+            shard: self.id().0,
+            bytes: self.load.bytes.load(Ordering::Relaxed),
+            operations_milli: operations_milli.round() as u64,
+            fetched: group.fetched(),
+        }
+    }
+}
+
+impl Shards {
+    /// What the replicas that are open here cost.
+    pub fn loads(&self) -> Vec<ReplicaLoad> {
+        let now = Instant::now();
+        let mut loads: Vec<ReplicaLoad> = self.all().iter().map(|hosted| hosted.load_at(now)).collect();
+        loads.sort_by_key(|load| load.shard);
+        loads
+    }
+
+    /// The disk that the store is on, as it was seen last.
+    pub fn disk(&self) -> Disk {
+        *self.disk.lock()
+    }
+
+    /// Measures again and again what replicas have on disk. Does not end.
+    pub async fn measure(&self) {
+        let mut ticks = tokio::time::interval(MEASURE_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.measure_once().await;
+        }
+    }
+
+    pub(super) async fn measure_once(&self) {
+        let (all, store) = (self.all(), Arc::clone(self.member().store()));
+        let measured = self.member().store().blocking(move || {
+            let mut sum = 0;
+            for hosted in all {
+                match store.group_bytes(hosted.shard().group().id()) {
+                    Ok(bytes) => {
+                        hosted.load.bytes.store(bytes, Ordering::Relaxed);
+                        sum += bytes;
+                    }
+                    Err(error) => {
+                        tracing::warn!(shard = hosted.id().0, %error, "its size cannot be measured");
+                    }
+                }
+            }
+            let disk = store.may_wait().then(|| disk_of(store.path())).flatten();
+            (sum, disk.unwrap_or_default())
+        });
+        // Otherwise the node is stopping.
+        if let Ok((sum, disk)) = measured.await {
+            metrics::gauge!("rookery_mailstore_replicas_bytes").set(sum as f64);
+            *self.disk.lock() = disk;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rate after so many calls a second, told every other second, for so many seconds.
+    fn after(rate: &mut Rate, counted: &mut u64, now: &mut Instant, per_second: u64, seconds: u64) -> f64 {
+        let mut last = 0.0;
+        for _ in 0..seconds / 2 {
+            *counted += per_second * 2;
+            *now += Duration::from_secs(2);
+            last = rate.at(*counted, *now);
+        }
+        last
+    }
+
+    #[test]
+    fn a_rate_rises_and_is_forgotten_over_minutes() {
+        let (mut rate, mut counted, mut now) = (Rate::default(), 1000, Instant::now());
+        assert_eq!(rate.at(counted, now), 0.0, "nothing is known of before");
+        let lately = after(&mut rate, &mut counted, &mut now, 100, 120);
+        assert!((62.0..65.0).contains(&lately), "{lately}");
+        let long = after(&mut rate, &mut counted, &mut now, 100, 1200);
+        assert!((99.0..100.1).contains(&long), "{long}");
+        let rests = after(&mut rate, &mut counted, &mut now, 0, 120);
+        assert!((35.0..38.0).contains(&rests), "{rests}");
+    }
+
+    #[test]
+    fn a_rate_is_the_same_however_often_it_is_asked_for() {
+        let (mut often, mut counted, mut now) = (Rate::default(), 0, Instant::now());
+        let mut seldom = Rate::default();
+        seldom.at(0, now);
+        often.at(0, now);
+        let told = after(&mut often, &mut counted, &mut now, 50, 60);
+        let at_once = seldom.at(counted, now);
+        assert!((told - at_once).abs() < 0.1, "{told} and {at_once}");
+        assert_eq!(often.at(counted + 1000, now + Duration::from_millis(10)), told);
+    }
+}
