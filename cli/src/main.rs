@@ -7,6 +7,7 @@ mod authority;
 mod backup;
 mod init;
 mod operate;
+mod owner;
 mod playground;
 mod serve;
 mod usage;
@@ -59,6 +60,18 @@ struct RoleArguments {
     /// Configuration file (TOML)
     #[arg(long)]
     config: PathBuf,
+    /// Process id of what has started this: stop when it ends
+    #[arg(long, hide = true)]
+    owner: Option<u32>,
+}
+
+impl RoleArguments {
+    fn run(&self, part: Part) -> anyhow::Result<()> {
+        if let Some(owner) = self.owner {
+            owner::stop_with(owner)?;
+        }
+        serve::run(&self.config, part)
+    }
 }
 
 fn main() -> ExitCode {
@@ -86,10 +99,10 @@ fn is_reader_gone(error: &anyhow::Error) -> bool {
 fn run(line: CommandLine) -> anyhow::Result<()> {
     match line.command {
         Command::Init(arguments) => init::run(arguments, line.json),
-        Command::Serve(role) => serve::run(&role.config, Part::All),
-        Command::Proxy(role) => serve::run(&role.config, Part::Proxy),
-        Command::Mailstore(role) => serve::run(&role.config, Part::Mailstore),
-        Command::Directory(role) => serve::run(&role.config, Part::Directory),
+        Command::Serve(role) => role.run(Part::All),
+        Command::Proxy(role) => role.run(Part::Proxy),
+        Command::Mailstore(role) => role.run(Part::Mailstore),
+        Command::Directory(role) => role.run(Part::Directory),
         Command::MimeWorker => serve::mime_worker(),
         Command::Playground(arguments) => small_runtime()?.block_on(playground::run(arguments, line.json)),
         Command::Operate(operation) => {

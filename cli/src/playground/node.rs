@@ -67,6 +67,8 @@ impl Node {
             .arg(plan.role)
             .arg("--config")
             .arg(&plan.config)
+            // So that kill -9 of the playground ends its nodes too. One that is started again by hand has no owner.
+            .args(["--owner", &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
