@@ -117,7 +117,7 @@ pub struct Launch {
 pub struct Cluster {
     playground: Child,
     restarted: Vec<(String, Child)>,
-    manifest: Manifest,
+    pub(crate) manifest: Manifest,
     environment: Vec<(String, String)>,
     /// Process ids of nodes that stand still.
     paused: Vec<u32>,

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod faults;
+pub mod grow;
 pub mod http;
 pub mod imap;
 pub mod member;

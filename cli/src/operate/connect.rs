@@ -105,6 +105,18 @@ impl Connection {
     }
 }
 
+/// Connects as a cluster file says.
+pub(crate) async fn connect_cluster(path: &Path) -> anyhow::Result<Clients> {
+    let (admin, token, ca) = read_cluster(path)?;
+    let (Some(admin), Some(token), Some(ca)) = (admin, token, ca) else {
+        return Err(anyhow!(
+            "{} does not say where the admin API is and how to be let in",
+            path.display()
+        ));
+    };
+    connect_with(&admin, &token, &ca).await
+}
+
 /// Connects to the admin API at these addresses: to that of the member that leads, if there are several.
 pub(crate) async fn connect_with(admin: &[String], token_file: &Path, ca: &Path) -> anyhow::Result<Clients> {
     let token = std::fs::read_to_string(token_file)

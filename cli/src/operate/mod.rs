@@ -14,7 +14,7 @@ mod status;
 
 use clap::Subcommand;
 
-pub(crate) use connect::{AdminClient, BackupClient, Clients, Connection, connect_with};
+pub(crate) use connect::{AdminClient, BackupClient, Clients, Connection, connect_cluster, connect_with};
 
 use crate::backup;
 

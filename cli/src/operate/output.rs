@@ -29,6 +29,15 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()
     Ok(())
 }
 
+/// Prints lines.
+pub(crate) fn lines(lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
 /// Prints a JSON value on lines of its own.
 pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use toml::{Table, Value};
 
 use super::Arguments;
+use super::grow::Requests;
 use super::node::Plan;
 use crate::authority::ClusterFiles;
 
@@ -59,6 +60,16 @@ pub(super) struct Layout {
 /// The file that holds the process id of whoever uses a folder.
 pub(super) fn pid_file(folder: &Path) -> PathBuf {
     folder.join("pid")
+}
+
+/// The file that says where everything in a playground is.
+pub(super) fn manifest_file(folder: &Path) -> PathBuf {
+    folder.join("cluster.json")
+}
+
+/// Whether the playground of a folder has all roles in one process.
+pub(super) fn is_single(folder: &Path) -> bool {
+    fs::read_to_string(folder.join("kind")).is_ok_and(|kind| kind.trim() == "single")
 }
 
 /// Takes a playground's folder for this process; nothing if another has it. A process id in a file would not tell: it
@@ -111,7 +122,7 @@ impl Layout {
             Err(_) => fs::write(&kind_file, kind)?,
         }
         let cluster = ClusterFiles::open_or_create(&root)?;
-        let _ = fs::remove_file(root.join("cluster.json"));
+        let _ = fs::remove_file(manifest_file(&root));
         fs::write(pid_file(&root), std::process::id().to_string())?;
         Ok(Self {
             root,
@@ -128,7 +139,7 @@ impl Layout {
 
     /// Where `cluster.json` is.
     pub(super) fn manifest(&self) -> PathBuf {
-        self.root.join("cluster.json")
+        manifest_file(&self.root)
     }
 
     /// The operator's token.
@@ -147,6 +158,7 @@ impl Layout {
             // It may not have been written yet.
             let _ = fs::remove_file(path);
         }
+        Requests::forget(&self.root);
     }
 
     /// A member of the directory of a cluster; without addresses it is alone.
@@ -199,6 +211,17 @@ impl Layout {
             .collect::<anyhow::Result<Vec<_>>>()?;
         write_whole(&path, &serde_json::to_string(&addresses)?)?;
         Ok(addresses)
+    }
+
+    /// The highest number of a mailstore that has a folder; 0: there is none.
+    pub(super) fn mailstores_held(&self) -> anyhow::Result<u32> {
+        let mut highest = 0;
+        for entry in self.root.read_dir()? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("mailstore-"));
+            highest = highest.max(number.and_then(|number| number.parse().ok()).unwrap_or(0));
+        }
+        Ok(highest)
     }
 
     /// A mailstore of a cluster.

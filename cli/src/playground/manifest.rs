@@ -25,7 +25,7 @@ const PROXY_ENDPOINTS: [&str; 7] = [
 pub(super) fn build(layout: &Layout, arguments: &Arguments, nodes: &[Node]) -> Value {
     let admins = admins(nodes);
     json!({
-        "nodes": nodes.iter().flat_map(|node| rows(node, arguments)).collect::<Vec<_>>(),
+        "nodes": nodes.iter().flat_map(rows).collect::<Vec<_>>(),
         "proxies": nodes.iter().filter(|node| node.endpoints().contains_key("imap")).map(proxy).collect::<Vec<_>>(),
         "admin": admins.first(),
         "admins": admins,
@@ -47,15 +47,16 @@ pub(super) fn admins(nodes: &[Node]) -> Vec<String> {
 }
 
 /// A node's rows: one, or one for each role when they share a process.
-fn rows(node: &Node, arguments: &Arguments) -> Vec<Value> {
-    let roles: &[&str] = if arguments.single {
+pub(super) fn rows(node: &Node) -> Vec<Value> {
+    let has_all_roles = node.plan.role == "serve";
+    let roles: &[&str] = if has_all_roles {
         &["directory", "mailstore", "proxy"]
     } else {
         &[node.plan.role]
     };
     let endpoint = |name: &str| node.endpoints().get(name).cloned().unwrap_or_default();
     let row = |role: &&str| {
-        let id = if arguments.single {
+        let id = if has_all_roles {
             format!("{role}-1")
         } else {
             node.plan.id.clone()
@@ -92,6 +93,18 @@ pub(super) fn write(path: &Path, manifest: &Value) -> anyhow::Result<()> {
     text.push('\n');
     std::fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
     std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Adds rows of further nodes to a manifest, whole and at once. The rest stays as it is in the file.
+pub(super) fn append(path: &Path, rows: &[Value]) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut manifest: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not a cluster file", path.display()))?;
+    manifest["nodes"]
+        .as_array_mut()
+        .with_context(|| format!("{} lists no nodes", path.display()))?
+        .extend_from_slice(rows);
+    write(path, &manifest)
 }
 
 /// Prints the endpoints, and last the line `ready`.

@@ -4,6 +4,7 @@
 //! the folder's layout and the nodes' processes; never speaks a mail protocol.
 
 mod accounts;
+mod grow;
 mod layout;
 mod manifest;
 mod node;
@@ -18,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::operate::output;
 use crate::usage::WrongUse;
+use grow::Requests;
 use layout::Layout;
 use node::Node;
 
@@ -70,14 +72,21 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start and join further mailstores in a running playground
+    ///
+    /// The playground's own process starts them, and stops them with all others. They are in cluster.json, and the directory
+    /// knows them, when this command ends; they get no shards before a rebalance. A playground that is started again in the
+    /// same folder has them too.
     Grow {
+        /// Folder of the running playground
         #[arg(long)]
         data: PathBuf,
+        /// Mailstores to add; their ids go on counting
         #[arg(long, default_value_t = 1)]
         mailstores: u32,
     },
     /// Stop a running playground
     Stop {
+        /// Folder of the running playground
         #[arg(long)]
         data: PathBuf,
     },
@@ -86,9 +95,7 @@ enum Command {
 /// Runs the playground until it is told to stop.
 pub(crate) async fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
     match arguments.command {
-        Some(Command::Grow { .. }) => {
-            Err(WrongUse::new("`playground grow` is not built yet: start with more --mailstores").into())
-        }
+        Some(Command::Grow { ref data, mailstores }) => grow::grow(data, mailstores, as_json).await,
         Some(Command::Stop { ref data }) => {
             stop::stop(data).await?;
             output::done(
@@ -158,18 +165,27 @@ async fn start(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted before the playground was ready")),
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated before the playground was ready")),
     };
-    if started.is_ok() {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
+    let ended = match started {
+        Ok(running) => tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            failed = running.requests.serve(&layout, &running.directory, &mut nodes) => failed,
+        },
+        Err(error) => Err(error),
+    };
     // Proxies first, so that clients hear BYE before their shards go.
     for node in nodes.iter_mut().rev() {
         node.stop().await;
     }
     layout.forget_running();
-    started
+    ended
+}
+
+/// What a playground that is ready needs to grow.
+struct Running {
+    requests: Requests,
+    /// Where the directory's members are.
+    directory: Vec<String>,
 }
 
 async fn bring_up(
@@ -177,35 +193,43 @@ async fn bring_up(
     arguments: &Arguments,
     as_json: bool,
     nodes: &mut Vec<Node>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Running> {
     let ready = tokio::time::timeout(READY_MAX, launch(layout, arguments, nodes)).await;
-    match ready {
+    let directory = match ready {
         Ok(result) => result?,
         Err(_) => bail!(
             "the playground's nodes did not become ready in {} s: see the logs in {}",
             READY_MAX.as_secs(),
             layout.root().display()
         ),
-    }
+    };
     accounts::create(layout, nodes, arguments).await?;
+    let requests = Requests::listen(layout.root())?;
     let manifest = manifest::build(layout, arguments, nodes);
     manifest::write(&layout.manifest(), &manifest)?;
     if as_json {
-        output::json(&manifest)
+        output::json(&manifest)?;
     } else {
-        manifest::print(&manifest)
+        manifest::print(&manifest)?;
     }
+    Ok(Running { requests, directory })
 }
 
-async fn launch(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -> anyhow::Result<()> {
+/// Starts all nodes and waits until they are ready; answers where the directory's members are.
+async fn launch(
+    layout: &Layout,
+    arguments: &Arguments,
+    nodes: &mut Vec<Node>,
+) -> anyhow::Result<Vec<String>> {
     if arguments.single {
         nodes.push(Node::start(layout.single(arguments)?).await?);
-        return Ok(());
+        return Ok(Vec::new());
     }
     let directory = start_directories(layout, arguments, nodes).await?;
     // All are started before the first is waited for: they start side by side.
     let first = nodes.len();
-    for number in 1..=arguments.mailstores {
+    // Those that were added later hold shards like the first ones.
+    for number in 1..=arguments.mailstores.max(layout.mailstores_held()?) {
         nodes.push(Node::spawn(layout.mailstore(number, &directory)?)?);
     }
     for number in 1..=arguments.proxies {
@@ -214,7 +238,7 @@ async fn launch(layout: &Layout, arguments: &Arguments, nodes: &mut Vec<Node>) -
     for node in nodes.iter_mut().skip(first) {
         node.ready().await?;
     }
-    Ok(())
+    Ok(directory)
 }
 
 /// Starts the directory's members; answers where they are.
