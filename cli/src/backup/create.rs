@@ -23,8 +23,8 @@ use serde_json::json;
 use super::files::{FILE_BYTES_MAX, PartWriter};
 use super::manifest::{self, FORMAT, FileEntry, Manifest, Part, PartKind};
 use super::progress::Progress;
-use super::retry::{self, Retry};
 use crate::operate::output::{self, refused};
+use crate::operate::retry::{self, Retry};
 use crate::operate::{BackupClient, Clients};
 
 /// What the folder is called until it is whole.

@@ -9,7 +9,6 @@ mod files;
 mod manifest;
 mod progress;
 mod restore;
-mod retry;
 mod verify;
 
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ mod domain;
 mod members;
 mod node;
 pub(crate) mod output;
+pub(crate) mod retry;
 mod shard;
 mod status;
 

@@ -23,9 +23,9 @@ use super::check::shard::HandOffKey;
 use super::files::RowReader;
 use super::manifest::{Manifest, PartKind};
 use super::progress::Progress;
-use super::retry::Retry;
 use super::verify::{Verified, verify};
 use crate::operate::output::{self, refused};
+use crate::operate::retry::Retry;
 use crate::operate::{BackupClient, Clients};
 use outgoing::Outgoing;
 

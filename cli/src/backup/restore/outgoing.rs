@@ -8,8 +8,8 @@ use rookery_proto::admin::v1::{FinishAccountsRequest, PlaceAccountsRequest, Rest
 use rookery_proto::rows::Row;
 
 use super::{PATIENCE, pieces};
-use crate::backup::retry::Retry;
 use crate::operate::BackupClient;
+use crate::operate::retry::Retry;
 
 /// Bytes for one shard that are sent together.
 const SHARD_BYTES: usize = 1024 * 1024;

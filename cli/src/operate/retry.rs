@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::operate::output::refused;
+use super::output::refused;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a step failed.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The cluster said so.
     Cluster(Box<tonic::Status>),
     /// Something of this command's own.
@@ -27,15 +27,26 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// Whether a call that failed so may succeed by itself later. A connection that broke is made anew by the next call.
+pub(crate) fn may_pass(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        tonic::Code::Unavailable
+            | tonic::Code::Unknown
+            | tonic::Code::Cancelled
+            | tonic::Code::DeadlineExceeded
+    )
+}
+
 /// Tries for some time.
-pub(super) struct Retry {
+pub(crate) struct Retry {
     patience: Duration,
     failing_since: Option<Instant>,
 }
 
 impl Retry {
     /// Nothing has failed yet.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         Self {
             patience,
             failing_since: None,
@@ -43,7 +54,7 @@ impl Retry {
     }
 
     /// Pauses before the next try, or gives the error when trying again is of no use or has been long enough.
-    pub(super) async fn pause_or(
+    pub(crate) async fn pause_or(
         &mut self,
         failure: Failure,
         what: impl FnOnce() -> String,
@@ -53,15 +64,7 @@ impl Retry {
             Failure::Cluster(status) => *status,
         };
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        // A connection that broke is made anew by the next call.
-        let may_pass = matches!(
-            status.code(),
-            tonic::Code::Unavailable
-                | tonic::Code::Unknown
-                | tonic::Code::Cancelled
-                | tonic::Code::DeadlineExceeded
-        );
-        if !may_pass || since.elapsed() >= self.patience {
+        if !may_pass(&status) || since.elapsed() >= self.patience {
             return Err(refused(status).context(format!(
                 "{}: run the command again when the cause is gone",
                 what()
