@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use rookery_proto::admin::v1::{GetStatusRequest, admin_client, backup_client};
+use rookery_proto::admin::v1::{GetStatusRequest, admin_client, backup_client, rebalance_client};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -23,6 +23,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(60);
 
+/// The largest plan or job that is read: a large cluster's has many thousand transfers.
+const PLAN_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How long a leader is looked for among several members.
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(15);
 
@@ -33,7 +36,7 @@ const PROBE_MAX: Duration = Duration::from_secs(3);
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the admin API is and how to be let in.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Connection {
     /// The admin API, as https and the host and port that the directory says; of each member, separated by commas, when it has
     /// several
@@ -56,12 +59,17 @@ pub(crate) type AdminClient = admin_client::AdminClient<InterceptedService<Membe
 /// The client of backups.
 pub(crate) type BackupClient = backup_client::BackupClient<InterceptedService<Members, Bearer>>;
 
+/// The client of plans and transfers.
+pub(crate) type RebalanceClient = rebalance_client::RebalanceClient<InterceptedService<Members, Bearer>>;
+
 /// Every client, over the same connections.
 pub(crate) struct Clients {
     /// The operator's calls.
     pub(crate) admin: AdminClient,
     /// Backups.
     pub(crate) backup: BackupClient,
+    /// Plans and transfers.
+    pub(crate) rebalance: RebalanceClient,
 }
 
 /// Adds the token to each call.
@@ -138,7 +146,9 @@ pub(crate) async fn connect_with(admin: &[String], token_file: &Path, ca: &Path)
     };
     let clients = |members: Members| Clients {
         admin: admin_client::AdminClient::with_interceptor(members.clone(), bearer.clone()),
-        backup: backup_client::BackupClient::with_interceptor(members, bearer.clone()),
+        backup: backup_client::BackupClient::with_interceptor(members.clone(), bearer.clone()),
+        rebalance: rebalance_client::RebalanceClient::with_interceptor(members, bearer.clone())
+            .max_decoding_message_size(PLAN_BYTES_MAX),
     };
     if let [admin] = admin {
         let channel = endpoint(admin)?

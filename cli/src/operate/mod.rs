@@ -9,13 +9,17 @@ mod domain;
 mod members;
 mod node;
 pub(crate) mod output;
+mod quantity;
+mod rebalance;
 pub(crate) mod retry;
 mod shard;
 mod status;
 
 use clap::Subcommand;
 
-pub(crate) use connect::{AdminClient, BackupClient, Clients, Connection, connect_cluster, connect_with};
+pub(crate) use connect::{
+    AdminClient, BackupClient, Clients, Connection, RebalanceClient, connect_cluster, connect_with,
+};
 
 use crate::backup;
 
@@ -37,6 +41,8 @@ pub(crate) enum Operation {
     /// Groups of accounts and where they lie
     #[command(subcommand)]
     Shard(shard::Command),
+    /// Make shards safe and nodes evenly loaded: plan, ask, apply, and watch
+    Rebalance(rebalance::Arguments),
     /// The cluster at a glance
     Status(status::Command),
     /// Copies of everything in a folder, and the way back
@@ -52,8 +58,9 @@ pub(crate) async fn run(operation: Operation, connection: &Connection, json: boo
         Operation::Domain(command) => command.run(&mut connection.connect().await?, json).await,
         Operation::Account(command) => command.run(&mut connection.connect().await?, json).await,
         Operation::Alias(command) => command.run(&mut connection.connect().await?, json).await,
-        Operation::Node(command) => command.run(&mut connection.connect().await?, json).await,
-        Operation::Shard(command) => command.run(&mut connection.connect().await?, json).await,
+        Operation::Node(command) => command.run(&mut connection.connect_all().await?, json).await,
+        Operation::Shard(command) => command.run(&mut connection.connect_all().await?, json).await,
+        Operation::Rebalance(arguments) => arguments.run(connection, json).await,
         Operation::Status(command) => command.run(&mut connection.connect().await?, json).await,
     }
 }

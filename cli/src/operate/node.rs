@@ -1,28 +1,61 @@
 //! `rookery node`.
 
 use clap::Subcommand;
-use rookery_proto::admin::v1::{self as admin, ListNodesRequest};
+use rookery_proto::admin::v1::{self as admin, ListNodesRequest, RemoveNodeRequest, SetDrainingRequest};
 use serde_json::{Value, json};
 
-use super::AdminClient;
+use super::Clients;
 use super::output::{self, refused};
+use super::quantity::size;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the cluster's nodes
     List,
+    /// Give a node nothing new, and have the next plan empty it; --undo is the way back
+    Drain {
+        /// The node's id
+        node: String,
+        /// Let it get and keep shards again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Forget a node that has stopped and has no replicas
+    Remove {
+        /// The node's id
+        node: String,
+    },
 }
 
 impl Command {
-    pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
-        let Command::List = self;
-        let nodes = client
-            .list_nodes(ListNodesRequest {})
-            .await
-            .map_err(refused)?
-            .into_inner()
-            .nodes;
-        show(&nodes, json)
+    pub(super) async fn run(self, clients: &mut Clients, as_json: bool) -> anyhow::Result<()> {
+        match self {
+            Command::List => {
+                let listed = clients.admin.list_nodes(ListNodesRequest {}).await;
+                show(&listed.map_err(refused)?.into_inner().nodes, as_json)
+            }
+            Command::Drain { node, undo } => {
+                let request = SetDrainingRequest {
+                    node: node.clone(),
+                    draining: !undo,
+                };
+                clients.rebalance.set_draining(request).await.map_err(refused)?;
+                output::done(as_json, &said_of_drain(&node, undo))
+            }
+            Command::Remove { node } => {
+                let request = RemoveNodeRequest { node: node.clone() };
+                clients.rebalance.remove_node(request).await.map_err(refused)?;
+                output::done(as_json, &format!("node {node} removed"))
+            }
+        }
+    }
+}
+
+fn said_of_drain(node: &str, undo: bool) -> String {
+    if undo {
+        format!("node {node} gets shards again: run `rookery rebalance` to give it its share")
+    } else {
+        format!("node {node} gets nothing new: run `rookery rebalance` to empty it")
     }
 }
 
@@ -31,28 +64,53 @@ pub(super) fn show(nodes: &[admin::Node], as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return output::json(&json!({ "nodes": values(nodes) }));
     }
-    let rows: Vec<_> = nodes
-        .iter()
-        .map(|node| {
-            vec![
-                node.id.clone(),
-                node.role.clone(),
-                node.address.clone(),
-                node.http.clone(),
-                state(node).to_owned(),
-                node.shards.to_string(),
-            ]
-        })
-        .collect();
-    output::table(&["NODE", "ROLE", "ADDRESS", "HTTP", "STATE", "SHARDS"], &rows)
+    let rows: Vec<_> = nodes.iter().map(row).collect();
+    output::table(
+        &[
+            "NODE", "ROLE", "ZONE", "ADDRESS", "HTTP", "STATE", "SHARDS", "LEADS", "BYTES", "FREE",
+        ],
+        &rows,
+    )
 }
 
-fn state(node: &admin::Node) -> &'static str {
-    match (node.alive, node.leads) {
-        (true, true) => "alive, leads",
-        (true, false) => "alive",
-        (false, _) => "silent",
+fn row(node: &admin::Node) -> Vec<String> {
+    // Only nodes of one role hold anything.
+    let of_store = |text: String| {
+        if node.role == "mailstore" {
+            text
+        } else {
+            "-".to_owned()
+        }
+    };
+    let free = if node.disk_total == 0 {
+        "-".to_owned()
+    } else {
+        size(node.disk_free)
+    };
+    let zone = if node.zone.is_empty() { "-" } else { &node.zone };
+    vec![
+        node.id.clone(),
+        node.role.clone(),
+        zone.to_owned(),
+        node.address.clone(),
+        node.http.clone(),
+        state(node),
+        of_store(node.shards.to_string()),
+        of_store(node.leaders.to_string()),
+        of_store(size(node.bytes)),
+        free,
+    ]
+}
+
+fn state(node: &admin::Node) -> String {
+    let mut words = vec![if node.alive { "alive" } else { "silent" }];
+    if node.alive && node.leads {
+        words.push("leads");
     }
+    if node.draining {
+        words.push("draining");
+    }
+    words.join(", ")
 }
 
 /// Nodes as JSON.
@@ -63,7 +121,86 @@ pub(super) fn values(nodes: &[admin::Node]) -> Vec<Value> {
             json!({
                 "id": node.id, "role": node.role, "address": node.address, "http": node.http,
                 "weight": node.weight, "alive": node.alive, "shards": node.shards, "leads": node.leads,
+                "zone": node.zone, "draining": node.draining, "disk_total": node.disk_total,
+                "disk_free": node.disk_free, "leaders": node.leaders, "bytes": node.bytes,
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailstore() -> admin::Node {
+        admin::Node {
+            id: "mailstore-2".to_owned(),
+            role: "mailstore".to_owned(),
+            address: "127.0.0.1:1".to_owned(),
+            http: "127.0.0.1:2".to_owned(),
+            alive: true,
+            shards: 86,
+            leaders: 40,
+            zone: "east".to_owned(),
+            draining: true,
+            disk_total: 100_000_000_000,
+            disk_free: 42_500_000_000,
+            bytes: 1_500_000_000,
+            ..admin::Node::default()
+        }
+    }
+
+    #[test]
+    fn a_mailstore_says_what_it_holds_and_what_becomes_of_it() {
+        assert_eq!(
+            row(&mailstore()).join(" | "),
+            "mailstore-2 | mailstore | east | 127.0.0.1:1 | 127.0.0.1:2 | alive, draining | 86 | 40 | 1.5 GB | 42.5 GB"
+        );
+    }
+
+    #[test]
+    fn what_a_node_cannot_have_or_has_not_said_is_a_dash() {
+        let proxy = admin::Node {
+            id: "proxy-1".to_owned(),
+            role: "proxy".to_owned(),
+            ..admin::Node::default()
+        };
+        assert_eq!(row(&proxy).join("|"), "proxy-1|proxy|-|||silent|-|-|-|-");
+        let new = admin::Node {
+            disk_total: 0,
+            ..mailstore()
+        };
+        assert_eq!(row(&new)[9], "-");
+        let directory = admin::Node {
+            alive: true,
+            leads: true,
+            ..proxy
+        };
+        assert_eq!(state(&directory), "alive, leads");
+    }
+
+    #[test]
+    fn programs_get_all_fields() {
+        let value = &values(&[mailstore()])[0];
+        assert_eq!(
+            (
+                &value["zone"],
+                &value["draining"],
+                &value["leaders"],
+                &value["disk_free"]
+            ),
+            (
+                &"east".into(),
+                &true.into(),
+                &40.into(),
+                &42_500_000_000u64.into()
+            )
+        );
+    }
+
+    #[test]
+    fn a_drain_says_what_to_do_next() {
+        assert!(said_of_drain("mailstore-2", false).contains("`rookery rebalance` to empty it"));
+        assert!(said_of_drain("mailstore-2", true).contains("gets shards again"));
+    }
 }

@@ -47,6 +47,12 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints a JSON value on one line, for programs that read a line at a time.
+pub(crate) fn json_line(value: &serde_json::Value) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{value}")?;
+    Ok(())
+}
+
 /// Says that something was done: a line for people, `{"done": …}` for programs.
 pub(crate) fn done(as_json: bool, what: &str) -> anyhow::Result<()> {
     if as_json {

@@ -1,24 +1,28 @@
-//! `rookery shard`: `verify` in a file of its own.
+//! `rookery shard`: each command in a file of its own.
 
+mod list;
+mod show;
+mod transfer;
 mod verify;
 
 use anyhow::anyhow;
 use clap::Subcommand;
-use rookery_proto::admin::v1::{self as admin, ListShardsRequest};
-use serde_json::json;
+use rookery_proto::admin::v1::{ListShardsRequest, Shard};
 
-use super::AdminClient;
-use super::output::{self, refused};
+use super::Clients;
+use super::output::refused;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List shards and where they lie
     List,
-    /// Show one shard
+    /// Show one shard with its replicas
     Show {
         /// Its number
         id: u32,
     },
+    /// Move one replica of a shard to another node
+    Transfer(transfer::Arguments),
     /// Compare the replicas of a shard, or of all shards: reads all that they hold
     Verify {
         /// Its number; all shards when it is left out
@@ -27,55 +31,28 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, client: &mut AdminClient, json: bool) -> anyhow::Result<()> {
-        let mut shards = client
-            .list_shards(ListShardsRequest {})
-            .await
-            .map_err(refused)?
-            .into_inner()
-            .shards;
-        let only = match self {
-            Command::List | Command::Verify { id: None } => None,
-            Command::Show { id } | Command::Verify { id: Some(id) } => Some(id),
-        };
-        if let Some(id) = only {
-            shards.retain(|shard| shard.id == id);
-            if shards.is_empty() {
-                return Err(anyhow!("there is no shard {id}: `rookery shard list` names them"));
-            }
-        }
+    pub(super) async fn run(self, clients: &mut Clients, as_json: bool) -> anyhow::Result<()> {
         match self {
-            Command::Verify { .. } => verify::run(client, &shards, json).await,
-            Command::List | Command::Show { .. } => show(&shards, json),
+            Command::List => list::print(&shards(clients, None).await?, as_json),
+            Command::Show { id } => show::print(&shards(clients, Some(id)).await?, as_json),
+            Command::Transfer(arguments) => arguments.run(&mut clients.rebalance, as_json).await,
+            Command::Verify { id } => {
+                let shards = shards(clients, id).await?;
+                verify::run(&mut clients.admin, &shards, as_json).await
+            }
         }
     }
 }
 
-fn show(shards: &[admin::Shard], as_json: bool) -> anyhow::Result<()> {
-    if as_json {
-        let rows: Vec<_> = shards
-            .iter()
-            .map(|shard| {
-                json!({
-                    "id": shard.id, "generation": shard.generation, "replicas": shard.replicas,
-                    "accounts": shard.accounts, "leader": shard.leader, "members": shard.members,
-                    "voters": shard.voters,
-                })
-            })
-            .collect();
-        return output::json(&json!({ "shards": rows }));
+/// All shards, or the one that is asked for.
+async fn shards(clients: &mut Clients, only: Option<u32>) -> anyhow::Result<Vec<Shard>> {
+    let listed = clients.admin.list_shards(ListShardsRequest {}).await;
+    let mut shards = listed.map_err(refused)?.into_inner().shards;
+    if let Some(id) = only {
+        shards.retain(|shard| shard.id == id);
+        if shards.is_empty() {
+            return Err(anyhow!("there is no shard {id}: `rookery shard list` names them"));
+        }
     }
-    let rows: Vec<_> = shards
-        .iter()
-        .map(|shard| {
-            vec![
-                shard.id.to_string(),
-                shard.generation.to_string(),
-                shard.leader.clone(),
-                shard.replicas.join(" "),
-                shard.accounts.to_string(),
-            ]
-        })
-        .collect();
-    output::table(&["SHARD", "GENERATION", "LEADER", "REPLICAS", "ACCOUNTS"], &rows)
+    Ok(shards)
 }
