@@ -1,7 +1,9 @@
-//! What `make demo` runs: a real cluster, real mail in by SMTP and out by IMAP, a crash, in plain lines.
+//! What `make demo` runs: a real cluster, real mail in by SMTP and out by IMAP, a crash, a mailstore more, in plain lines.
 //!
 //! Owns the story and nothing of the cluster: it sees what any mail client and operator would. Every line that it prints
 //! is checked first; what is not as it should be ends it with the reason and exit code 1.
+
+mod rebalance;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,6 +16,9 @@ use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 
 /// Accounts of the demo.
 const ACCOUNTS: u64 = 30;
+
+/// Shards of the demo: enough to be spread, few enough to be moved while somebody looks.
+const SHARDS: u32 = 64;
 
 /// Messages that are delivered before the crash, one after the other.
 const BEFORE_CRASH: u64 = 50;
@@ -50,6 +55,7 @@ fn story() -> Result<()> {
     say("Starting 1 directory, 3 mailstores and 2 proxies on this machine.");
     let mut cluster = Cluster::start(&Options {
         accounts: ACCOUNTS,
+        shards: Some(SHARDS),
         ..Options::default()
     })?;
     say(&format!(
@@ -62,6 +68,7 @@ fn story() -> Result<()> {
     watch_a_delivery(&cluster)?;
     send_to_many(&cluster)?;
     crash(&mut cluster, &places)?;
+    rebalance::grow(&mut cluster)?;
     say("Stopping.");
     Ok(())
 }
