@@ -15,7 +15,7 @@ build: ## Compile the program (installs the C++ build's packages when missing)
 	@.ci/install build
 	cargo build --workspace
 
-demo: build ## A real cluster, real mail in by SMTP and out by IMAP, in plain lines
+demo: build ## A real cluster, real mail in by SMTP and out by IMAP, a mailstore more, in plain lines
 	@$(CARGO_TARGET_DIR)/debug/demo
 
 serve: build ## A single node that stays up, with its data in ./rookery-data
