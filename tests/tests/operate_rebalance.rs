@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeSet;
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rookery_tests::cluster::program;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use serde_json::Value;
 
@@ -16,7 +18,12 @@ const SILENT_MAX: Duration = Duration::from_secs(60);
 const ACCOUNTS: u64 = 6;
 
 fn small() -> Cluster {
+    with_directories(1)
+}
+
+fn with_directories(directories: u32) -> Cluster {
     let cluster = Cluster::start(&Options {
+        directories,
         mailstores: 2,
         proxies: 1,
         accounts: ACCOUNTS,
@@ -190,6 +197,46 @@ fn one_replica_goes_where_the_operator_says() {
         "{text}"
     );
     fails(&cluster.try_operate(&to(other), "").unwrap(), 1, &held);
+    check_mail(&cluster);
+}
+
+#[test]
+fn who_watches_sees_the_end_though_the_directorys_leader_dies() {
+    let mut cluster = with_directories(3);
+    cluster.grow(1).unwrap();
+    cluster
+        .operate(&["rebalance", "apply", "--yes", "--max-transfers", "1"], "")
+        .unwrap();
+    cluster.operate(&["rebalance", "pause"], "").unwrap();
+
+    let mut watching = Command::new(program().unwrap())
+        .args(["rebalance", "watch", "--json", "--cluster"])
+        .arg(cluster.data().join("cluster.json"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["state"], "paused", "{first}");
+
+    let listed = json(&cluster, &["node", "list"]);
+    let leader = listed["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|node| node["leads"] == true);
+    let leader = leader.unwrap()["id"].as_str().unwrap().to_owned();
+    cluster.kill(&leader);
+    // Only the next leader can say so.
+    cluster
+        .operate(&["rebalance", "resume", "--max-transfers", "4"], "")
+        .unwrap();
+    let last = lines.map_while(Result::ok).last().unwrap();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert!(watching.wait().unwrap().success(), "{last}");
+    assert_eq!((&last["state"], &last["job"]), (&"done".into(), &first["job"]));
+    assert_eq!(last["limits"]["transfers_max"], 4);
     check_mail(&cluster);
 }
 
