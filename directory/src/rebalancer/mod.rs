@@ -72,9 +72,10 @@ pub(crate) async fn make_plan(core: &Core) -> Result<(u64, Plan), Status> {
     let made = tokio::task::spawn_blocking(move || plan(&state))
         .await
         .map_err(|_| Status::internal("the planner failed; see the log"))?;
-    // Below 2^53, so that every JSON reader has it whole.
-    let number = rand::random::<u64>() >> 11;
-    *core.rebalance.plan.lock() = Some((number, made.clone()));
+    let mut kept = core.rebalance.plan.lock();
+    // Another member's number would be another, and none comes twice here.
+    let number = kept.as_ref().map_or(0, |(last, _)| last + 1).max(now_millis());
+    *kept = Some((number, made.clone()));
     Ok((number, made))
 }
 
@@ -208,14 +209,14 @@ async fn look(core: &Core, held: &mut Option<Job>) -> Result<(), Status> {
     for act in acts(job, &world, now_millis()) {
         let is_end = act == Act::End;
         match take(core, job, act).await {
-            Ok(()) if is_end => *held = None,
+            Ok(()) if is_end => {
+                *held = None;
+                return Ok(());
+            }
             Ok(()) => {}
             // The operator has said otherwise meanwhile.
             Err(status) if status.reason == Reason::FailedPrecondition => break,
             Err(status) => return Err(status),
-        }
-        if is_end {
-            break;
         }
     }
     Ok(())
