@@ -124,6 +124,7 @@ pub fn run(options: &RunOptions) -> Result<Report> {
 
 fn perform(options: &RunOptions, nemeses: &[Box<dyn nemesis::Nemesis>], stage: &mut Stage) -> Result<Report> {
     stage.lies = options.lie;
+    stage.moves = options.nemeses.iter().any(|name| name == REBALANCE);
     let recorder = Arc::new(Recorder::default());
     let proxies = stage.proxies();
     let accounts = options.mix.accounts;
@@ -141,7 +142,7 @@ fn perform(options: &RunOptions, nemeses: &[Box<dyn nemesis::Nemesis>], stage: &
         None => began.elapsed() >= options.duration,
     };
     let faults = nemesis::torment(stage, nemeses, &mut rng, &options.pace, &recorder, is_over)?;
-    if options.nemeses.iter().any(|name| name == REBALANCE) {
+    if stage.moves {
         nemesis::settle(stage).context("the last rebalance does not end")?;
     }
     workload.finish_clients()?;

@@ -59,6 +59,8 @@ pub struct Stage {
     rooms: BTreeMap<String, Room>,
     /// Whether disks lie for a while before a power cut. For the test of the test.
     pub lies: bool,
+    /// Whether shards are moved.
+    pub moves: bool,
     /// Taken away by power cuts.
     pub dropped: Dropped,
     /// Nodes that were found to have ended by themselves.
@@ -129,6 +131,7 @@ impl Stage {
             network: None,
             rooms: BTreeMap::new(),
             lies: false,
+            moves: false,
             dropped: Dropped::default(),
             ended: Vec::new(),
             placement,
