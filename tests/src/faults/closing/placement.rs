@@ -68,7 +68,10 @@ mod tests {
     fn what_moved_or_went_is_seen_and_another_leader_is_not() {
         let before = placement(0, &["mailstore-1", "mailstore-2"]);
         assert!(differences(&before, &placement(0, &["mailstore-2", "mailstore-1"]), false).is_empty());
-        assert_eq!(differences(&before, &placement(1, &["mailstore-1"]), false).len(), 2);
+        assert_eq!(
+            differences(&before, &placement(1, &["mailstore-1"]), false).len(),
+            2
+        );
         assert_eq!(differences(&before, &Placement::default(), false).len(), 2);
         let moved = placement(0, &["mailstore-1", "mailstore-3"]);
         assert_eq!(differences(&before, &moved, false).len(), 1);
