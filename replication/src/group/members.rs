@@ -45,8 +45,8 @@ impl Group {
     /// must be one of them: hand over first.
     pub async fn set_members(&self, wanted: &[GroupMember]) -> Result<(), MembersError> {
         self.confirm().await?;
+        let mut metrics = self.raft.metrics();
         loop {
-            let mut metrics = self.raft.metrics();
             match self.step_voters(wanted).await? {
                 MembersStep::Settled => {
                     // Others may have been wanted until now: what they have learnt is given up last.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use rookery_replication::group::{Group, Leader, Member, OpenError, Proposal, ProposeError};
+use rookery_replication::group::{Group, Leader, Member, MembersStep, OpenError, Proposal, ProposeError};
 use rookery_replication::{GroupId, Overlay};
 use tokio::time::sleep;
 
@@ -17,8 +17,8 @@ use crate::shared::Here;
 /// Entries of a writer that may be under way.
 const IN_FLIGHT_MAX: usize = 6;
 
-/// How long a member may take to be taken in.
-const MEMBERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a step of a change of members may take.
+const STEP_MAX: Duration = Duration::from_millis(500);
 
 fn pause(here: &Here, millis: std::ops::Range<u64>) -> tokio::time::Sleep {
     sleep(Duration::from_millis(here.shared.draw(millis)))
@@ -195,24 +195,12 @@ async fn keep_members(here: Here, member: Arc<Member>, group: Arc<Group>) {
             continue;
         }
         let wanted = placement.wanted();
-        let is_wanted = |replica| wanted.iter().any(|member| member.replica == replica);
-        if !is_wanted(group.replica()) {
-            let heir = standing
-                .members
-                .iter()
-                .find(|(replica, node, votes)| *votes && is_wanted(*replica) && group.is_there(node));
-            if let Some((heir, _, _)) = heir {
-                here.trace(&format!("hands {:?} over to {heir:?}", group.id()));
-                group.hand_over(*heir).await;
-            }
-            continue;
-        }
-        let changed = tokio::time::timeout(MEMBERS_TIMEOUT, group.set_members(&wanted)).await;
+        let step = tokio::time::timeout(STEP_MAX, group.step_members(&wanted)).await;
         if here.is_dark() {
             return;
         }
-        here.trace(&format!("members of {:?}: {changed:?}", group.id()));
-        if let Ok(Ok(())) = changed {
+        here.trace(&format!("members of {:?}: {step:?}", group.id()));
+        if let Ok(Ok(MembersStep::Settled)) = step {
             here.shared.count("memberships agreed");
             here.shared.directory.lock().agreed(group.id(), &wanted);
         }
