@@ -123,8 +123,13 @@ fn percent(job: &GetJobResponse) -> u64 {
 
 fn figures(job: &GetJobResponse) -> Vec<String> {
     let (transfers, leads) = (Counts::transfers(job), Counts::leads(job));
-    let mut figures = vec![format!("{} of {}", size(job.bytes_copied), size(job.bytes))];
-    if job.bytes_per_second > 0 && !has_ended(job) {
+    let mut figures = Vec::new();
+    // What is not flushed yet weighs nothing in the plan.
+    if job.bytes > 0 {
+        figures.push(format!("{} of {}", size(job.bytes_copied), size(job.bytes)));
+    }
+    let is_copying = job.state() == JobState::Running && !transfers.are_settled();
+    if job.bytes_per_second > 0 && is_copying {
         figures.push(format!("{}/s", size(job.bytes_per_second)));
     }
     figures.push(format!("{}/{} moved", transfers.done, transfers.all));
@@ -178,8 +183,12 @@ pub(super) fn line(job: &GetJobResponse, now_millis: u64) -> String {
 /// What a job that has ended came to, in a line.
 pub(super) fn summary(job: &GetJobResponse, now_millis: u64) -> String {
     let (transfers, leads) = (Counts::transfers(job), Counts::leads(job));
+    let bytes = match job.bytes {
+        0 => String::new(),
+        _ => format!(" ({})", size(job.bytes_copied)),
+    };
     let mut text = format!(
-        "job {} {} after {}: {} of {} transfers ({}), {} of {} leads",
+        "job {} {} after {}: {} of {} transfers{bytes}, {} of {} leads",
         job.job,
         if job.state() == JobState::Done {
             "is done"
@@ -189,7 +198,6 @@ pub(super) fn summary(job: &GetJobResponse, now_millis: u64) -> String {
         duration(elapsed(job, now_millis)),
         transfers.done,
         transfers.all,
-        size(job.bytes_copied),
         leads.done,
         leads.all
     );

@@ -86,7 +86,11 @@ fn nothing_is_said_to_be_whole_before_it_is() {
     job.bytes_copied = job.bytes + 5;
     assert!(bar(&job, BEGAN).contains(" 99 %"), "more than was planned");
     (job.bytes, job.bytes_copied) = (0, 0);
-    assert!(bar(&job, BEGAN).contains(" 20 %"), "one of five steps");
+    assert_eq!(
+        bar(&job, BEGAN),
+        "[##----------]  20 %  48.0 MB/s  1/4 moved  16 s left",
+        "one of five steps, and nothing of bytes"
+    );
     job.state = JobState::Done.into();
     assert!(bar(&job, BEGAN).contains("[############] 100 %"));
 }
@@ -98,7 +102,7 @@ fn a_state_that_an_operator_has_asked_for_stands_where_time_does() {
     assert!(bar(&job, BEGAN).ends_with("  paused"));
     assert_eq!(
         line(&job, BEGAN + 60_000),
-        "job 3, paused, 61 %: 1.2 GB of 2.0 GB, 48.0 MB/s, 1/4 moved, for 60 s"
+        "job 3, paused, 61 %: 1.2 GB of 2.0 GB, 1/4 moved, for 60 s"
     );
     job.state = JobState::Aborting.into();
     assert!(bar(&job, BEGAN).ends_with("  aborting"));
@@ -110,6 +114,10 @@ fn leads_are_told_when_the_transfers_are_over() {
     for transfer in &mut job.transfers {
         transfer.state = TransferState::Done.into();
     }
+    assert_eq!(
+        bar(&job, BEGAN),
+        "[#######-----]  61 %  1.2 GB of 2.0 GB  4/4 moved  0/1 leads  16 s left"
+    );
     assert!(line(&job, BEGAN).contains("4/4 moved, 0/1 leads"));
     job.transfers.clear();
     assert!(line(&job, BEGAN).contains("0/0 moved, 0/1 leads"));
@@ -160,6 +168,17 @@ fn the_end_is_summed_up_with_what_was_not_done() {
     job.transfers = vec![job.transfers[1].clone(); 25];
     let lines = not_done(&job);
     assert_eq!((lines.len(), lines[20].as_str()), (21, "and 5 more"));
+}
+
+#[test]
+fn bytes_that_nobody_has_measured_are_not_summed_up() {
+    let mut job = running();
+    job.state = JobState::Done.into();
+    (job.ended_at_millis, job.bytes, job.bytes_copied) = (BEGAN + 3_000, 0, 0);
+    assert_eq!(
+        summary(&job, BEGAN),
+        "job 3 is done after 3 s: 1 of 4 transfers, 0 of 1 leads"
+    );
 }
 
 #[test]
