@@ -19,6 +19,16 @@ pub(crate) struct Report {
     pub(crate) disk_free: u64,
 }
 
+/// Part of a disk that has to be free, in percent: with less a node gets nothing.
+const FREE_MIN_PERCENT: u64 = 3;
+
+impl Report {
+    /// Whether its disk has no room for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.disk_total > 0 && self.disk_free < self.disk_total / 100 * FREE_MIN_PERCENT
+    }
+}
+
 /// What all nodes have said.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {

@@ -31,6 +31,8 @@ pub struct World {
     pub shards: HashMap<u32, Seen>,
     /// For how long each node that does not answer has been silent, in milliseconds; those that answer are not named.
     pub silent: HashMap<String, u64>,
+    /// Nodes whose disks have no room for what they are to get.
+    pub full: HashSet<String>,
     /// The replicas that each node has said it holds; of those that are not named nothing is known.
     pub held: HashMap<String, HashSet<(u32, u64)>>,
 }
@@ -119,9 +121,13 @@ fn of_transfer(state: JobState, place: u32, transfer: &TransferRow, world: &Worl
             if state == JobState::Aborting {
                 return Some(Act::Revert(place, "the rebalance was aborted".to_owned()));
             }
-            let silence = world.silent.get(&transfer.to_node).copied().unwrap_or(0);
-            (silence >= SILENCE_MAX_MILLIS)
-                .then(|| Act::Revert(place, format!("{} does not answer", transfer.to_node)))
+            let to = &transfer.to_node;
+            let silence = world.silent.get(to).copied().unwrap_or(0);
+            if silence >= SILENCE_MAX_MILLIS {
+                return Some(Act::Revert(place, format!("{to} does not answer")));
+            }
+            let is_full = world.full.contains(to);
+            is_full.then(|| Act::Revert(place, format!("the disk of {to} is full")))
         }
         Stage::Reverting => shard.is_some_and(Seen::is_settled).then_some(Act::Settle(place)),
         Stage::Removing => {
@@ -192,8 +198,8 @@ fn begin(job: &Job, world: &World, acts: &mut Vec<Act>) {
         if transfer.stage() != Stage::Waiting || !busy.insert(transfer.shard) {
             continue;
         }
-        // One that is away is waited for: it may be back soon.
-        if world.silent.contains_key(&transfer.to_node) {
+        // One that is away or full is waited for: it may be back, or have room, soon.
+        if world.silent.contains_key(&transfer.to_node) || world.full.contains(&transfer.to_node) {
             continue;
         }
         let nodes = nodes_of(transfer, world);

@@ -236,12 +236,13 @@ fn seen(core: &Core) -> World {
     });
     let silent = core.picture.silent(Instant::now()).into_iter();
     let millis = |silence: Duration| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+    let reports = core.reports.all();
+    let full = reports.iter().filter(|(_, report)| report.is_full());
     World {
+        full: full.map(|(node, _)| node.clone()).collect(),
         shards: shards.collect(),
         silent: silent.map(|(node, silence)| (node, millis(silence))).collect(),
-        held: core
-            .reports
-            .all()
+        held: reports
             .into_iter()
             .map(|(node, report)| (node, report.held))
             .collect(),

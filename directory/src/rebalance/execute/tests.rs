@@ -136,6 +136,15 @@ fn a_new_replica_whose_node_is_gone_is_given_up() {
     );
     job.transfers[0].stage = Stage::Waiting.into();
     assert_eq!(acts(&job, &world, 0), [], "it may be back");
+    // So is one whose disk is full.
+    world.silent.clear();
+    world.full.insert("d".to_owned());
+    assert_eq!(acts(&job, &world, 0), [], "it may have room later");
+    job.transfers[0].stage = Stage::Changing.into();
+    assert_eq!(
+        acts(&job, &world, 0),
+        [Act::Revert(0, "the disk of d is full".to_owned())]
+    );
 }
 
 #[test]
