@@ -5,7 +5,7 @@ use anyhow::Result;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::super::stage::Stage;
+use super::super::stage::{DIRECTORY, Stage};
 use super::{Fault, Nemesis, any_node};
 
 /// See the file.
@@ -24,6 +24,8 @@ enum Wish {
 
 struct Wished {
     wish: Wish,
+    /// Who is asked: they are not struck while they are.
+    directories: Vec<String>,
     /// What came of it.
     said: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Nemesis for Rebalance {
         };
         Box::new(Wished {
             wish,
+            directories: stage.of_role(DIRECTORY),
             said: Vec::new(),
         })
     }
@@ -62,8 +65,7 @@ impl Wished {
 
 impl Fault for Wished {
     fn nodes(&self) -> Vec<String> {
-        // Strikes none: others may.
-        Vec::new()
+        self.directories.clone()
     }
 
     fn describe(&self) -> String {
