@@ -2,6 +2,7 @@
 //! seconds.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use rookery_proto::directory::v1::{RegisterNode, ReplicaLoad};
@@ -17,15 +18,32 @@ pub(crate) struct Report {
     pub(crate) disk_total: u64,
     /// What is free of it.
     pub(crate) disk_free: u64,
+    /// When it said so; none in tests of what it says.
+    pub(crate) at: Option<Instant>,
 }
 
-/// Part of a disk that has to be free, in percent: with less a node gets nothing.
-const FREE_MIN_PERCENT: u64 = 3;
+/// What is kept free of a disk when mail is planned onto it: so many percent, and no more than so many bytes.
+const KEPT_PERCENT: u64 = 10;
+const KEPT_BYTES_MAX: u64 = 16 << 30;
+
+/// With a part of that, a node gets nothing more.
+const FULL_DIVISOR: u64 = 4;
 
 impl Report {
+    fn kept(&self) -> u64 {
+        (self.disk_total / 100 * KEPT_PERCENT).min(KEPT_BYTES_MAX)
+    }
+
+    /// Bytes of replicas that it may hold: what it holds and what is free, but for what is to stay free. `None`: not known.
+    pub(crate) fn bytes_max(&self) -> Option<u64> {
+        let held: u64 = self.loads.values().map(|load| load.bytes).sum();
+        let room = held.saturating_add(self.disk_free).saturating_sub(self.kept());
+        (self.disk_total > 0).then_some(room)
+    }
+
     /// Whether its disk has no room for more.
     pub(crate) fn is_full(&self) -> bool {
-        self.disk_total > 0 && self.disk_free < self.disk_total / 100 * FREE_MIN_PERCENT
+        self.disk_total > 0 && self.disk_free < self.kept() / FULL_DIVISOR
     }
 }
 
@@ -43,6 +61,7 @@ impl Reports {
             loads: said.loads.iter().map(|load| (load.shard, *load)).collect(),
             disk_total: said.disk_total,
             disk_free: said.disk_free,
+            at: Some(Instant::now()),
         };
         self.nodes.lock().insert(node.to_owned(), report);
     }
@@ -50,5 +69,33 @@ impl Reports {
     /// What each has said; of others nothing is known.
     pub(crate) fn all(&self) -> HashMap<String, Report> {
         self.nodes.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_holds_what_it_has_and_what_is_free_but_for_a_part() {
+        let load = ReplicaLoad {
+            bytes: 300,
+            ..ReplicaLoad::default()
+        };
+        let report = |disk_total, disk_free| Report {
+            loads: HashMap::from([(1, load), (2, load)]),
+            disk_total,
+            disk_free,
+            ..Report::default()
+        };
+        assert_eq!(report(2_000, 1_000).bytes_max(), Some(1_400));
+        assert_eq!(report(2_000, 100).bytes_max(), Some(500));
+        assert_eq!(report(0, 0).bytes_max(), None);
+        // Of a large disk no more than so much is kept.
+        let large = report(1 << 50, 1 << 40);
+        assert_eq!(large.bytes_max(), Some((1 << 40) + 600 - KEPT_BYTES_MAX));
+        assert!(!report(2_000, 50).is_full());
+        assert!(report(2_000, 49).is_full());
+        assert!(!report(0, 0).is_full(), "nothing is known of it");
     }
 }

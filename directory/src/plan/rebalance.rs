@@ -211,7 +211,6 @@ pub fn begin_transfer(
 }
 
 /// The placement after a transfer, without the new replica's number, and where the old one was; or why there is none.
-#[expect(clippy::type_complexity)]
 fn next_placement(
     rows: Rows<'_>,
     id: ShardId,

@@ -33,6 +33,8 @@ pub struct World {
     pub silent: HashMap<String, u64>,
     /// Nodes whose disks have no room for what they are to get.
     pub full: HashSet<String>,
+    /// Nodes that have not heard yet how fast they are to fetch.
+    pub untold: HashSet<String>,
     /// The replicas that each node has said it holds; of those that are not named nothing is known.
     pub held: HashMap<String, HashSet<(u32, u64)>>,
 }
@@ -199,7 +201,8 @@ fn begin(job: &Job, world: &World, acts: &mut Vec<Act>) {
             continue;
         }
         // One that is away or full is waited for: it may be back, or have room, soon.
-        if world.silent.contains_key(&transfer.to_node) || world.full.contains(&transfer.to_node) {
+        let to = &transfer.to_node;
+        if world.silent.contains_key(to) || world.full.contains(to) || world.untold.contains(to) {
             continue;
         }
         let nodes = nodes_of(transfer, world);

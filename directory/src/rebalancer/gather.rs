@@ -1,9 +1,11 @@
 //! What a plan is made from: rows, who is there, and what nodes have said.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use rookery_proto::directory::v1::{self as directory, NodeRole};
 use rookery_proto::{Reason, Status};
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::rebalance::execute::Job;
@@ -13,17 +15,20 @@ use crate::reports::Report;
 use crate::schema::read::ReadError;
 use crate::schema::{ShardId, key};
 
-/// Part of a node's disk that is kept free of mail, in percent.
-const DISK_KEPT_PERCENT: u64 = 15;
+/// How long nodes have to say what they have, after a new member has taken the directory's lead, or they have just come.
+const REPORTS_MAX: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at what they have said.
+const REPORTS_PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of things.
 pub(super) async fn state(core: &Core) -> Result<State, Status> {
     // Before the rest: what changes meanwhile makes the plan stale.
     let (placement, counts) = numbers(core).await?;
     let rates = rates(super::last_job(core).await?.as_ref());
+    are_known(&core.picture.nodes())?;
+    let reports = reports(core).await?;
     let (nodes, shards) = (core.picture.nodes(), core.picture.shards());
-    are_known(&nodes)?;
-    let reports = core.reports.all();
     Ok(State {
         version: placement,
         replicas: core.cluster.replicas,
@@ -74,6 +79,29 @@ fn are_known(nodes: &[directory::Node]) -> Result<(), Status> {
     }
 }
 
+/// What the mailstores that are there have said, once each has: without that a node would seem to be empty.
+async fn reports(core: &Core) -> Result<HashMap<String, Report>, Status> {
+    let until = Instant::now() + REPORTS_MAX;
+    loop {
+        let reports = core.reports.all();
+        let nodes = core.picture.nodes().into_iter();
+        let mut nodes = nodes.filter(|node| node.alive && node.role() == NodeRole::Mailstore);
+        let waits_for = nodes.find(|node| {
+            let report = reports.get(&node.id);
+            // A disk of which nothing is said even then is not measured there.
+            report.is_none_or(|report| report.disk_total == 0 && Instant::now() < until)
+        });
+        match waits_for {
+            None => return Ok(reports),
+            Some(node) if Instant::now() >= until => {
+                let message = format!("{} has not said what it has: is it well? Try again", node.id);
+                return Err(Status::unavailable(message));
+            }
+            Some(_) => tokio::time::sleep(REPORTS_PAUSE).await,
+        }
+    }
+}
+
 fn node(node: &directory::Node, report: Option<&Report>) -> Node {
     let condition = match (node.draining, node.alive) {
         (false, _) => Condition::Active,
@@ -85,15 +113,8 @@ fn node(node: &directory::Node, report: Option<&Report>) -> Node {
         zone: node.zone.clone(),
         weight: node.weight,
         condition,
-        bytes_max: report.filter(|report| report.disk_total > 0).map(bytes_max),
+        bytes_max: report.and_then(Report::bytes_max),
     }
-}
-
-/// What it holds and what is free, but for what is to stay free.
-fn bytes_max(report: &Report) -> u64 {
-    let held: u64 = report.loads.values().map(|load| load.bytes).sum();
-    let kept = report.disk_total / 100 * DISK_KEPT_PERCENT;
-    held.saturating_add(report.disk_free).saturating_sub(kept)
 }
 
 fn shard(shard: directory::Shard, accounts: u64, reports: &HashMap<String, Report>) -> Shard {
@@ -156,31 +177,8 @@ fn rates(job: Option<&Job>) -> Rates {
 
 #[cfg(test)]
 mod tests {
-    use rookery_proto::directory::v1::ReplicaLoad;
-
     use super::*;
     use crate::rebalance::stored::{JobRow, TransferRow};
-
-    #[test]
-    fn a_disk_holds_what_it_has_and_what_is_free_but_for_a_part() {
-        let load = ReplicaLoad {
-            bytes: 300,
-            ..ReplicaLoad::default()
-        };
-        let report = |disk_free| Report {
-            loads: HashMap::from([(1, load), (2, load)]),
-            disk_total: 2_000,
-            disk_free,
-            ..Report::default()
-        };
-        assert_eq!(bytes_max(&report(1_000)), 1_300);
-        assert_eq!(bytes_max(&report(100)), 400);
-        let full = Report {
-            loads: HashMap::new(),
-            ..report(100)
-        };
-        assert_eq!(bytes_max(&full), 0);
-    }
 
     #[test]
     fn a_silent_node_is_waited_for_until_it_is_drained() {

@@ -45,6 +45,8 @@ pub(crate) struct Desk {
     is_busy: std::sync::atomic::AtomicBool,
     /// What nodes are told of how fast to fetch.
     fetch_rate_max: AtomicU64,
+    /// Since when they are told that.
+    told_since: Mutex<Option<Instant>>,
 }
 
 impl Desk {
@@ -58,6 +60,13 @@ impl Desk {
     /// There may be a rebalance where there was none, or it is to go on otherwise.
     pub(crate) fn told(&self) {
         self.changed.notify_one();
+    }
+
+    /// Nodes are told so from now on.
+    fn set_fetch_rate_max(&self, rate: u64) {
+        if self.fetch_rate_max.swap(rate, Ordering::Relaxed) != rate {
+            *self.told_since.lock() = Some(Instant::now());
+        }
     }
 
     /// Bytes a second that a node fetches at most; 0: as its configuration says.
@@ -182,8 +191,9 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         let is_busy = held.is_some();
         core.rebalance.is_busy.store(is_busy, Ordering::Relaxed);
-        let rate = held.as_ref().map_or(0, |job| job.row.bytes_per_second);
-        core.rebalance.fetch_rate_max.store(rate, Ordering::Relaxed);
+        if !is_busy {
+            core.rebalance.set_fetch_rate_max(0);
+        }
         let pause = if is_busy { LOOK } else { REST };
         // Either way it is time to look.
         let _ = tokio::time::timeout(pause, core.rebalance.changed.notified()).await;
@@ -205,6 +215,7 @@ async fn look(core: &Core, held: &mut Option<Job>) -> Result<(), Status> {
     }
     let Some(job) = held else { return Ok(()) };
     job.row = row;
+    core.rebalance.set_fetch_rate_max(job.row.bytes_per_second);
     let world = seen(core);
     for act in acts(job, &world, now_millis()) {
         let is_end = act == Act::End;
@@ -238,7 +249,10 @@ fn seen(core: &Core) -> World {
     let millis = |silence: Duration| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
     let reports = core.reports.all();
     let full = reports.iter().filter(|(_, report)| report.is_full());
+    let told_since = *core.rebalance.told_since.lock();
+    let untold = reports.iter().filter(|(_, report)| report.at < told_since);
     World {
+        untold: untold.map(|(node, _)| node.clone()).collect(),
         full: full.map(|(node, _)| node.clone()).collect(),
         shards: shards.collect(),
         silent: silent.map(|(node, silence)| (node, millis(silence))).collect(),

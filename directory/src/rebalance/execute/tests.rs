@@ -138,6 +138,9 @@ fn a_new_replica_whose_node_is_gone_is_given_up() {
     assert_eq!(acts(&job, &world, 0), [], "it may be back");
     // So is one whose disk is full.
     world.silent.clear();
+    world.untold.insert("d".to_owned());
+    assert_eq!(acts(&job, &world, 0), [], "it would fetch too fast");
+    world.untold.clear();
     world.full.insert("d".to_owned());
     assert_eq!(acts(&job, &world, 0), [], "it may have room later");
     job.transfers[0].stage = Stage::Changing.into();
