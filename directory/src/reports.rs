@@ -54,16 +54,19 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Takes in what a node says.
+    /// Takes in what a node says. What it does not say of loads and its disk is as before.
     pub(crate) fn note(&self, node: &str, said: &RegisterNode) {
-        let report = Report {
-            held: said.held.iter().map(|held| (held.shard, held.replica)).collect(),
-            loads: said.loads.iter().map(|load| (load.shard, *load)).collect(),
-            disk_total: said.disk_total,
-            disk_free: said.disk_free,
-            at: Some(Instant::now()),
-        };
-        self.nodes.lock().insert(node.to_owned(), report);
+        let mut nodes = self.nodes.lock();
+        let report = nodes.entry(node.to_owned()).or_default();
+        report.held = said.held.iter().map(|held| (held.shard, held.replica)).collect();
+        if !said.loads.is_empty() {
+            report.loads = said.loads.iter().map(|load| (load.shard, *load)).collect();
+        }
+        if said.disk_total > 0 {
+            report.disk_total = said.disk_total;
+            report.disk_free = said.disk_free;
+        }
+        report.at = Some(Instant::now());
     }
 
     /// What each has said; of others nothing is known.
@@ -75,6 +78,26 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_said_again_is_as_before() {
+        let reports = Reports::default();
+        let full = RegisterNode {
+            loads: vec![ReplicaLoad {
+                shard: 3,
+                bytes: 7,
+                ..ReplicaLoad::default()
+            }],
+            disk_total: 10,
+            disk_free: 5,
+            ..RegisterNode::default()
+        };
+        reports.note("a", &full);
+        reports.note("a", &RegisterNode::default());
+        let report = reports.all()["a"].clone();
+        assert_eq!(report.loads[&3].bytes, 7);
+        assert_eq!((report.disk_total, report.disk_free), (10, 5));
+    }
 
     #[test]
     fn a_disk_holds_what_it_has_and_what_is_free_but_for_a_part() {
