@@ -16,8 +16,8 @@ impl Store {
     ///
     /// Of rows it is what their files say: off by a block of 8 KiB at each end of a group, and without what lies in memory until the next
     /// flush, at most `write_buffer_bytes` of all groups together. Values in blob files are not counted by anybody: each group is taken to
-    /// have as many of their bytes as it has of the references to them, which a test with some thousand bodies finds right within -10 % and +20 %
-    /// when those of groups are of the same size on average. Garbage in blob files counts for nobody. In memory it is the length of
+    /// have as many of their bytes as it has of the references to them, which a test with some thousand bodies finds right within
+    /// -10 % and +20 % when those of groups are of the same size on average. Garbage in blob files counts for nobody. In memory it is the length of
     /// all keys and values.
     pub fn group_bytes(&self, group: GroupId) -> Result<u64, ViewError> {
         let (from, to) = group.key_range();
