@@ -52,6 +52,21 @@ fn three_replicas_outlive_cuts_and_power_cuts() {
 }
 
 #[test]
+fn mail_and_sessions_move_between_mailstores_that_die() {
+    let mut options = RunOptions::small(7, &["rebalance", "kill_leader", "pause"]);
+    options.replicas = 3;
+    options.mailstores = 4;
+    holds_with(options);
+}
+
+#[test]
+fn the_only_replica_of_a_shard_moves() {
+    let mut options = RunOptions::small(8, &["rebalance"]);
+    options.pace.pairs = 0.0;
+    holds_with(options);
+}
+
+#[test]
 fn the_oracle_sees_mail_that_a_lying_disk_lost() {
     let mut options = RunOptions::small(4, &["power_cut"]);
     options.lie = true;
