@@ -1,5 +1,7 @@
 //! Messages for tests: each distinct, and told apart by its Message-ID.
 
+use crate::imap::literals;
+
 /// A message of about `size` bytes with CRLF line ends, and its number in Message-ID, Subject and text.
 pub fn numbered(number: u64, size: usize) -> String {
     let mut text = format!(
@@ -23,4 +25,16 @@ pub fn numbered(number: u64, size: usize) -> String {
         line += 1;
     }
     text
+}
+
+/// The numbers of [`numbered`] messages of which FETCH responses have the Message-ID, ascending.
+pub fn numbers(responses: &[Vec<u8>]) -> Vec<u64> {
+    let headers = responses.iter().flat_map(|response| literals(response));
+    let number = |header: Vec<u8>| {
+        let header = String::from_utf8(header).ok()?;
+        header.split('<').nth(1)?.split('@').next()?.parse().ok()
+    };
+    let mut numbers: Vec<u64> = headers.filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
 }

@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rookery_tests::cluster::program;
-use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use serde_json::Value;
 
@@ -209,17 +208,7 @@ impl World {
             .unwrap()
             .ok()
             .unwrap();
-        let mut found: Vec<u64> = answer
-            .untagged
-            .iter()
-            .flat_map(|response| literals(response))
-            .map(|header| {
-                let header = String::from_utf8(header).unwrap();
-                let id = header.split('<').nth(1).unwrap().split('@').next().unwrap();
-                id.parse().unwrap()
-            })
-            .collect();
-        found.sort_unstable();
+        let found = messages::numbers(&answer.untagged);
         assert_eq!(found, (0..self.sent).collect::<Vec<_>>(), "{what}");
         let began = Instant::now();
         while let Err(error) = self.cluster.operate(&["--json", "shard", "verify"], "") {

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rookery_tests::imap::literals;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -126,17 +125,7 @@ fn a_mailstore_may_die_and_another_lose_its_disk() {
             .unwrap()
             .ok()
             .unwrap();
-        let mut found: Vec<u64> = answer
-            .untagged
-            .iter()
-            .flat_map(|response| literals(response))
-            .map(|header| {
-                let header = String::from_utf8(header).unwrap();
-                let id = header.split('<').nth(1).unwrap().split('@').next().unwrap();
-                id.parse().unwrap()
-            })
-            .collect();
-        found.sort_unstable();
+        let found = messages::numbers(&answer.untagged);
         let sent: Vec<u64> = (0..180).filter(|sent| sent % ACCOUNTS == number as u64).collect();
         assert_eq!(found, sent, "each once, for {}", user(number as u64));
         let flagged = answer
