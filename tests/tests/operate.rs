@@ -521,6 +521,16 @@ fn an_admin_token_is_needed() {
 }
 
 #[test]
+fn a_directory_that_stands_still_is_not_waited_for_for_ever() {
+    let mut cluster = Cluster::three();
+    cluster.pause("directory-1");
+    let output = cluster.try_operate(&["status"], "").unwrap();
+    cluster.resume("directory-1");
+    fails(&output, 1, "cannot reach the directory");
+    cluster.operate(&["status"], "").unwrap();
+}
+
+#[test]
 fn the_manifest_has_the_shape_that_programs_rely_on() {
     let cluster = Cluster::three();
     let text = std::fs::read_to_string(cluster.data().join("cluster.json")).unwrap();

@@ -17,7 +17,7 @@ use super::members::Members;
 use super::output::refused;
 use crate::usage::WrongUse;
 
-/// How long to wait for the connection.
+/// How long to wait for the connection, TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// How long one call may take.
@@ -151,9 +151,12 @@ pub(crate) async fn connect_with(admin: &[String], token_file: &Path, ca: &Path)
             .max_decoding_message_size(PLAN_BYTES_MAX),
     };
     if let [admin] = admin {
-        let channel = endpoint(admin)?
-            .connect()
+        let endpoint = endpoint(admin)?;
+        // One that stands still takes connections, and says nothing on them.
+        let channel = tokio::time::timeout(CONNECT_MAX, endpoint.connect())
             .await
+            .map_err(anyhow::Error::from)
+            .and_then(|connected| Ok(connected?))
             .with_context(|| format!("cannot reach the directory at {admin}: is it running?"))?;
         return Ok(clients(Members::new(vec![channel])));
     }
