@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::three::{Nodes, any_leader, members, until_value};
+use super::three::{Nodes, any_leader, first_leads, members, until_value};
 use super::*;
 
 /// How long a group may take to get where it is to be.
@@ -105,7 +105,7 @@ async fn an_only_replica_moves_while_proposals_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_step_waits_for_a_new_member_and_one_that_is_taken_back_is_let_go_of() {
     let (mut nodes, groups) = Nodes::three().await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     // Its node is not there, and stays away.
     let moved = members(&[(1, "a"), (2, "b"), (4, "d")]);
@@ -132,7 +132,7 @@ async fn no_step_waits_for_a_new_member_and_one_that_is_taken_back_is_let_go_of(
     // Another one is taken in instead.
     nodes.start("d");
     nodes.join("d", 5).await;
-    until_members(&groups[..1], &members(&[(1, "a"), (2, "b"), (5, "d")])).await;
+    until_members(&groups, &members(&[(1, "a"), (2, "b"), (5, "d")])).await;
     until_value(&nodes.member("d"), "k", "1").await;
     assert_eq!(standing_of(&groups[0]), [(1, true), (2, true), (5, true)]);
     drop((leader, groups));
@@ -144,11 +144,11 @@ async fn a_leader_that_goes_hands_over_to_the_one_that_is_named_first() {
     let (mut nodes, mut groups) = Nodes::three().await;
     nodes.start("d");
     groups.push(nodes.join("d", 4).await);
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
     let leaders = until_members(&groups, &members(&[(3, "c"), (4, "d"), (2, "b")])).await;
     assert_eq!(leaders, [1, 3]);
-    let new = leader_of(&groups[2]).await;
+    let (_, new) = any_leader(&groups).await;
     assert_eq!(commit(&new, put("k", "2")).await, Ok(()));
     until_value(&nodes.member("d"), "k", "2").await;
     drop((leader, new, groups));
@@ -184,7 +184,7 @@ async fn until_fetched(group: &Group, is_so: impl Fn(u64) -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_is_fetched_as_fast_as_is_said_and_not_to_its_end_when_it_is_no_longer_wanted() {
     let (mut nodes, groups) = Nodes::of(&[(1, "a")], false).await;
-    let leader = leader_of(&groups[0]).await;
+    let leader = first_leads(&groups).await;
     let member = nodes.member("a");
     fill_and_cut(&member, &leader).await;
     nodes.start("d");
