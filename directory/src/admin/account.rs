@@ -15,7 +15,7 @@ use crate::clock::now_millis;
 use crate::core::Core;
 use crate::credentials::check_password;
 use crate::plan::PlanError;
-use crate::plan::account::{self, Identified, NEW_ACCOUNTS_MAX, New};
+use crate::plan::account::{self, DUE_AT_ONCE, Identified, NEW_ACCOUNTS_MAX, New};
 use crate::schema::read::{ReadError, Rows};
 use crate::schema::row::{self, Life};
 use crate::schema::{AccountId, key};
@@ -59,7 +59,7 @@ pub(super) async fn add(core: &Core, request: AddAccountsRequest) -> Result<AddA
         .change(move |rows| account::add(rows, &new, now))
         .await?;
     tracing::info!(count = made.len(), "accounts were added");
-    let dues = made.iter().map(|(id, _)| (now, *id)).collect();
+    let dues = made.iter().map(|(id, _)| (DUE_AT_ONCE, *id)).collect();
     core.provisioner.settle(dues).await.map_err(|status| {
         Status::unavailable(format!(
             "the accounts were added, but some are not on their shards yet, which goes on by itself: {}",
@@ -163,17 +163,19 @@ pub(super) async fn set_password(
 }
 
 pub(super) async fn set_quota(core: &Core, request: SetQuotaRequest) -> Result<SetQuotaResponse, Status> {
-    let now = now_millis();
-    let (id, due) = core
+    let id = core
         .state
-        .change(move |rows| account::set_quota(rows, &request.address, request.quota_bytes, now))
+        .change(move |rows| account::set_quota(rows, &request.address, request.quota_bytes))
         .await?;
-    core.provisioner.settle(vec![(due, id)]).await.map_err(|status| {
-        Status::unavailable(format!(
-            "the quota was set, but its shard does not know yet, which goes on by itself: {}",
-            status.message
-        ))
-    })?;
+    core.provisioner
+        .settle(vec![(DUE_AT_ONCE, id)])
+        .await
+        .map_err(|status| {
+            Status::unavailable(format!(
+                "the quota was set, but its shard does not know yet, which goes on by itself: {}",
+                status.message
+            ))
+        })?;
     Ok(SetQuotaResponse {})
 }
 

@@ -21,7 +21,6 @@ use tonic::{Request, Response, Streaming};
 use tracing::Instrument;
 
 use super::{of_shard, to_tonic};
-use crate::clock::now_millis;
 use crate::core::Core;
 use crate::plan::PlanError;
 use crate::plan::restore::{self, Place, ROWS_MAX};
@@ -383,11 +382,8 @@ async fn finish(core: &Core, request: FinishAccountsRequest) -> Result<FinishAcc
 async fn end(core: &Core, backup_id: String) -> Result<EndRestoreResponse, Status> {
     let mut without_mail = 0;
     loop {
-        let (id, now) = (backup_id.clone(), now_millis());
-        let ended = core
-            .state
-            .change(move |rows| restore::end(rows, &id, now))
-            .await?;
+        let id = backup_id.clone();
+        let ended = core.state.change(move |rows| restore::end(rows, &id)).await?;
         without_mail += ended.dues.len() as u64;
         // What cannot be done now is done by the reconciliation.
         if let Err(status) = core.provisioner.settle(ended.dues).await {

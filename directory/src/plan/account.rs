@@ -88,7 +88,7 @@ pub fn add(rows: Rows<'_>, new: &[New], now_millis: u64) -> Result<Planned<Vec<I
             purge_at_millis: 0,
         };
         put(&mut batch, id, &account);
-        put_due(&mut batch, now_millis, id);
+        put_due(&mut batch, DUE_AT_ONCE, id);
         batch.put(
             Column::Rows,
             key::address(&address),
@@ -104,6 +104,9 @@ pub fn add(rows: Rows<'_>, new: &[New], now_millis: u64) -> Result<Planned<Vec<I
     planned.event.recipients_changed = recipients_changed;
     Ok(planned)
 }
+
+/// When that is due which is to be done at once: no clock that was wrong can put it off.
+pub const DUE_AT_ONCE: u64 = 0;
 
 /// What a shard was told of an account, because of a due row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,18 +156,13 @@ pub fn set_password(rows: Rows<'_>, address: &str, secret: &str) -> Result<Plann
 }
 
 /// Another quota. The shard is to be told.
-pub fn set_quota(
-    rows: Rows<'_>,
-    address: &str,
-    quota_bytes: u64,
-    now_millis: u64,
-) -> Result<Planned<(AccountId, u64)>, PlanError> {
+pub fn set_quota(rows: Rows<'_>, address: &str, quota_bytes: u64) -> Result<Planned<AccountId>, PlanError> {
     let (id, mut account) = find(rows, address)?;
     account.quota_bytes = quota_bytes;
     let mut batch = Batch::new();
     put(&mut batch, id, &account);
-    put_due(&mut batch, now_millis, id);
-    Ok(Planned::new(batch, (id, now_millis)))
+    put_due(&mut batch, DUE_AT_ONCE, id);
+    Ok(Planned::new(batch, id))
 }
 
 /// Suspends an account, or gives it back.

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use rookery_replication::{Batch, Column};
 
-use super::account::shard_loads;
+use super::account::{DUE_AT_ONCE, shard_loads};
 use super::{PlanError, Planned};
 use crate::placement::account::choose;
 use crate::schema::portable::Portable;
@@ -245,7 +245,7 @@ pub struct Ended {
 }
 
 /// Ends a restore, some accounts at a time: those of which the backup has no mail are made like new ones.
-pub fn end(rows: Rows<'_>, backup_id: &str, now_millis: u64) -> Result<Planned<Ended>, PlanError> {
+pub fn end(rows: Rows<'_>, backup_id: &str) -> Result<Planned<Ended>, PlanError> {
     let mut ended = Ended {
         dues: Vec::new(),
         is_last: true,
@@ -271,8 +271,8 @@ pub fn end(rows: Rows<'_>, backup_id: &str, now_millis: u64) -> Result<Planned<E
             continue;
         };
         if account.life() == Life::Creating && awaited.life != i32::from(Life::Deleted) {
-            batch.put(Column::Rows, key::due(now_millis, id), Vec::new());
-            ended.dues.push((now_millis, id));
+            batch.put(Column::Rows, key::due(DUE_AT_ONCE, id), Vec::new());
+            ended.dues.push((DUE_AT_ONCE, id));
         }
         become_what_it_was(&mut batch, id, account, &awaited, Life::Creating);
         ended.is_last = false;

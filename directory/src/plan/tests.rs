@@ -102,7 +102,7 @@ impl World {
             .created
             .drain(..)
             .map(|id| Told {
-                due_millis: NOW,
+                due_millis: account::DUE_AT_ONCE,
                 id,
                 quota_bytes: 0,
             })
@@ -279,17 +279,18 @@ fn an_account_is_due_until_its_shard_knows() {
     let mut world = World::placed();
     world.domain("example.test");
     let id = world.accounts(&["a@example.test"])[0];
-    assert_eq!(world.dues(), [(NOW, id)]);
+    // Whatever the clock says.
+    assert_eq!(world.dues(), [(account::DUE_AT_ONCE, id)]);
     assert_eq!(world.account(id).unwrap().life(), Life::Creating);
     world.live();
     assert!(world.dues().is_empty());
     assert_eq!(world.account(id).unwrap().life(), Life::Live);
     // A shard that was told an older quota has to be told again.
-    let planned = account::set_quota(Rows(&world.store), "a@example.test", 7, NOW + 1);
+    let planned = account::set_quota(Rows(&world.store), "a@example.test", 7);
     world.apply(planned).unwrap();
     let tell = |world: &mut World, quota_bytes| {
         let told = Told {
-            due_millis: NOW + 1,
+            due_millis: account::DUE_AT_ONCE,
             id,
             quota_bytes,
         };
@@ -311,11 +312,11 @@ fn ids_are_never_used_again() {
     let second = world.accounts(&["a@example.test"])[0];
     assert!(second > first);
     // The old one's mail goes, the new one stays.
-    assert_eq!(world.dues(), [(NOW, second), (NOW + 500, first)]);
+    assert_eq!(world.dues(), [(account::DUE_AT_ONCE, second), (NOW + 500, first)]);
     let planned = account::purged(Rows(&world.store), &[(NOW + 500, first)]);
     world.apply(planned).unwrap();
     assert_eq!(world.account(first), None);
-    assert_eq!(world.dues(), [(NOW, second)]);
+    assert_eq!(world.dues(), [(account::DUE_AT_ONCE, second)]);
     world.live();
     world.delete("a@example.test");
     let third = world.accounts(&["a@example.test"])[0];

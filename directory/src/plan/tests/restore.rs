@@ -82,10 +82,13 @@ fn an_empty_cluster_becomes_what_the_backup_was() {
     assert!(target.store.contains(Column::Rows, &due).unwrap());
     assert_eq!(target.account(ids[3]).unwrap().life(), Life::Creating);
 
-    let planned = restore::end(Rows(&target.store), "b1", NOW);
+    let planned = restore::end(Rows(&target.store), "b1");
     let (ended, _) = target.apply(planned).unwrap();
-    assert_eq!((ended.dues, ended.is_last), (vec![(NOW, ids[3])], false));
-    let planned = restore::end(Rows(&target.store), "b1", NOW);
+    assert_eq!(
+        (ended.dues, ended.is_last),
+        (vec![(account::DUE_AT_ONCE, ids[3])], false)
+    );
+    let planned = restore::end(Rows(&target.store), "b1");
     assert!(target.apply(planned).unwrap().0.is_last);
     assert!(Rows(&target.store).restore().unwrap().is_none());
     let next = target.accounts(&["later@a.test"]);
