@@ -72,7 +72,9 @@ pub fn register(
     if held.as_ref() != Some(&row) {
         batch.put(Column::Rows, key::node(&node.id), row.to_stored());
         planned_node = Some(to_proto(&node.id, &row, true));
-        sequences.placement += 1;
+        if held.as_ref().and_then(planned_with) != planned_with(&row) {
+            sequences.placement += 1;
+        }
     }
     let shards = place_first(rows, cluster, &node.id, &row, alive, &mut batch, &mut sequences)?;
     if !batch.is_empty() {
@@ -82,6 +84,12 @@ pub fn register(
     planned.event.nodes.extend(planned_node);
     planned.event.shards = shards;
     Ok(planned)
+}
+
+/// What plans rest on of a node: that a proxy comes, or a mailstore has another port, makes none stale.
+fn planned_with(row: &row::Node) -> Option<(u32, &str, bool)> {
+    let is_mailstore = row.role == i32::from(NodeRole::Mailstore);
+    is_mailstore.then_some((row.weight, &row.zone, row.draining))
 }
 
 fn check(node: &directory::Node) -> Result<(), PlanError> {
@@ -202,7 +210,9 @@ pub fn remove(rows: Rows<'_>, id: &str, is_alive: bool) -> Result<Planned<()>, P
     }
     let mut planned = Planned::new(Batch::new(), ());
     planned.batch.delete(Column::Rows, key::node(id));
-    placement_changed(rows, &mut planned.batch)?;
+    if planned_with(&row).is_some() {
+        placement_changed(rows, &mut planned.batch)?;
+    }
     planned.event.removed_nodes.push(id.to_owned());
     Ok(planned)
 }

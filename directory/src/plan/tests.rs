@@ -209,6 +209,35 @@ fn shards_are_placed_once_all_expected_are_there() {
 }
 
 #[test]
+fn plans_grow_stale_by_what_they_rest_on_alone() {
+    let mut world = World::placed();
+    let mut is_made_stale_by = |node: Node| {
+        let before = Rows(&world.store).sequences().unwrap().placement;
+        let planned = node::register(Rows(&world.store), &world.cluster, "c", &node, &BTreeSet::new());
+        let (_, event) = world.apply(planned).unwrap();
+        assert_eq!(event.nodes.len(), 1, "{node:?}");
+        Rows(&world.store).sequences().unwrap().placement != before
+    };
+    let proxy = Node {
+        id: "proxy-1".to_owned(),
+        role: NodeRole::Proxy.into(),
+        ..Node::default()
+    };
+    assert!(!is_made_stale_by(proxy));
+    let moved = Node {
+        address: "127.0.0.2:1".to_owned(),
+        ..mailstore(1)
+    };
+    assert!(!is_made_stale_by(moved));
+    let larger = Node {
+        weight: 200,
+        ..mailstore(1)
+    };
+    assert!(is_made_stale_by(larger));
+    assert!(is_made_stale_by(mailstore(4)));
+}
+
+#[test]
 fn silent_mailstores_get_no_shards() {
     let mut world = World::new();
     world.register(1).unwrap();

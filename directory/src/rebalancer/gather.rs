@@ -23,11 +23,11 @@ const REPORTS_PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of things.
 pub(super) async fn state(core: &Core) -> Result<State, Status> {
-    // Before the rest: what changes meanwhile makes the plan stale.
-    let (placement, counts) = numbers(core).await?;
-    let rates = rates(super::last_job(core).await?.as_ref());
     are_known(&core.picture.nodes())?;
     let reports = reports(core).await?;
+    let rates = rates(super::last_job(core).await?.as_ref());
+    // Before nodes and placements, so that what changes meanwhile makes the plan stale, and after all that waits.
+    let (placement, counts) = numbers(core).await?;
     let (nodes, shards) = (core.picture.nodes(), core.picture.shards());
     Ok(State {
         version: placement,
