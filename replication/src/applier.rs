@@ -1,5 +1,5 @@
-//! The one thread of a node that writes applied entries into the store, where a write may wait for a flush. A store that never
-//! waits needs no thread.
+//! Writes applied entries into the store: at once where that needs no wait, and on the node's one thread for it where it may have to
+//! wait for a flush or for room. A store that never waits needs no thread.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use crate::group::OnFailure;
@@ -24,7 +24,7 @@ struct Job {
 /// Writes applied entries. Its thread ends when the last of its users has gone.
 pub(crate) struct Applier {
     writer: Arc<Writer>,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    jobs: RwLock<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,7 +38,7 @@ impl Applier {
         let (jobs, queue) = mpsc::channel::<Job>();
         let applier = Self {
             writer: Arc::clone(&writer),
-            jobs: Mutex::new(Some(jobs)),
+            jobs: RwLock::new(Some(jobs)),
             thread: Mutex::new(None),
         };
         if !writer.store.may_wait() {
@@ -66,20 +66,23 @@ impl Applier {
         if !self.writer.store.may_wait() {
             return self.writer.write(writes);
         }
-        let (done, written) = oneshot::channel();
         let closed = || io::Error::other("the store has been closed");
-        let job = Job { writes, done };
-        match &*self.jobs.lock() {
-            Some(jobs) => jobs.send(job).map_err(|_| closed())?,
+        let written = match &*self.jobs.read() {
+            Some(_) if self.writer.store.try_apply(&writes) => return Ok(()),
+            Some(jobs) => {
+                let (done, written) = oneshot::channel();
+                jobs.send(Job { writes, done }).map_err(|_| closed())?;
+                written
+            }
             None => return Err(closed()),
-        }
+        };
         written.await.map_err(|_| closed())?
     }
 
     /// Writes what waits and ends the thread. Blocks.
     pub(crate) fn close(&self) {
         self.writer.closing.store(true, Ordering::Relaxed);
-        self.jobs.lock().take();
+        self.jobs.write().take();
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {

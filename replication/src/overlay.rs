@@ -55,8 +55,9 @@ impl Overlay {
     /// Lays a batch of the entry `number` on top. Numbers never fall; several batches may belong to one entry.
     ///
     /// `base` is what the overlay lies on: a counter is resolved against it now, so that it makes no difference
-    /// whether a later base has the entry already.
+    /// whether a later base has the entry already. When that cannot be read, nothing is laid.
     pub fn push(&mut self, number: u64, batch: &Batch, base: &dyn View) -> Result<(), ViewError> {
+        let mut stored = self.counters(batch, base)?.into_iter();
         if self.entries.back().is_none_or(|entry| entry.number != number) {
             debug_assert!(self.entries.back().is_none_or(|entry| entry.number < number));
             self.entries.push_back(EntryKeys {
@@ -69,10 +70,8 @@ impl Overlay {
                 Write::Put(column, key, value) => self.set(number, *column, key, Some(value.clone())),
                 Write::Delete(column, key) => self.set(number, *column, key, None),
                 Write::Add(key, by) => {
-                    let now = self
-                        .over(base)
-                        .get(Column::Counters, key)?
-                        .map_or(0, |value| counter(&value));
+                    let stored = stored.next().unwrap_or_default();
+                    let now = self.columns[Column::Counters as usize].counter(key, || Ok(stored))?;
                     let sum = Bytes::copy_from_slice(&now.wrapping_add(*by).to_le_bytes());
                     self.set(number, Column::Counters, key, Some(sum));
                 }
@@ -80,6 +79,23 @@ impl Overlay {
             }
         }
         Ok(())
+    }
+
+    /// What the base has of the counters that a batch adds to, in its order; 0 where the overlay knows better.
+    fn counters(&self, batch: &Batch, base: &dyn View) -> Result<Vec<i64>, ViewError> {
+        let overlay = &self.columns[Column::Counters as usize];
+        let stored = |key: &Bytes| {
+            let value = base.get(Column::Counters, key)?;
+            Ok(value.map_or(0, |value| counter(&value)))
+        };
+        batch
+            .writes()
+            .iter()
+            .filter_map(|write| match write {
+                Write::Add(key, _) => Some(overlay.counter(key, || stored(key))),
+                _ => None,
+            })
+            .collect()
     }
 
     fn set(&mut self, number: u64, column: Column, key: &Bytes, value: Option<Bytes>) {
@@ -153,6 +169,19 @@ impl Overlay {
 }
 
 impl ColumnOverlay {
+    /// A counter as it is here, or as it is stored.
+    fn counter(
+        &self,
+        key: &Bytes,
+        stored: impl FnOnce() -> Result<i64, ViewError>,
+    ) -> Result<i64, ViewError> {
+        match self.slots.get(key) {
+            Some(slot) => Ok(slot.value.as_deref().map_or(0, counter)),
+            None if self.deleted(key) => Ok(0),
+            None => stored(),
+        }
+    }
+
     fn deleted(&self, key: &[u8]) -> bool {
         self.ranges
             .iter()
@@ -304,6 +333,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_counter_that_cannot_be_read_leaves_all_as_it_was() {
+        struct Unreadable;
+        impl View for Unreadable {
+            fn get(&self, _: Column, _: &[u8]) -> Result<Option<Bytes>, ViewError> {
+                Err(ViewError::Failed("no".to_owned()))
+            }
+
+            fn scan(&self, _: Column, _: &[u8], _: &[u8], _: Visitor<'_>) -> Result<(), ViewError> {
+                Err(ViewError::Failed("no".to_owned()))
+            }
+        }
+        let mut overlay = Overlay::new();
+        let mut batch = Batch::new();
+        batch.put(Column::Rows, "k", "v");
+        batch.add("n", 1);
+        assert!(overlay.push(1, &batch, &Unreadable).is_err());
+        assert!(overlay.is_empty());
+        let view = overlay
+            .over(&MemoryStore::new())
+            .get(Column::Rows, b"k")
+            .expect("reads");
+        assert_eq!(view, None);
     }
 
     #[test]

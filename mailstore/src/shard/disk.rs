@@ -74,6 +74,13 @@ impl DiskSpace {
         self.nearly_full_at(Instant::now())
     }
 
+    /// The same as it was seen last, if that was lately.
+    pub fn was_nearly_full(&self) -> Option<bool> {
+        let seen = self.seen.lock();
+        let is_fresh = seen.at.is_some_and(|at| at.elapsed() < self.look_interval);
+        is_fresh.then_some(seen.nearly_full)
+    }
+
     fn nearly_full_at(&self, now: Instant) -> bool {
         let mut seen = self.seen.lock();
         if seen

@@ -1,12 +1,14 @@
 //! Plans of waiting commands, one on top of the other, gathered into the batch of one entry.
 //!
-//! Runs on a thread where it may read the disk. A planner that panics costs its own command an error.
+//! What is in memory is planned at once, by whoever asks; the rest on a thread that may read the disk. A planner that panics costs its
+//! own command an error.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{MailboxEvent, Reply};
+use rookery_replication::store::Resident;
 use rookery_replication::{Batch, Overlay, View};
 use tokio::sync::oneshot;
 
@@ -28,8 +30,6 @@ pub(super) struct Gathered {
     pub(super) events: Vec<MailboxEvent>,
     /// Whether a plan left garbage, or collecting left some.
     pub(super) garbage: bool,
-    /// Whether the overlay shows what is not in the batch: all of it must be given up.
-    pub(super) void: bool,
     /// Commands that are left for the next entry, as this one is large enough.
     pub(super) rest: VecDeque<Queued>,
     /// Of the batch.
@@ -47,21 +47,60 @@ pub(super) struct Work {
     pub(super) bytes_max: usize,
 }
 
+/// Commands up to which an entry may be planned without a thread of its own.
+const AT_ONCE_COMMANDS_MAX: usize = 16;
+
+/// Bytes of commands up to which it may.
+const AT_ONCE_BYTES_MAX: usize = 256 * 1024;
+
+/// Rows up to which they may read.
+pub(super) const AT_ONCE_ROWS_MAX: usize = 4096;
+
+/// Plans as many commands as it can without waiting for the disk and without taking long; what is left of the work is for
+/// [`gather`] to go on with.
+pub(super) fn gather_at_once(
+    gathered: &mut Gathered,
+    overlay: &mut Overlay,
+    base: &Resident<'_>,
+    context: &PlanContext,
+    work: &mut Work,
+) {
+    let bytes: usize = work.commands.iter().map(|queued| queued.bytes).sum();
+    if work.commands.len() > AT_ONCE_COMMANDS_MAX || bytes > AT_ONCE_BYTES_MAX {
+        return;
+    }
+    while gathered.bytes < work.bytes_max
+        && let Some(queued) = work.commands.pop_front()
+    {
+        let result = gathered.add(overlay, base, context, work.number, &queued.mutation);
+        if base.is_exceeded() {
+            work.commands.push_front(queued);
+            return;
+        }
+        let to = queued.answer;
+        gathered.answers.push(Answer { to, result });
+    }
+}
+
 /// Plans commands for an entry, the first of them at least.
-pub(super) fn gather(overlay: &mut Overlay, base: &dyn View, context: &PlanContext, work: Work) -> Gathered {
+pub(super) fn gather(
+    gathered: &mut Gathered,
+    overlay: &mut Overlay,
+    base: &dyn View,
+    context: &PlanContext,
+    work: Work,
+) {
     let Work {
         number,
         mut commands,
         collect,
         bytes_max,
     } = work;
-    let mut gathered = Gathered::default();
-    while let Some(Queued { mutation, answer, .. }) = commands.pop_front() {
+    while (gathered.answers.is_empty() || gathered.bytes < bytes_max)
+        && let Some(Queued { mutation, answer, .. }) = commands.pop_front()
+    {
         let result = gathered.add(overlay, base, context, number, &mutation);
         gathered.answers.push(Answer { to: answer, result });
-        if gathered.bytes >= bytes_max {
-            break;
-        }
     }
     gathered.rest = commands;
     if collect {
@@ -74,10 +113,14 @@ pub(super) fn gather(overlay: &mut Overlay, base: &dyn View, context: &PlanConte
             tracing::error!(shard = context.shard.0, %status, "cannot work off garbage");
         }
     }
-    gathered
 }
 
 impl Gathered {
+    /// Whether nothing of the work is left for this entry.
+    pub(super) fn has_all_of(&self, work: &Work) -> bool {
+        (work.commands.is_empty() || self.bytes >= work.bytes_max) && !work.collect
+    }
+
     fn add(
         &mut self,
         overlay: &mut Overlay,
@@ -102,10 +145,9 @@ impl Gathered {
             );
             Err(Status::internal("the command could not be planned"))
         })?;
-        if let Err(error) = overlay.push(number, &batch, base) {
-            self.void = true;
-            return Err(crate::schema::unread(error));
-        }
+        overlay
+            .push(number, &batch, base)
+            .map_err(crate::schema::unread)?;
         self.bytes += batch.bytes();
         self.batch.append(batch);
         self.events.extend(events);
@@ -120,6 +162,7 @@ mod tests {
 
     use rookery_proto::mailstore::v1::PutAccount;
     use rookery_replication::MemoryStore;
+    use rookery_replication::store::Store;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -168,6 +211,45 @@ mod tests {
         assert_eq!((all.answers.len(), all.rest.len()), (10, 0));
     }
 
+    #[test]
+    fn what_may_be_read_is_planned_at_once_and_the_rest_is_left_for_a_thread() {
+        let store = Store::in_memory(Arc::default());
+        let context = PlanContext {
+            shard: ShardId(1),
+            now_millis: 1,
+            limits: PlanLimits::default(),
+            disk_nearly_full: false,
+        };
+        let at_once = |rows_max: usize, commands: u64| {
+            let mut work = Work {
+                number: 1,
+                commands: (1..=commands).map(put_account).collect(),
+                collect: false,
+                bytes_max: usize::MAX,
+            };
+            let (mut gathered, mut overlay) = (Gathered::default(), Overlay::new());
+            let base = store.resident(rows_max);
+            gather_at_once(&mut gathered, &mut overlay, &base, &context, &mut work);
+            (gathered, overlay, work)
+        };
+        let (gathered, _, left) = at_once(1000, 3);
+        assert!(gathered.has_all_of(&left));
+        assert_eq!(gathered.answers.len(), 3);
+
+        let (mut gathered, mut overlay, left) = at_once(2, 3);
+        assert!(!gathered.has_all_of(&left));
+        let planned = gathered.answers.len();
+        assert_eq!(planned + left.commands.len(), 3);
+        assert!(planned < 3 && gathered.answers.iter().all(|answer| answer.result.is_ok()));
+        gather(&mut gathered, &mut overlay, &store, &context, left);
+        assert_eq!(gathered.answers.len(), 3);
+        assert!(gathered.answers.iter().all(|answer| answer.result.is_ok()));
+
+        let (gathered, overlay, left) = at_once(1000, AT_ONCE_COMMANDS_MAX as u64 + 1);
+        assert!(gathered.answers.is_empty() && overlay.is_empty());
+        assert_eq!(left.commands.len(), AT_ONCE_COMMANDS_MAX + 1);
+    }
+
     fn gather_up_to(store: &MemoryStore, context: &PlanContext, number: u64, bytes_max: usize) -> Gathered {
         let work = Work {
             number,
@@ -175,6 +257,8 @@ mod tests {
             collect: false,
             bytes_max,
         };
-        gather(&mut Overlay::new(), store, context, work)
+        let mut gathered = Gathered::default();
+        gather(&mut gathered, &mut Overlay::new(), store, context, work);
+        gathered
     }
 }

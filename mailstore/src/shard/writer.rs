@@ -14,7 +14,7 @@ use rookery_replication::Overlay;
 use rookery_replication::group::{Group, Leader, Member, ProposeError};
 use tokio::sync::{mpsc, watch};
 
-use super::gather::{Answer, Gathered, Work, gather};
+use super::gather::{AT_ONCE_ROWS_MAX, Answer, Gathered, Work, gather, gather_at_once};
 use super::{EventHub, Queued, ShardOptions};
 use crate::plan::PlanContext;
 use crate::schema::ShardId;
@@ -214,16 +214,12 @@ impl Writer {
             return Some(Ended::Void);
         };
         self.rest = std::mem::take(&mut gathered.rest);
-        if gathered.void {
-            fail(gathered, ProposeError::Replan);
-            return Some(Ended::Void);
-        }
         self.garbage = gathered.garbage;
         self.propose(leader, gathered).await;
         None
     }
 
-    /// Plans on a thread that may read the disk.
+    /// Plans at once what is in memory, and the rest on a thread that may read the disk.
     async fn plan(&mut self, leader: &Arc<Leader>, commands: VecDeque<Queued>) -> Option<Gathered> {
         let mut overlay = self.overlay.take().unwrap_or_default();
         let store = Arc::clone(self.seat.member.store());
@@ -234,16 +230,28 @@ impl Writer {
             disk_nearly_full: false,
         };
         let disk = self.options.disk.clone();
-        let work = Work {
+        let mut work = Work {
             number: leader.next_number(),
             commands,
             collect: self.garbage,
             bytes_max: self.options.entry_bytes_max,
         };
+        let mut gathered = Gathered::default();
+        let seen = disk.as_ref().map_or(Some(false), |disk| disk.was_nearly_full());
+        if let Some(nearly_full) = seen {
+            context.disk_nearly_full = nearly_full;
+            let base = store.resident(AT_ONCE_ROWS_MAX);
+            gather_at_once(&mut gathered, &mut overlay, &base, &context, &mut work);
+            if gathered.has_all_of(&work) {
+                gathered.rest = work.commands;
+                self.overlay = Some(overlay);
+                return Some(gathered);
+            }
+        }
         let base = Arc::clone(&store);
         let planned = store.blocking(move || {
             context.disk_nearly_full = disk.is_some_and(|disk| disk.is_nearly_full());
-            let gathered = gather(&mut overlay, base.as_ref(), &context, work);
+            gather(&mut gathered, &mut overlay, base.as_ref(), &context, work);
             (overlay, gathered)
         });
         match planned.await {

@@ -7,6 +7,7 @@
 mod files;
 mod memory;
 mod owned;
+mod resident;
 mod rocks;
 mod size;
 mod space;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rocksdb::WriteBatch;
 
 use self::rocks::{Rocks, RocksSnapshot};
 use crate::batch::{Batch, Column};
@@ -25,7 +27,11 @@ use crate::view::{Damage, View, ViewError, Visitor};
 
 pub use self::memory::MemoryDisk;
 pub use self::owned::OwnedSnapshot;
+pub use self::resident::Resident;
 pub(crate) use self::writes::Writes;
+
+/// Bytes of writes up to which they are made by whoever has them, if that needs no wait.
+const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
 /// Tuning of a node's store. The default suits a machine with a few gigabytes of memory.
 #[derive(Debug, Clone)]
@@ -203,6 +209,11 @@ impl Store {
         }
     }
 
+    /// What can be read of it without waiting for a disk, up to so many rows.
+    pub fn resident(&self, rows_max: usize) -> Resident<'_> {
+        Resident::new(self, rows_max)
+    }
+
     /// A consistent view of this moment. Cheap; files it needs live as long as it does, so drop it soon.
     pub fn snapshot(&self) -> Snapshot<'_> {
         match &self.engine {
@@ -226,7 +237,7 @@ impl Store {
     /// What will be written together; nothing yet.
     pub(crate) fn begin(&self) -> Writes {
         match &self.engine {
-            Engine::Rocks(_) => Writes::Rocks(rocksdb::WriteBatch::default()),
+            Engine::Rocks(_) => Writes::Rocks(WriteBatch::default()),
             Engine::Memory(_) => Writes::Memory(Vec::new()),
         }
     }
@@ -254,6 +265,20 @@ impl Store {
                 Ok(())
             }
             _ => Err(elsewhere().into()),
+        }
+    }
+
+    /// The same if it needs no wait and is not large; whether it was done. What keeps it from being done, [`Store::apply`] tells.
+    pub(crate) fn try_apply(&self, writes: &Writes) -> bool {
+        #[cfg(test)]
+        if self.failing.check().is_err() {
+            return false;
+        }
+        match (&self.engine, writes) {
+            (Engine::Rocks(rocks), Writes::Rocks(writes)) if writes.size_in_bytes() <= AT_ONCE_BYTES_MAX => {
+                rocks.try_apply(WriteBatch::from_data(writes.data()))
+            }
+            _ => false,
         }
     }
 

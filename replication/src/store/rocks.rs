@@ -7,8 +7,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, FlushOptions, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, WriteBatch,
-    WriteOptions,
+    DBRecoveryMode, ErrorKind, FlushOptions, IngestExternalFileOptions, MergeOperands, Options, ReadOptions,
+    ReadTier, WriteBatch, WriteOptions,
 };
 
 use super::{OwnRow, StoreError, StoreOptions};
@@ -96,11 +96,16 @@ impl Rocks {
     }
 
     pub(super) fn apply(&self, writes: WriteBatch) -> Result<(), StoreError> {
-        let mut unlogged = WriteOptions::default();
-        unlogged.disable_wal(true);
         self.db
-            .write_opt(writes, &unlogged)
+            .write_opt(writes, &unlogged())
             .map_err(|error| self.write_error(&error))
+    }
+
+    /// Whether the writes were made; they were not, if they would have had to wait for a flush.
+    pub(super) fn try_apply(&self, writes: WriteBatch) -> bool {
+        let mut options = unlogged();
+        options.set_no_slowdown(true);
+        self.db.write_opt(writes, &options).is_ok()
     }
 
     /// Whether something may have gone wrong in the background: the next write tells what.
@@ -151,6 +156,20 @@ impl Rocks {
         self.get_with(column, key, &ReadOptions::default())
     }
 
+    /// A value that is in memory; `None` when it may be on disk.
+    pub(super) fn get_resident(
+        &self,
+        column: Column,
+        key: &[u8],
+    ) -> Result<Option<Option<Bytes>>, ViewError> {
+        let value = self.db.get_pinned_cf_opt(self.column(column)?, key, &resident());
+        match value {
+            Ok(value) => Ok(Some(value.map(|value| Bytes::copy_from_slice(&value)))),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(None),
+            Err(error) => Err(self.read_error(&error, Some(column), key)),
+        }
+    }
+
     fn get_with(
         &self,
         column: Column,
@@ -175,6 +194,30 @@ impl Rocks {
             (Some(column), from),
             visit,
         )
+    }
+
+    /// The same of rows that are in memory; whether they all were that were to be visited.
+    pub(super) fn scan_resident(
+        &self,
+        column: Column,
+        (from, to): (&[u8], &[u8]),
+        visit: Visitor<'_>,
+    ) -> Result<bool, ViewError> {
+        let mut options = resident();
+        options.set_iterate_upper_bound(to);
+        let mut rows = self.db.raw_iterator_cf_opt(self.column(column)?, options);
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            if !visit(key, value) {
+                return Ok(true);
+            }
+            rows.next();
+        }
+        match rows.status() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(false),
+            Err(error) => Err(self.scan_error(&error, Some(column), from)),
+        }
     }
 
     /// Visits rows. An iterator that has met damage looks like one at its end: only its status tells.
@@ -278,6 +321,18 @@ impl RocksSnapshot<'_> {
             visit,
         )
     }
+}
+
+fn resident() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_read_tier(ReadTier::BlockCache);
+    options
+}
+
+fn unlogged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
 }
 
 fn synced() -> WriteOptions {
