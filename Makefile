@@ -48,7 +48,8 @@ scale: ## Plan a year of a cluster of 1,000 nodes and 100 million accounts; writ
 	@.ci/install build
 	SCALE=full CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -q --workspace --test scale -- --exact a_year_of_a_cluster --nocapture
 
-# The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large
+# The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large, and
+# SCENARIO=scale-out for clients in a cluster that grows and shrinks, with times and rates
 torture: build ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root
 	@.ci/install test
 	@$(CARGO_TARGET_DIR)/debug/torture

@@ -2,16 +2,20 @@
 //!
 //! Options come from the environment: SEEDS (`7`, `1-20`, `3,9`), SECONDS_EACH or OPERATIONS, REPLICAS, MAILSTORES,
 //! DIRECTORIES (1, 3 or 5), NEMESES (names, separated by commas), PAIRS (how likely a second fault meanwhile is, 0 to 1), SIZE (`small` as in `make test`, or `large`), EVIDENCE (a folder).
+//!
+//! With SCENARIO=scale-out there are no nemeses: clients work while mailstores are added and drained, and times are told. SEEDS, REPLICAS
+//! (3), SIZE, and BALLAST (bytes of mail that lie there before) are its options.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rookery_tests::faults::nemesis;
 use rookery_tests::faults::report::Report;
 use rookery_tests::faults::run::{RunOptions, run};
-use rookery_tests::faults::workload::Mix;
+use rookery_tests::faults::scale_out::{self, ScaleOutOptions};
+use rookery_tests::faults::workload::{Mix, Tempo};
 
 /// Seeds when nothing else is said.
 const SEEDS: &str = "1-20";
@@ -20,7 +24,12 @@ const SEEDS: &str = "1-20";
 const SECONDS_EACH: &str = "65";
 
 fn main() -> ExitCode {
-    match torture() {
+    let done = match variable("SCENARIO", "faults").as_str() {
+        "faults" => torture(),
+        "scale-out" => scale_out(),
+        other => Err(anyhow!("SCENARIO is {other}: use faults or scale-out")),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -55,6 +64,23 @@ fn torture() -> Result<bool> {
     Ok(total.is_good())
 }
 
+fn scale_out() -> Result<bool> {
+    let mut is_good = true;
+    for seed in seeds(&variable("SEEDS", "1"))? {
+        let mut options = match variable("SIZE", "large").as_str() {
+            "small" => ScaleOutOptions::small(seed),
+            "large" => ScaleOutOptions::large(seed),
+            other => bail!("SIZE is {other}: use small or large"),
+        };
+        options.replicas = number("REPLICAS", "3")?;
+        options.ballast_bytes = number("BALLAST", &options.ballast_bytes.to_string())?;
+        let report = scale_out::run(&options)?;
+        say(&report.to_string());
+        is_good &= report.is_unnoticed();
+    }
+    Ok(is_good)
+}
+
 fn options(seed: u64) -> Result<RunOptions> {
     let known: Vec<&str> = nemesis::all().iter().map(|nemesis| nemesis.name()).collect();
     let names = variable("NEMESES", &known.join(","));
@@ -80,6 +106,7 @@ fn options(seed: u64) -> Result<RunOptions> {
                 sessions: 24,
                 senders: 5,
                 watchers: 8,
+                tempo: Tempo::default(),
             };
             options.pace.hold = Duration::from_millis(200)..Duration::from_millis(2_500);
         }

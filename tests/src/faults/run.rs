@@ -1,25 +1,22 @@
 //! One run: a stage, clients, nemeses, the state at the end, and the verdicts.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::closing;
-use super::ending::{self, Ending};
-use super::history::{History, Recorder};
+use super::crowd::Crowd;
+use super::ending::Ending;
+use super::history::History;
 use super::model::Model;
 use super::nemesis::{self, Pace};
 use super::report::{Report, Verdict};
 use super::stage::{Stage, StageOptions};
-use super::workload::{Mix, Observer, Stop, Workload, ask_closing};
+use super::workload::{Mix, Tempo};
 use super::{invariants, report};
-
-/// The observer's number among the clients.
-const OBSERVER: u32 = 1_000;
 
 /// The nemesis that leaves something under way.
 const REBALANCE: &str = "rebalance";
@@ -72,6 +69,7 @@ impl RunOptions {
                 sessions: 9,
                 senders: 3,
                 watchers: 3,
+                tempo: Tempo::default(),
             },
             shards: 6,
             pace: Pace {
@@ -125,44 +123,29 @@ pub fn run(options: &RunOptions) -> Result<Report> {
 fn perform(options: &RunOptions, nemeses: &[Box<dyn nemesis::Nemesis>], stage: &mut Stage) -> Result<Report> {
     stage.lies = options.lie;
     stage.moves = options.nemeses.iter().any(|name| name == REBALANCE);
-    let recorder = Arc::new(Recorder::default());
-    let proxies = stage.proxies();
-    let accounts = options.mix.accounts;
-    let observer = Observer::start(&stage.credentials()?)?;
-    let mut workload = Workload::start(&options.mix, options.seed, &proxies, &recorder);
-    let observer_stop = Arc::new(Stop::default());
-    let watching = {
-        let (recorder, stop, seed) = (Arc::clone(&recorder), Arc::clone(&observer_stop), options.seed);
-        std::thread::spawn(move || observer.watch(OBSERVER, seed, accounts, &recorder, &stop))
-    };
+    let crowd = Crowd::start(&options.mix, options.seed, stage)?;
+    let recorder = crowd.recorder();
     let mut rng = StdRng::seed_from_u64(options.seed);
     let began = Instant::now();
     let is_over = || match options.operations {
         Some(operations) => recorder.len() >= operations,
         None => began.elapsed() >= options.duration,
     };
-    let faults = nemesis::torment(stage, nemeses, &mut rng, &options.pace, &recorder, is_over)?;
+    let faults = nemesis::torment(stage, nemeses, &mut rng, &options.pace, recorder, is_over)?;
     if stage.moves {
         nemesis::settle(stage).context("the last rebalance does not end")?;
     }
-    workload.finish_clients()?;
-    observer_stop.say();
-    let observer = watching.join().map_err(|_| anyhow!("the observer panicked"))?;
-
-    let so_far = recorder.with_events(|events| History {
-        events: events.to_vec(),
-        ..History::default()
-    });
-    let is_settled = |ending: &Ending| invariants::is_settled(&Model::of(&so_far, ending));
-    let ending = ending::read(&proxies[0].imap, accounts, options.settle_max, is_settled)?;
-    ask_closing(&observer, accounts, &recorder)?;
-    workload.finish_watchers()?;
-    observer.stop();
-    let history = recorder.finish(faults);
+    let (history, ending) = crowd.finish(faults, options.settle_max)?;
     judge(options, stage, &history, &ending)
 }
 
-fn judge(options: &RunOptions, stage: &Stage, history: &History, ending: &Ending) -> Result<Report> {
+/// Holds what clients were told against what is there.
+pub(super) fn judge(
+    options: &RunOptions,
+    stage: &Stage,
+    history: &History,
+    ending: &Ending,
+) -> Result<Report> {
     let model = Model::of(history, ending);
     let mut verdicts: Vec<Verdict> = invariants::all(options.replicas)
         .iter()

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,6 +26,9 @@ const DISK_FREE_MIN: &str = "64MiB";
 
 /// Where the admin API of each directory is in a network of its own.
 const ADMIN: &str = "127.0.0.1:7443";
+
+/// How long the directory may take to call a node silent that has stopped.
+const SILENT_MAX: Duration = Duration::from_secs(60);
 
 /// What the ids of directories begin with.
 pub const DIRECTORY: &str = "directory";
@@ -139,6 +143,54 @@ impl Stage {
         };
         stage.move_nodes(options)?;
         Ok(stage)
+    }
+
+    /// Starts a cluster with nothing that could strike it.
+    pub fn plain(options: &StageOptions) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("rookery-faults-").tempdir()?;
+        let cluster = Cluster::start(&Options {
+            directories: options.directories,
+            mailstores: options.mailstores,
+            proxies: options.proxies,
+            accounts: u64::from(options.accounts),
+            replicas: options.replicas,
+            shards: Some(options.shards),
+            ..Options::default()
+        })?;
+        let placement = placement(&cluster, options.accounts)?;
+        Ok(Self {
+            cluster,
+            controls: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            network: None,
+            rooms: BTreeMap::new(),
+            lies: false,
+            moves: false,
+            dropped: Dropped::default(),
+            ended: Vec::new(),
+            placement,
+            folder,
+        })
+    }
+
+    /// Adds mailstores to a plain cluster; their ids.
+    pub fn grow(&mut self, mailstores: u32) -> Result<Vec<String>> {
+        self.cluster.grow(mailstores)
+    }
+
+    /// Stops a mailstore that has been drained, and takes it out of the cluster.
+    pub fn remove(&mut self, node: &str) -> Result<()> {
+        self.cluster.stop(node);
+        let began = Instant::now();
+        loop {
+            // Refused until the directory has missed it for long enough.
+            let removed = self.try_operate(&["node", "remove", node])?;
+            if removed.status.success() {
+                return Ok(());
+            }
+            let said = String::from_utf8_lossy(&removed.stderr);
+            ensure!(began.elapsed() < SILENT_MAX, "{node} is not removed: {said}");
+        }
     }
 
     fn move_nodes(&mut self, options: &StageOptions) -> Result<()> {

@@ -1,5 +1,7 @@
 //! An IMAP session of the workload: selects, reads, appends, sets flags, copies, moves, expunges, at random.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom};
@@ -21,6 +23,8 @@ pub(super) struct Session {
     account: Account,
     proxy: usize,
     address: String,
+    /// Between two commands, on average.
+    think: Duration,
     connection: Option<Connection>,
 }
 
@@ -37,12 +41,19 @@ struct Connection {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, account: Account, proxy: usize, address: &str) -> Self {
+    pub(super) fn new(
+        client: Client,
+        account: Account,
+        proxy: usize,
+        address: &str,
+        think: Duration,
+    ) -> Self {
         Self {
             client,
             account,
             proxy,
             address: address.to_owned(),
+            think,
             connection: None,
         }
     }
@@ -54,6 +65,10 @@ impl Session {
                 continue;
             }
             self.step();
+            if !self.think.is_zero() {
+                let pause = self.think.mul_f64(self.client.rng.random_range(0.0..2.0));
+                self.client.stop.wait(pause);
+            }
         }
         Ok(())
     }

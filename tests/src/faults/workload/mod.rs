@@ -32,6 +32,17 @@ pub struct Mix {
     pub senders: u32,
     /// IDLE sessions.
     pub watchers: u32,
+    /// How fast they work.
+    pub tempo: Tempo,
+}
+
+/// How fast clients work: as fast as they can, unless more is said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tempo {
+    /// What an IMAP session pauses between two commands, on average.
+    pub think: Duration,
+    /// Transactions a second of all senders together.
+    pub transactions_per_second: Option<f64>,
 }
 
 /// Where a proxy is found.
@@ -137,12 +148,15 @@ impl Workload {
             // The second session of an account goes through another proxy when there is one.
             let at = (at + (session / mix.accounts) as usize) % proxies.len();
             let client = client(&stop);
-            let session = imap::Session::new(client, session % mix.accounts + 1, at, &proxies[at].imap);
+            let account = session % mix.accounts + 1;
+            let session = imap::Session::new(client, account, at, &proxies[at].imap, mix.tempo.think);
             threads.push(std::thread::spawn(move || session.run()));
         }
         for sender in 0..mix.senders {
             let proxy = proxies[sender as usize % proxies.len()].clone();
-            let sender = sender::Sender::new(client(&stop), mix.accounts, proxy);
+            let rate = mix.tempo.transactions_per_second;
+            let interval = rate.map(|rate| Duration::from_secs_f64(f64::from(mix.senders) / rate));
+            let sender = sender::Sender::new(client(&stop), mix.accounts, proxy, interval);
             threads.push(std::thread::spawn(move || sender.run()));
         }
         let mut idle_threads = Vec::new();

@@ -2,6 +2,7 @@
 //! sent again later, in a transaction of its own, as mail servers do.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rand::Rng;
@@ -30,23 +31,33 @@ pub(super) struct Sender {
     client: Client,
     accounts: Account,
     proxy: Proxy,
+    /// From one transaction to the next, however long that takes; as soon as it can otherwise.
+    interval: Option<Duration>,
     connection: Option<(&'static str, SmtpClient)>,
     again: VecDeque<Letter>,
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, accounts: Account, proxy: Proxy) -> Self {
+    pub(super) fn new(client: Client, accounts: Account, proxy: Proxy, interval: Option<Duration>) -> Self {
         Self {
             client,
             accounts,
             proxy,
+            interval,
             connection: None,
             again: VecDeque::new(),
         }
     }
 
     pub(super) fn run(mut self) -> Result<()> {
+        let mut due = Instant::now();
         while !self.client.stop.is_said() {
+            if let Some(interval) = self.interval {
+                due += interval;
+                self.client
+                    .stop
+                    .wait(due.saturating_duration_since(Instant::now()));
+            }
             let Some((protocol, connection)) = self.connect() else {
                 self.client.stop.wait(RECONNECT_PAUSE);
                 continue;
