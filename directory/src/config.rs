@@ -47,6 +47,30 @@ pub struct Config {
     pub token_lifetime: Span,
     /// After what time tokens are signed with a new key.
     pub signing_key_age_max: Span,
+    /// What may be done without an operator's word.
+    pub automatic: AutomaticConfig,
+}
+
+/// What may be done without an operator's word.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutomaticConfig {
+    /// Rebalances begin by themselves, and lost mailstores are given up.
+    pub enabled: bool,
+    /// How far the load of a mailstore may be from its share, in percent of it, before loads are evened.
+    pub band_percent: u32,
+    /// A mailstore of which nothing was heard for so long is given up, if there is a majority of each of its shards without it.
+    pub silent_max: Span,
+}
+
+impl Default for AutomaticConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            band_percent: 15,
+            silent_max: Span::seconds(15 * 60),
+        }
+    }
 }
 
 impl Default for Config {
@@ -63,12 +87,16 @@ impl Default for Config {
             password_queue_max: 256,
             token_lifetime: Span::seconds(600),
             signing_key_age_max: Span::seconds(30 * 24 * 3600),
+            automatic: AutomaticConfig::default(),
         }
     }
 }
 
 /// Keys that change more often would be of no use, as tokens signed with them can be renewed for a while.
 const KEY_AGE_MIN: Duration = Duration::from_secs(24 * 3600);
+
+/// A mailstore that is restarted is silent for a while.
+const SILENT_MIN: Duration = Duration::from_secs(10);
 
 /// With an older state than this a suspended account would be let in for too long.
 const LOOKUP_STALENESS_MAX: Duration = Duration::from_secs(60);
@@ -109,6 +137,12 @@ impl Config {
         // A recipient's token must outlive the time for which the recipient is cached.
         if !(300..=86_400).contains(&self.token_lifetime.0.as_secs()) {
             return Err("directory.token_lifetime must be from 5m to 1day".to_owned());
+        }
+        if !(5..=100).contains(&self.automatic.band_percent) {
+            return Err("directory.automatic.band_percent must be from 5 to 100".to_owned());
+        }
+        if self.automatic.silent_max.0 < SILENT_MIN {
+            return Err("directory.automatic.silent_max must be at least 10s".to_owned());
         }
         if self.signing_key_age_max.0 < KEY_AGE_MIN {
             return Err("directory.signing_key_age_max must be at least 1day".to_owned());

@@ -139,6 +139,7 @@ impl Directory {
             credentials,
             token_lifetime_millis,
             ages: ages(&config),
+            automatic: config.automatic.clone(),
             failures,
         };
         host.health

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::now_millis;
+use crate::config::AutomaticConfig;
 use crate::core::Core;
 use crate::credentials::Credentials;
 use crate::handle::StartError;
@@ -68,6 +69,7 @@ pub(crate) struct Office {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) token_lifetime_millis: u64,
     pub(crate) ages: Ages,
+    pub(crate) automatic: AutomaticConfig,
     /// Told why a leadership could not begin.
     pub(crate) failures: mpsc::UnboundedSender<StartError>,
 }
@@ -182,6 +184,10 @@ impl Office {
         ));
         tasks.spawn(until(core.cancel.clone(), prove(Arc::clone(&core))));
         tasks.spawn(until(core.cancel.clone(), rebalancer::run(Arc::clone(&core))));
+        tasks.spawn(until(
+            core.cancel.clone(),
+            rebalancer::run_automatic(Arc::clone(&core), self.automatic.clone()),
+        ));
         if !self.post.members.is_alone() {
             tasks.spawn(until(core.cancel.clone(), keep_members(Arc::clone(&core))));
         }

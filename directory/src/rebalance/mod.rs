@@ -10,6 +10,7 @@
 //! Nothing here moves anything. [`steps`] says how a transfer is carried out and that no majority is lost by it, [`stored`] how a plan is
 //! kept. Bad input is met by a [`Problem`] in the plan, never by a panic.
 
+pub(crate) mod automatic;
 mod duty;
 pub mod execute;
 mod fair;

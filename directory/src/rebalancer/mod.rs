@@ -3,6 +3,7 @@
 //! What is next is decided by [`acts`] from the rows and from what nodes have said; each act is one change, and its row is what
 //! the next leader goes on with. Nothing is known here that is not stored or said again.
 
+mod automatic;
 mod gather;
 mod show;
 
@@ -22,6 +23,7 @@ use crate::rebalance::stored::{JobState, LeadRow, Stage, TransferRow};
 use crate::rebalance::{Plan, plan};
 use crate::schema::read::ReadError;
 
+pub(crate) use automatic::run as run_automatic;
 pub(crate) use show::shown;
 
 /// How long to wait for something new while a rebalance is under way.
@@ -75,12 +77,17 @@ impl Desk {
     }
 }
 
+/// A plan of how things are now.
+async fn planned(core: &Core) -> Result<Plan, Status> {
+    let state = gather::state(core).await?;
+    tokio::task::spawn_blocking(move || plan(&state))
+        .await
+        .map_err(|_| Status::internal("the planner failed; see the log"))
+}
+
 /// Makes a plan of how things are now, and keeps it. Answers its number.
 pub(crate) async fn make_plan(core: &Core) -> Result<(u64, Plan), Status> {
-    let state = gather::state(core).await?;
-    let made = tokio::task::spawn_blocking(move || plan(&state))
-        .await
-        .map_err(|_| Status::internal("the planner failed; see the log"))?;
+    let made = planned(core).await?;
     let mut kept = core.rebalance.plan.lock();
     // Another member's number would be another, and none comes twice here.
     let number = kept.as_ref().map_or(0, |(last, _)| last + 1).max(now_millis());
@@ -99,6 +106,11 @@ pub(crate) async fn apply_plan(core: &Core, number: u64, limits: Limits) -> Resu
         let message = "the plan is empty: nothing is to be moved";
         return Err(Status::new(Reason::FailedPrecondition, message));
     }
+    carry_out(core, &plan, limits).await
+}
+
+/// Begins to carry out a plan. Answers the number of the rebalance.
+async fn carry_out(core: &Core, plan: &Plan, limits: Limits) -> Result<u64, Status> {
     let transfers = plan.transfers.iter().map(TransferRow::from).collect();
     let leads = plan.leads.iter().map(LeadRow::from).collect();
     begin(core, plan.state_version, transfers, leads, limits).await
@@ -159,6 +171,12 @@ async fn store(
             .await?;
     }
     core.state.change(move |rows| changes::start(rows, job)).await
+}
+
+/// Whether a rebalance is under way.
+async fn is_under_way(core: &Core) -> Result<bool, Status> {
+    let row = core.state.read(|rows| rows.job()).await??;
+    Ok(row.is_some_and(|row| row.state().is_under_way()))
 }
 
 /// The last rebalance with its rows.
