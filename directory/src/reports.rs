@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rookery_proto::directory::v1::{RegisterNode, ReplicaLoad};
+use rookery_proto::directory::v1::{AccountLoad, RegisterNode, ReplicaLoad};
 
 /// What one node has said.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) held: HashSet<(u32, u64)>,
     /// What each costs, by shard.
     pub(crate) loads: HashMap<u32, ReplicaLoad>,
+    /// The accounts that it works for most, the busiest first.
+    pub(crate) accounts: Vec<AccountLoad>,
     /// Of the disk that holds its store, in bytes; 0: not known.
     pub(crate) disk_total: u64,
     /// What is free of it.
@@ -21,6 +23,9 @@ pub(crate) struct Report {
     /// When it said so; none in tests of what it says.
     pub(crate) at: Option<Instant>,
 }
+
+/// Busy accounts that are remembered of a node.
+const ACCOUNTS_MAX: usize = 100;
 
 /// What is kept free of a disk when mail is planned onto it: so many percent, and no more than so many bytes.
 const KEPT_PERCENT: u64 = 10;
@@ -61,6 +66,8 @@ impl Reports {
         report.held = said.held.iter().map(|held| (held.shard, held.replica)).collect();
         if !said.loads.is_empty() {
             report.loads = said.loads.iter().map(|load| (load.shard, *load)).collect();
+            report.accounts = said.accounts.clone();
+            report.accounts.truncate(ACCOUNTS_MAX);
         }
         if said.disk_total > 0 {
             report.disk_total = said.disk_total;

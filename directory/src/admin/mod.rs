@@ -4,6 +4,7 @@ mod account;
 mod alias;
 pub mod auth;
 mod backup;
+mod busy;
 mod cluster;
 mod compare;
 mod domain;
@@ -119,5 +120,6 @@ admin_calls! {
     list_nodes(ListNodesRequest) -> ListNodesResponse = cluster::list_nodes;
     list_shards(ListShardsRequest) -> ListShardsResponse = cluster::list_shards;
     compare_replicas(CompareReplicasRequest) -> CompareReplicasResponse = compare::compare;
+    list_busy_accounts(ListBusyAccountsRequest) -> ListBusyAccountsResponse = busy::list;
     get_status(GetStatusRequest) -> GetStatusResponse = cluster::status;
 }

@@ -33,6 +33,10 @@ pub(super) async fn register(
             _ = ticks.tick() => shards.loads(),
             () = shards.changed() => Vec::new(),
         };
+        register.accounts = match register.loads.is_empty() {
+            true => Vec::new(),
+            false => shards.heaviest_accounts(),
+        };
         (register.held, register.lost, register.led) = shards.report();
         let disk = shards.disk();
         (register.disk_total, register.disk_free) = (disk.total, disk.free);

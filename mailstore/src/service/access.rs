@@ -30,6 +30,10 @@ impl MailstoreService {
         let shard = self
             .shard(grant.shard.0, incoming.request.shard_generation)
             .await?;
+        // Whom a delivery is work for is not in its token.
+        if needed == Rights::Owner {
+            shard.count_account(grant.account);
+        }
         Ok((shard, grant))
     }
 

@@ -5,17 +5,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rookery_proto::directory::v1::ReplicaLoad;
+use rookery_proto::directory::v1::{AccountLoad, ReplicaLoad};
 use tokio::time::Instant;
 
+use super::heaviest::Heaviest;
 use super::{HostedShard, Shards};
+use crate::plan::{Command, Mutation};
+use crate::schema::AccountId;
 use crate::shard::{Disk, disk_of};
 
 /// How often it is looked how much replicas have on disk.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After so long what was done before counts a third of what it did.
-const RATE_TIME: Duration = Duration::from_secs(120);
+pub(super) const RATE_TIME: Duration = Duration::from_secs(120);
+
+/// Accounts that the directory is told of.
+const HEAVIEST_TOLD_MAX: usize = 50;
 
 /// Rates are not made anew within so short a time.
 const RATE_STEP_MIN: Duration = Duration::from_secs(1);
@@ -28,6 +34,7 @@ pub(super) struct Load {
     /// On disk, as measured last.
     bytes: AtomicU64,
     rate: Mutex<Rate>,
+    accounts: Mutex<Heaviest>,
 }
 
 /// A rate that forgets.
@@ -63,6 +70,47 @@ impl HostedShard {
         self.load.operations.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Of these calls, one for an account.
+    pub(super) fn count_account(&self, account: AccountId) {
+        self.load.accounts.lock().add(account, 1, 0, Instant::now());
+    }
+
+    /// Bytes that an account was given.
+    pub(super) fn count_bytes(&self, account: AccountId, bytes: usize) {
+        let mut accounts = self.load.accounts.lock();
+        accounts.add(account, 0, bytes as u64, Instant::now());
+    }
+
+    /// Bytes that accounts are sent; to recipients a delivery is an operation as well.
+    pub(super) fn count_mutation(&self, mutation: &Mutation) {
+        let Command::Deliver(deliver) = &mutation.command else {
+            return self.count_bytes(mutation.account, mutation.command.bytes());
+        };
+        let (now, bytes) = (Instant::now(), deliver.body.bytes() as u64);
+        let mut accounts = self.load.accounts.lock();
+        for recipient in deliver.recipients.iter().flatten() {
+            accounts.add(recipient.account, 1, bytes, now);
+        }
+    }
+
+    /// The accounts that it works for most.
+    fn accounts_at(&self, now: Instant) -> Vec<AccountLoad> {
+        if !self.shard().group().leads() {
+            return Vec::new();
+        }
+        let accounts = self.load.accounts.lock().at(now).into_iter();
+        let shard = self.id().0;
+        accounts
+            .map(|(account, rates)| AccountLoad {
+                shard,
+                account: account.0,
+                operations_milli: (rates.operations * 1000.0).round() as u64,
+                bytes_per_second: rates.bytes.round() as u64,
+            })
+            .filter(|load| load.operations_milli > 0)
+            .collect()
+    }
+
     /// What it costs at this moment.
     fn load_at(&self, now: Instant) -> ReplicaLoad {
         let group = self.shard().group();
@@ -86,6 +134,16 @@ impl Shards {
         let mut loads: Vec<ReplicaLoad> = self.all().iter().map(|hosted| hosted.load_at(now)).collect();
         loads.sort_by_key(|load| load.shard);
         loads
+    }
+
+    /// The accounts that the shards which are led here work for most.
+    pub fn heaviest_accounts(&self) -> Vec<AccountLoad> {
+        let now = Instant::now();
+        let all = self.all();
+        let mut accounts: Vec<AccountLoad> = all.iter().flat_map(|hosted| hosted.accounts_at(now)).collect();
+        accounts.sort_by_key(|load| (std::cmp::Reverse(load.operations_milli), load.account));
+        accounts.truncate(HEAVIEST_TOLD_MAX);
+        accounts
     }
 
     /// The disk that the store is on, as it was seen last.

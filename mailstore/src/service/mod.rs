@@ -10,6 +10,7 @@ mod bodies;
 mod compare;
 mod deliver;
 mod handoff;
+mod heaviest;
 mod load;
 mod members;
 mod mutate;
@@ -126,8 +127,8 @@ impl MailstoreService {
                 self.changes(snapshot, changes).await?
             }
             Call::Fetch(fetch) => {
-                let (_, snapshot) = self.readable(&incoming).await?;
-                return self.fetch(snapshot, fetch, &replies).await;
+                let (shard, snapshot) = self.readable(&incoming).await?;
+                return self.fetch(&shard, snapshot, fetch, &replies).await;
             }
             Call::Search(search) => {
                 let (_, snapshot) = self.readable(&incoming).await?;

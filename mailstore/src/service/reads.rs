@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use rookery_proto::mailstore::v1::{self as proto, Reply, reply};
 use rookery_proto::{MailstoreProtocol, ReplySink, Status};
 use rookery_replication::store::Store;
 use tokio::sync::Semaphore;
 
-use super::MailstoreService;
+use super::{HostedShard, MailstoreService};
 use crate::read::{self, FetchCursor, SearchCursor, Snapshot};
 
 /// Where reads are done: a bounded number at a time.
@@ -75,10 +76,12 @@ impl MailstoreService {
 
     pub(super) async fn fetch(
         &self,
+        shard: &HostedShard,
         snapshot: Snapshot,
         request: proto::Fetch,
         replies: &ReplySink<MailstoreProtocol>,
     ) -> Result<(), Status> {
+        let account = snapshot.account;
         let mut cursor = blocking(&self.reads, move || FetchCursor::new(snapshot, &request)).await?;
         loop {
             let (rest, rows) = blocking(&self.reads, move || {
@@ -88,6 +91,7 @@ impl MailstoreService {
             .await?;
             let Some(rows) = rows else { return Ok(()) };
             cursor = rest;
+            shard.count_bytes(account, rows.encoded_len());
             replies
                 .send(Reply {
                     call: Some(reply::Call::Rows(rows)),

@@ -62,6 +62,7 @@ impl HostedShard {
 
     /// Runs a mutation and gives what it answers.
     pub(super) async fn mutate(&self, mutation: Mutation) -> Result<reply::Call, Status> {
+        self.count_mutation(&mutation);
         let Reply { call } = self.shard.mutate(mutation).await?;
         call.ok_or_else(|| Status::internal("the writer gave an empty answer"))
     }
