@@ -192,6 +192,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_waits_where_others_sync() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, applier) = open(&folder);
+        let at_once = |key| store.try_apply(&row(&store, key));
+        assert!(at_once("alone"));
+        let syncing = store.hold_writes();
+        assert!(!at_once("beside"));
+        drop(syncing);
+        let large = vec![0; 100 << 10];
+        let mut batch = Batch::new();
+        batch.put(Column::Bodies, "large", large);
+        let mut writes = store.begin();
+        store.gather(&mut writes, &batch).expect("gathers");
+        assert!(!store.try_apply(&writes), "that takes long");
+        applier.apply(writes).await.expect("is written");
+        assert!(store.contains(Column::Bodies, b"large").expect("reads"));
+        assert!(!store.contains(Column::Rows, b"beside").expect("reads"));
+    }
+
+    #[tokio::test]
     async fn who_closes_does_not_wait_for_room() {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, applier) = open(&folder);

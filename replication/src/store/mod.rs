@@ -268,6 +268,15 @@ impl Store {
         }
     }
 
+    /// As if rows were being synced.
+    #[cfg(test)]
+    pub(crate) fn hold_writes(&self) -> Option<parking_lot::RwLockWriteGuard<'_, ()>> {
+        match &self.engine {
+            Engine::Rocks(rocks) => Some(rocks.hold_writes()),
+            Engine::Memory(_) => None,
+        }
+    }
+
     /// The same if it needs no wait and is not large; whether it was done. What keeps it from being done, [`Store::apply`] tells.
     pub(crate) fn try_apply(&self, writes: &Writes) -> bool {
         #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
     DBRecoveryMode, ErrorKind, FlushOptions, IngestExternalFileOptions, MergeOperands, Options, ReadOptions,
@@ -26,6 +26,8 @@ pub(super) struct Rocks {
     damages: Arc<Damages>,
     /// One at a time writes bodies anew.
     pub(super) reclaiming: Mutex<()>,
+    /// Held alone by what makes all other writes wait, for a disk: files that are taken in, rows that are synced.
+    waits: RwLock<()>,
 }
 
 impl Rocks {
@@ -43,6 +45,7 @@ impl Rocks {
             db,
             damages: Arc::new(Damages::new(path, options.describe_key)),
             reclaiming: Mutex::default(),
+            waits: RwLock::default(),
         })
     }
 
@@ -101,11 +104,19 @@ impl Rocks {
             .map_err(|error| self.write_error(&error))
     }
 
-    /// Whether the writes were made; they were not, if they would have had to wait for a flush.
+    /// Whether the writes were made; they were not, if they would have had to wait for a flush or for others' disk.
     pub(super) fn try_apply(&self, writes: WriteBatch) -> bool {
+        let Some(_nobody_waits) = self.waits.try_read() else {
+            return false;
+        };
         let mut options = unlogged();
         options.set_no_slowdown(true);
         self.db.write_opt(writes, &options).is_ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn hold_writes(&self) -> parking_lot::RwLockWriteGuard<'_, ()> {
+        self.waits.write()
     }
 
     /// Whether something may have gone wrong in the background: the next write tells what.
@@ -115,12 +126,14 @@ impl Rocks {
     }
 
     pub(super) fn put_own(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let _others_wait = self.waits.write();
         self.db
             .put_opt(key, value, &synced())
             .map_err(|error| self.write_error(&error))
     }
 
     pub(super) fn delete_own(&self, key: &[u8]) -> Result<(), StoreError> {
+        let _others_wait = self.waits.write();
         self.db
             .delete_opt(key, &synced())
             .map_err(|error| self.write_error(&error))
@@ -147,6 +160,8 @@ impl Rocks {
     pub(super) fn ingest(&self, column: Column, files: &[&str]) -> Result<(), StoreError> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(false);
+        // What is in memory of the same keys is flushed first, and nobody writes meanwhile.
+        let _others_wait = self.waits.write();
         self.db
             .ingest_external_file_cf_opts(self.column(column)?, &options, files.to_vec())
             .map_err(|error| self.write_error(&error))

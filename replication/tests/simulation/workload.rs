@@ -41,7 +41,15 @@ async fn hold(here: &Here, member: &Arc<Member>, group: GroupId) {
         && here.shared.directory.lock().is_retired(group, held, &here.node)
     {
         here.trace(&format!("removes {group:?} {held:?}"));
-        member.remove_group(group).await.expect("removes");
+        if let Err(error) = member.remove_group(group).await {
+            // A machine that is being stopped goes on with it when it is started again.
+            let is_stopping = error.to_string().contains("has been closed");
+            if !is_stopping {
+                let node = &here.node;
+                here.shared
+                    .violated(format!("a replica is removed: of {group:?} on {node}: {error}"));
+            }
+        }
         return;
     }
     let Some(spec) = here.shared.directory.lock().spec(group, &here.node) else {
