@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rookery_process::health::Health;
+use rookery_process::http::Handler;
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::{DirectoryProtocol, Service, Status};
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
 use crate::admin::listener::{BindError, Listener};
-use crate::admin::{AdminService, BackupService, RebalanceService};
+use crate::admin::{AdminService, BackupService, RebalanceService, web};
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::follow;
@@ -90,6 +91,7 @@ pub struct Directory {
     service: Arc<DirectoryService>,
     admin_address: Option<SocketAddr>,
     admin_token_file: PathBuf,
+    web: Option<Handler>,
     tasks: TaskTracker,
     leading: Mutex<Option<JoinHandle<()>>>,
     end: CancellationToken,
@@ -147,7 +149,11 @@ impl Directory {
         if post.members.is_alone() {
             open_alone(&post).await?;
         }
+        let web = operators
+            .as_ref()
+            .map(|operators| web::handler(Arc::clone(&post), operators.bearer.clone()));
         let directory = Self {
+            web,
             service: Arc::new(DirectoryService::new(Arc::clone(&post), follower)),
             admin_address,
             admin_token_file,
@@ -212,6 +218,11 @@ impl Directory {
     /// Where the operator's API listens, if it does.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// The operator's page and its API, for the HTTP endpoint; where operators are listened for.
+    pub fn web(&self) -> Option<Handler> {
+        self.web.clone()
     }
 
     /// The file with the operator's token.

@@ -28,6 +28,7 @@ use crate::rebalancer::{self, Desk};
 use crate::reports::Reports;
 use crate::schema::read::Rows;
 use crate::schema::row;
+use crate::silence;
 use crate::state::State;
 use crate::tokens::{self, Tokens};
 use crate::watch::Picture;
@@ -167,6 +168,8 @@ impl Office {
             let formed = noted(&core.group);
             core.state.change(move |rows| member::note(rows, formed)).await?;
         }
+        let (own, term) = (core.own.clone(), core.group.standing().term);
+        core.state.change(move |_| Ok(member::leads(&own, term))).await?;
         register_self(core, &self.node).await
     }
 
@@ -182,6 +185,7 @@ impl Office {
             core.cancel.clone(),
             keep_house(Arc::clone(&core), self.ages),
         ));
+        tasks.spawn(until(core.cancel.clone(), silence::keep(Arc::clone(&core))));
         tasks.spawn(until(core.cancel.clone(), prove(Arc::clone(&core))));
         tasks.spawn(until(core.cancel.clone(), rebalancer::run(Arc::clone(&core))));
         tasks.spawn(until(

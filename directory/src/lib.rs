@@ -1,7 +1,7 @@
 //! Domains, accounts, addresses, credentials, nodes and the shard map.
 //!
 //! Pure parts: [`schema`] (keys and values), [`plan`] (mutations), [`resolve`] (who gets mail), [`placement`] (which node
-//! has which shard), [`rebalance`] (what is to move). Around them [`state`] (the one writer), [`watch`] (who is told), [`credentials`], [`tokens`],
+//! has which shard), [`rebalance`] (what is to move), [`events`] (what operators are told of). Around them [`state`] (the one writer), [`watch`] (who is told), [`credentials`], [`tokens`],
 //! [`provision`] (what shards are told), [`service`] (calls of proxies and mailstores) and [`admin`] (the operator's calls),
 //! put together for each leadership and by [`Directory`] around them. Never sees a message, never depends on another role.
 
@@ -9,6 +9,7 @@ pub mod address;
 pub mod admin;
 pub mod config;
 pub mod credentials;
+pub mod events;
 pub mod placement;
 pub mod plan;
 pub mod provision;
@@ -31,6 +32,7 @@ mod opening;
 mod post;
 mod rebalancer;
 mod reports;
+mod silence;
 
 pub use config::{Config, MemberConfig};
 pub use handle::{Directory, Host, StartError};

@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) disk_total: u64,
     /// What is free of it.
     pub(crate) disk_free: u64,
+    /// How long a write takes that makes its log durable, in microseconds; 0: there was none lately.
+    pub(crate) log_sync_micros: u64,
     /// When it said so; none in tests of what it says.
     pub(crate) at: Option<Instant>,
 }
@@ -73,6 +75,7 @@ impl Reports {
             report.disk_total = said.disk_total;
             report.disk_free = said.disk_free;
         }
+        report.log_sync_micros = said.log_sync_micros;
         report.at = Some(Instant::now());
     }
 

@@ -16,6 +16,8 @@ use rookery_replication::{Batch, Column, Overlay, View, Write};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::now_millis;
+use crate::events::{self, Event};
 use crate::plan::{PlanError, Planned};
 use crate::schema::key;
 use crate::schema::read::Rows;
@@ -41,10 +43,18 @@ enum Message {
 /// A change on its way from the caller to the writer.
 trait Job: Send {
     /// Plans. `None` when it is refused: then the caller has its answer already.
-    fn plan(self: Box<Self>, rows: Rows<'_>) -> Option<(Batch, WatchEvent, Answer)>;
+    fn plan(self: Box<Self>, rows: Rows<'_>) -> Option<Decided>;
 
     /// Tells the caller that it is not planned.
     fn refuse(self: Box<Self>, status: Status);
+}
+
+/// A change that was decided, and the way to its caller.
+struct Decided {
+    batch: Batch,
+    event: WatchEvent,
+    events: Vec<Event>,
+    answer: Answer,
 }
 
 /// Tells the caller how it went.
@@ -61,7 +71,7 @@ where
     T: Send + 'static,
     F: FnOnce(Rows<'_>) -> Result<Planned<T>, PlanError> + Send,
 {
-    fn plan(self: Box<Self>, rows: Rows<'_>) -> Option<(Batch, WatchEvent, Answer)> {
+    fn plan(self: Box<Self>, rows: Rows<'_>) -> Option<Decided> {
         let Change { plan, reply, permit } = *self;
         match plan(rows) {
             // A caller that has gone is not an error.
@@ -72,13 +82,19 @@ where
             Ok(Planned {
                 batch,
                 event,
+                events,
                 reply: value,
             }) => {
                 let answer = move |result: Result<(), Status>| {
                     drop(permit);
                     let _ = reply.send(result.map(|()| value));
                 };
-                Some((batch, event, Box::new(answer)))
+                Some(Decided {
+                    batch,
+                    event,
+                    events,
+                    answer: Box::new(answer),
+                })
             }
         }
     }
@@ -309,11 +325,16 @@ impl Writer {
     fn planned(&mut self, job: Box<dyn Job>) -> Option<(Batch, WatchEvent, Answer)> {
         let base = Arc::clone(self.member.store());
         let view = self.overlay.over(base.as_ref());
-        let (mut batch, mut event, answer) = job.plan(Rows(&view))?;
-        if batch.is_empty() {
+        let Decided {
+            mut batch,
+            mut event,
+            events,
+            answer,
+        } = job.plan(Rows(&view))?;
+        if batch.is_empty() && events.is_empty() {
             return Some((batch, event, answer));
         }
-        match number_change(&view, &mut batch) {
+        match number_change(&view, &mut batch, events) {
             Ok(version) => event.version = version,
             Err(error) => {
                 answer(Err(Status::internal(error.to_string())));
@@ -340,8 +361,8 @@ impl Writer {
     }
 }
 
-/// Puts the next version into the batch.
-fn number_change(view: &dyn View, batch: &mut Batch) -> Result<u64, PlanError> {
+/// Puts the next version into the batch, and the events under their numbers.
+fn number_change(view: &dyn View, batch: &mut Batch, events: Vec<Event>) -> Result<u64, PlanError> {
     let sequences_key = key::sequences();
     let planned = batch.writes().iter().rev().find_map(|write| match write {
         Write::Put(Column::Rows, key, value) if *key == sequences_key => Some(value.clone()),
@@ -352,6 +373,7 @@ fn number_change(view: &dyn View, batch: &mut Batch) -> Result<u64, PlanError> {
         None => Rows(view).sequences()?,
     };
     sequences.version += 1;
+    events::append(batch, &mut sequences, events, now_millis());
     batch.put(Column::Rows, sequences_key, sequences.to_stored());
     Ok(sequences.version)
 }

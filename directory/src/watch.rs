@@ -197,6 +197,11 @@ impl Picture {
         );
     }
 
+    /// When a node was heard last; not since it was loaded unless that is later.
+    pub fn heard_at(&self, id: &str) -> Option<Instant> {
+        self.known.lock().heard.get(id).copied()
+    }
+
     /// The row of a node as others see it.
     pub fn node(&self, id: &str) -> Option<Node> {
         self.known.lock().nodes.get(id).cloned()

@@ -176,6 +176,14 @@ fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>>
     }
 }
 
+/// Said of further paths while what answers them has not started.
+pub fn starting() -> Response<Full<Bytes>> {
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the node is starting: try again\n".to_owned(),
+    )
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! Programs of others that tests drive: mbsync, swaks, curl, mutt, strace, Python.
+//! Programs of others that tests drive: mbsync, swaks, curl, mutt, strace, Python, Chromium.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Result, bail};
 
 /// The Debian package that holds a program.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("mbsync", "isync"),
     ("swaks", "swaks"),
     ("curl", "curl"),
@@ -17,6 +17,8 @@ const PACKAGES: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("mount", "mount"),
     ("umount", "mount"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
 ];
 
 /// A program's path. Panics with what to install when it is missing: a skipped test is not a passed one.

@@ -6,6 +6,7 @@ mod account;
 mod alias;
 mod connect;
 mod domain;
+mod events;
 mod members;
 mod node;
 pub(crate) mod output;
@@ -43,6 +44,8 @@ pub(crate) enum Operation {
     Shard(shard::Command),
     /// Make shards safe and nodes evenly loaded: plan, ask, apply, and watch
     Rebalance(rebalance::Arguments),
+    /// What has happened lately to nodes, shards and rebalances
+    Events(events::Command),
     /// The cluster at a glance
     Status(status::Command),
     /// Copies of everything in a folder, and the way back
@@ -61,6 +64,7 @@ pub(crate) async fn run(operation: Operation, connection: &Connection, json: boo
         Operation::Node(command) => command.run(&mut connection.connect_all().await?, json).await,
         Operation::Shard(command) => command.run(&mut connection.connect_all().await?, json).await,
         Operation::Rebalance(arguments) => arguments.run(connection, json).await,
+        Operation::Events(command) => command.run(&mut connection.connect().await?, json).await,
         Operation::Status(command) => command.run(&mut connection.connect().await?, json).await,
     }
 }

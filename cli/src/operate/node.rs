@@ -1,8 +1,9 @@
 //! `rookery node`.
 
 use clap::Subcommand;
+use rookery_directory::admin::json;
 use rookery_proto::admin::v1::{self as admin, ListNodesRequest, RemoveNodeRequest, SetDrainingRequest};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Clients;
 use super::output::{self, refused};
@@ -62,7 +63,7 @@ fn said_of_drain(node: &str, undo: bool) -> String {
 /// Prints nodes.
 pub(super) fn show(nodes: &[admin::Node], as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        return output::json(&json!({ "nodes": values(nodes) }));
+        return output::json(&json!({ "nodes": json::nodes(nodes) }));
     }
     let rows: Vec<_> = nodes.iter().map(row).collect();
     output::table(
@@ -111,21 +112,6 @@ fn state(node: &admin::Node) -> String {
         words.push("draining");
     }
     words.join(", ")
-}
-
-/// Nodes as JSON.
-pub(super) fn values(nodes: &[admin::Node]) -> Vec<Value> {
-    nodes
-        .iter()
-        .map(|node| {
-            json!({
-                "id": node.id, "role": node.role, "address": node.address, "http": node.http,
-                "weight": node.weight, "alive": node.alive, "shards": node.shards, "leads": node.leads,
-                "zone": node.zone, "draining": node.draining, "disk_total": node.disk_total,
-                "disk_free": node.disk_free, "leaders": node.leaders, "bytes": node.bytes,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -181,7 +167,7 @@ mod tests {
 
     #[test]
     fn programs_get_all_fields() {
-        let value = &values(&[mailstore()])[0];
+        let value = &json::nodes(&[mailstore()])[0];
         assert_eq!(
             (
                 &value["zone"],

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use rookery_directory::admin::json as shared;
 use rookery_proto::admin::v1::{
     BusyAccount, GetStatusRequest, ListBusyAccountsRequest, ListShardsRequest, Shard,
 };
@@ -38,10 +39,7 @@ async fn at_a_glance(client: &mut AdminClient, as_json: bool) -> anyhow::Result<
         .map_err(refused)?
         .into_inner();
     if as_json {
-        return output::json(&json!({
-            "cluster_id": status.cluster_id, "version": status.version, "domains": status.domains,
-            "accounts": status.accounts, "shards": status.shards, "nodes": node::values(&status.nodes),
-        }));
+        return output::json(&shared::status(&status));
     }
     writeln!(
         std::io::stdout(),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rookery_process::data_folder::DataFolder;
 use rookery_process::health::Health;
-use rookery_process::http::HttpServer;
+use rookery_process::http::{Handler, HttpServer};
 use rookery_process::shutdown::{Signals, stage};
 use rookery_process::{logs, telemetry};
 use rookery_proto::Role;
@@ -168,6 +168,12 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
     endpoints.bound("http", http.local());
     let http_address = http.local().to_string();
     let cancel_http = CancellationToken::new();
+    let web = Later::<Handler>::default();
+    let http = if config.directory.is_some() {
+        http.with_handler(once_started(&web))
+    } else {
+        http
+    };
     let http_task = tokio::spawn(http.run(health.clone(), cancel_http.clone()));
 
     let tls = load_tls(&config)?;
@@ -176,6 +182,7 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
         tls,
         health.clone(),
         http_address,
+        web,
         folder.path().to_path_buf(),
     );
     // A signal while the roles start is heeded as soon as they have: what has started is stopped in order.
@@ -212,6 +219,15 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
         bail!("the damaged store is still being read: start the process again, and it will be rebuilt");
     }
     result
+}
+
+/// Answers further paths once the directory has started; until then it is away.
+fn once_started(web: &Later<Handler>) -> Handler {
+    let web = Arc::clone(web);
+    Arc::new(move |request| match web.get() {
+        Some(handler) => handler(request),
+        None => Box::pin(std::future::ready(rookery_process::http::starting())),
+    })
 }
 
 /// Says where the node listens once it is ready, and waits for a signal, or for damage that ends what runs.

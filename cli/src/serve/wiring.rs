@@ -12,6 +12,7 @@ use rookery_mailstore::analysis::WORKER_COMMAND;
 use rookery_mailstore::node::Mailstore;
 use rookery_mailstore::{NodeStore, Peers, ReplicationService};
 use rookery_process::health::Health;
+use rookery_process::http::Handler;
 use rookery_process::shutdown::stage;
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::{Node, NodeRole};
@@ -44,6 +45,8 @@ pub(super) struct Wiring {
     tls: NodeTls,
     health: Health,
     http: String,
+    /// What answers further paths over HTTP.
+    web: Later<Handler>,
     pub(super) data: PathBuf,
     local_mailstore: LocalMailstore,
     pub(super) peers: Arc<Peers>,
@@ -59,13 +62,21 @@ pub(super) struct Wiring {
 }
 
 impl Wiring {
-    pub(super) fn new(config: Config, tls: NodeTls, health: Health, http: String, data: PathBuf) -> Self {
+    pub(super) fn new(
+        config: Config,
+        tls: NodeTls,
+        health: Health,
+        http: String,
+        web: Later<Handler>,
+        data: PathBuf,
+    ) -> Self {
         let peers = Peers::new(peer_connect(config.role(), tls.clone()));
         Self {
             config,
             tls,
             health,
             http,
+            web,
             data,
             peers,
             listener: None,
@@ -224,6 +235,10 @@ impl Wiring {
         let directory = Directory::start(section, host).await?;
         if let Some(address) = directory.admin_address() {
             endpoints.bound("admin", address);
+        }
+        if let Some(web) = directory.web() {
+            // Set once: this is called once.
+            let _ = self.web.set(web);
         }
         self.directory = Some(directory);
         Ok(())

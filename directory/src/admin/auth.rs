@@ -80,6 +80,20 @@ impl Bearer {
         Ok(Self { key, wanted })
     }
 
+    /// Whether the value of an `authorization` header has the token; if not, what is to be said.
+    pub(super) fn check(&self, header: Option<&str>) -> Result<(), &'static str> {
+        // RFC 7235 §2.1: the scheme is compared without regard to case.
+        let presented = header
+            .and_then(|header| header.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        match presented {
+            Some(token) if self.is_right(token) => Ok(()),
+            Some(_) => Err("the admin token is wrong: check --token-file"),
+            None => Err("no admin token: send `authorization: Bearer …`"),
+        }
+    }
+
     fn is_right(&self, presented: &str) -> bool {
         // Through a keyed hash, so that the time taken tells nothing of the token.
         hmac::verify(&self.key, presented.as_bytes(), self.wanted.as_ref()).is_ok()
@@ -92,19 +106,9 @@ impl Interceptor for Bearer {
             .metadata()
             .get("authorization")
             .and_then(|value| value.to_str().ok());
-        // RFC 7235 §2.1: the scheme is compared without regard to case.
-        let presented = header
-            .and_then(|header| header.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        match presented {
-            Some(token) if self.is_right(token) => Ok(request),
-            Some(_) => Err(tonic::Status::unauthenticated(
-                "the admin token is wrong: check --token-file",
-            )),
-            None => Err(tonic::Status::unauthenticated(
-                "no admin token: send `authorization: Bearer …`",
-            )),
+        match self.check(header) {
+            Ok(()) => Ok(request),
+            Err(message) => Err(tonic::Status::unauthenticated(message)),
         }
     }
 }

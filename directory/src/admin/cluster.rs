@@ -18,7 +18,15 @@ pub(super) async fn list_nodes(core: &Core, _: ListNodesRequest) -> Result<ListN
 }
 
 pub(super) async fn list_shards(core: &Core, _: ListShardsRequest) -> Result<ListShardsResponse, Status> {
-    let held = core.picture.shards();
+    let shards = shards(core, None, usize::MAX).await?;
+    Ok(ListShardsResponse { shards })
+}
+
+/// The shards after this one, or from the first on; at most so many.
+pub(super) async fn shards(core: &Core, after: Option<u32>, limit: usize) -> Result<Vec<Shard>, Status> {
+    let held = core.picture.shards().into_iter();
+    let held = held.filter(move |shard| after.is_none_or(|after| shard.id > after));
+    let held: Vec<_> = held.take(limit).collect();
     let reports = core.reports.all();
     let shards = core.state.read(move |rows| {
         held.into_iter()
@@ -40,9 +48,7 @@ pub(super) async fn list_shards(core: &Core, _: ListShardsRequest) -> Result<Lis
             })
             .collect::<Result<_, ReadError>>()
     });
-    Ok(ListShardsResponse {
-        shards: shards.await??,
-    })
+    Ok(shards.await??)
 }
 
 pub(super) async fn status(core: &Core, _: GetStatusRequest) -> Result<GetStatusResponse, Status> {
@@ -84,6 +90,10 @@ fn nodes(core: &Core) -> Vec<Node> {
                 shards: shards.get(&node.id).copied().unwrap_or(0),
                 leaders: leaders.get(&node.id).copied().unwrap_or(0),
                 bytes: report.map_or(0, |report| report.loads.values().map(|load| load.bytes).sum()),
+                operations_milli: report.map_or(0, |report| {
+                    report.loads.values().map(|load| load.operations_milli).sum()
+                }),
+                log_sync_micros: report.map_or(0, |report| report.log_sync_micros),
                 disk_total: report.map_or(0, |report| report.disk_total),
                 disk_free: report.map_or(0, |report| report.disk_free),
                 id: node.id,

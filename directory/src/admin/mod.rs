@@ -8,8 +8,11 @@ mod busy;
 mod cluster;
 mod compare;
 mod domain;
+mod events;
+pub mod json;
 pub(crate) mod listener;
 mod rebalance;
+pub(crate) mod web;
 
 use std::sync::Arc;
 
@@ -122,4 +125,5 @@ admin_calls! {
     compare_replicas(CompareReplicasRequest) -> CompareReplicasResponse = compare::compare;
     list_busy_accounts(ListBusyAccountsRequest) -> ListBusyAccountsResponse = busy::list;
     get_status(GetStatusRequest) -> GetStatusResponse = cluster::status;
+    list_events(ListEventsRequest) -> ListEventsResponse = events::list;
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rookery_replication::{Batch, Column};
 
 use super::{PlanError, Planned};
+use crate::events::{self, Kind};
 use crate::schema::key;
 use crate::schema::read::Rows;
 use crate::schema::row::{self, Row};
@@ -64,6 +65,12 @@ pub fn keep(rows: Rows<'_>, node: &str, held: u64) -> Result<Planned<()>, PlanEr
         put(&mut batch, &members);
     }
     Ok(Planned::new(batch, ()))
+}
+
+/// A member has taken the lead.
+pub fn leads(node: &str, term: u64) -> Planned<()> {
+    let text = format!("leads the directory (term {term})");
+    Planned::new(Batch::new(), ()).telling([events::of_node(Kind::DirectoryLed, node, &text)])
 }
 
 fn put(batch: &mut Batch, members: &row::Members) {

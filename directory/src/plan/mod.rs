@@ -21,6 +21,7 @@ use rookery_proto::{Reason, Status};
 use rookery_replication::Batch;
 
 use crate::address::AddressError;
+use crate::events::Event;
 use crate::resolve::ResolveError;
 use crate::schema::AccountId;
 use crate::schema::read::ReadError;
@@ -32,6 +33,8 @@ pub struct Planned<T> {
     pub batch: Batch,
     /// What watchers are told once it is durable; its version is set later.
     pub event: WatchEvent,
+    /// What operators are told of it; written with it.
+    pub events: Vec<Event>,
     /// What the caller is told once it is durable.
     pub reply: T,
 }
@@ -41,8 +44,15 @@ impl<T> Planned<T> {
         Self {
             batch,
             event: WatchEvent::default(),
+            events: Vec::new(),
             reply,
         }
+    }
+
+    /// Operators are told.
+    fn telling(mut self, events: impl IntoIterator<Item = Event>) -> Self {
+        self.events.extend(events);
+        self
     }
 
     /// Cached recipients are void.

@@ -7,6 +7,7 @@ use rookery_proto::directory::v1::NodeRole;
 use rookery_replication::{Batch, Column};
 
 use super::{PlanError, Planned, shard};
+use crate::events::{self, Kind};
 use crate::placement::{Candidate, place};
 use crate::schema::key;
 use crate::schema::read::Rows;
@@ -62,6 +63,7 @@ pub fn register(
         },
         zone: node.zone.clone(),
         draining: held.as_ref().is_some_and(|held| held.draining),
+        silent: held.as_ref().is_some_and(|held| held.silent),
     };
     if held.as_ref().is_some_and(|held| held.role != row.role) {
         return Err(PlanError::Precondition(format!(
@@ -82,6 +84,17 @@ pub fn register(
     }
     let mut planned = Planned::new(batch, ());
     planned.event.nodes.extend(planned_node);
+    if held.is_none() {
+        planned
+            .events
+            .push(events::of_node(Kind::NodeRegistered, &node.id, "is new"));
+    }
+    if !shards.is_empty() {
+        let mailstores: BTreeSet<&String> = shards.iter().flat_map(|shard| &shard.replicas).collect();
+        planned
+            .events
+            .push(events::placed(shards.len(), mailstores.len()));
+    }
     planned.event.shards = shards;
     Ok(planned)
 }
@@ -183,8 +196,26 @@ pub fn set_draining(
         planned.batch.put(Column::Rows, key::node(id), row.to_stored());
         placement_changed(rows, &mut planned.batch)?;
         planned.event.nodes.push(to_proto(id, &row, is_alive));
+        planned.events.push(match draining {
+            true => events::of_node(Kind::NodeDrained, id, "is to be emptied by the next rebalance"),
+            false => events::of_node(Kind::NodeKept, id, "is not to be emptied any more"),
+        });
     }
     Ok(planned)
+}
+
+/// Operators are told that nothing is heard of a node, or that it was heard again; once, whoever leads.
+pub fn note_silence(rows: Rows<'_>, id: &str, silent: bool) -> Result<Planned<()>, PlanError> {
+    let mut planned = Planned::new(Batch::new(), ());
+    let Some(mut row) = rows.node(id)?.filter(|row| row.silent != silent) else {
+        return Ok(planned);
+    };
+    row.silent = silent;
+    planned.batch.put(Column::Rows, key::node(id), row.to_stored());
+    Ok(planned.telling([match silent {
+        true => events::of_node(Kind::NodeSilent, id, "is silent"),
+        false => events::of_node(Kind::NodeBack, id, "is back"),
+    }]))
 }
 
 /// Forgets a node that is not there and has no replicas.
@@ -214,7 +245,7 @@ pub fn remove(rows: Rows<'_>, id: &str, is_alive: bool) -> Result<Planned<()>, P
         placement_changed(rows, &mut planned.batch)?;
     }
     planned.event.removed_nodes.push(id.to_owned());
-    Ok(planned)
+    Ok(planned.telling([events::of_node(Kind::NodeRemoved, id, "was removed")]))
 }
 
 fn known(rows: Rows<'_>, id: &str) -> Result<row::Node, PlanError> {

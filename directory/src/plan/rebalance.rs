@@ -8,6 +8,7 @@ use rookery_proto::directory::v1::NodeRole;
 use rookery_replication::{Batch, Column};
 
 use super::{PlanError, Planned, shard};
+use crate::events::{self, Kind};
 use crate::rebalance::stored::{JobRow, JobState, LeadRow, Stage, TransferRow};
 use crate::schema::read::Rows;
 use crate::schema::row::{self, Row};
@@ -120,7 +121,8 @@ pub fn store(
 /// All rows of a rebalance are stored: it begins to run.
 pub fn start(rows: Rows<'_>, job: u64) -> Result<Planned<()>, PlanError> {
     let row = of_state(rows, job, JobState::Storing)?;
-    Ok(in_state(row, JobState::Running))
+    let begun = events::begun(&row, &rows.transfers(job)?);
+    Ok(in_state(row, JobState::Running).telling([begun]))
 }
 
 /// Removes some of the rows of rebalances before this one, at most so many. Answers whether there are more.
@@ -147,7 +149,10 @@ pub fn forget_older(rows: Rows<'_>, job: u64, most: usize) -> Result<Planned<boo
 pub fn pause(rows: Rows<'_>) -> Result<Planned<()>, PlanError> {
     let row = under_way(rows)?;
     match row.state() {
-        JobState::Running => Ok(in_state(row, JobState::Paused)),
+        JobState::Running => {
+            let paused = events::of_job(Kind::RebalancePaused, row.id, "was paused");
+            Ok(in_state(row, JobState::Paused).telling([paused]))
+        }
         JobState::Paused => Ok(Planned::new(Batch::new(), ())),
         _ => Err(being_aborted(&row)),
     }
@@ -156,19 +161,33 @@ pub fn pause(rows: Rows<'_>) -> Result<Planned<()>, PlanError> {
 /// Transfers are begun again, within other limits if some are given.
 pub fn resume(rows: Rows<'_>, limits: Option<Limits>) -> Result<Planned<()>, PlanError> {
     let mut row = under_way(rows)?;
+    let before = row.clone();
     if let Some(limits) = limits {
         limits.check()?;
         limits.put(&mut row);
     }
     match row.state() {
-        JobState::Running | JobState::Paused => Ok(in_state(row, JobState::Running)),
+        JobState::Running | JobState::Paused => {
+            let is_other = row != before;
+            let rest = if is_other {
+                "goes on within other limits"
+            } else {
+                "goes on"
+            };
+            let resumed = events::of_job(Kind::RebalanceResumed, row.id, rest);
+            let tells = is_other || row.state() == JobState::Paused;
+            Ok(in_state(row, JobState::Running).telling(tells.then_some(resumed)))
+        }
         _ => Err(being_aborted(&row)),
     }
 }
 
 /// What has been begun is taken back.
 pub fn abort(rows: Rows<'_>) -> Result<Planned<()>, PlanError> {
-    Ok(in_state(under_way(rows)?, JobState::Aborting))
+    let row = under_way(rows)?;
+    let tells = row.state() != JobState::Aborting;
+    let aborting = events::of_job(Kind::RebalanceAborting, row.id, "is being aborted");
+    Ok(in_state(row, JobState::Aborting).telling(tells.then_some(aborting)))
 }
 
 /// Nothing is left to be done.
@@ -182,7 +201,8 @@ pub fn end(rows: Rows<'_>, job: u64, now: u64) -> Result<Planned<JobState>, Plan
     row.state = state.into();
     let mut batch = Batch::new();
     batch.put(Column::Rows, key::job(), row.to_stored());
-    Ok(Planned::new(batch, state))
+    let ended = events::ended(&row, &rows.transfers(job)?);
+    Ok(Planned::new(batch, state).telling([ended]))
 }
 
 /// Names the new replica of a transfer in place of the old one, or skips the transfer when the placement is not what it was made for.
@@ -206,7 +226,10 @@ pub fn begin_transfer(
             transfer.began_at_millis = now;
             placed(rows, id, placement, true, job, place, transfer)
         }
-        Err(why_not) => Ok(ended(job, place, transfer, Stage::Skipped, &why_not, now)),
+        Err(why_not) => Ok(told(
+            job,
+            ended(job, place, transfer, Stage::Skipped, &why_not, now),
+        )),
     }
 }
 
@@ -292,7 +315,10 @@ pub fn revert_transfer(
                 .any(|replica| replica.node == transfer.from_node)
     });
     let Some(mut placement) = placement else {
-        return Ok(ended(job, place, transfer, Stage::Reverted, why_not, now));
+        return Ok(told(
+            job,
+            ended(job, place, transfer, Stage::Reverted, why_not, now),
+        ));
     };
     placement
         .replicas
@@ -322,7 +348,7 @@ pub fn settle_transfer(
     let transfer = needed(rows, job, place)?;
     match transfer.stage() {
         Stage::Changing if transfer.from_node.is_empty() => {
-            Ok(ended(job, place, transfer, Stage::Done, "", now))
+            Ok(told(job, ended(job, place, transfer, Stage::Done, "", now)))
         }
         Stage::Changing => {
             let mut transfer = transfer;
@@ -331,7 +357,10 @@ pub fn settle_transfer(
         }
         Stage::Reverting => {
             let why_not = transfer.why_not.clone();
-            Ok(ended(job, place, transfer, Stage::Reverted, &why_not, now))
+            Ok(told(
+                job,
+                ended(job, place, transfer, Stage::Reverted, &why_not, now),
+            ))
         }
         _ => Ok(Planned::new(Batch::new(), transfer)),
     }
@@ -347,7 +376,7 @@ pub fn finish_transfer(
     of(rows, job)?;
     let transfer = needed(rows, job, place)?;
     match transfer.stage() {
-        Stage::Removing => Ok(ended(job, place, transfer, Stage::Done, "", now)),
+        Stage::Removing => Ok(told(job, ended(job, place, transfer, Stage::Done, "", now))),
         _ => Ok(Planned::new(Batch::new(), transfer)),
     }
 }
@@ -480,6 +509,12 @@ fn ended(
     noted(job, place, transfer)
 }
 
+/// Operators are told how the transfer has ended.
+fn told(job: u64, planned: Planned<TransferRow>) -> Planned<TransferRow> {
+    let over = events::over(&planned.reply, job);
+    planned.telling(over)
+}
+
 /// Writes a placement with the transfer that changes it; the replica without a number gets a new one.
 fn placed(
     rows: Rows<'_>,
@@ -498,7 +533,8 @@ fn placed(
         }
     }
     placement.generation += 1;
-    let mut planned = noted(job, place, transfer);
+    let moved = events::moved(&transfer, job);
+    let mut planned = noted(job, place, transfer).telling([moved]);
     put_placement(&mut planned, &mut sequences, id, placement);
     Ok(planned)
 }

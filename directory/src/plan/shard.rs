@@ -5,6 +5,7 @@ use rookery_proto::directory::v1::HeldReplica;
 use rookery_replication::{Batch, Column};
 
 use super::{PlanError, Planned};
+use crate::events;
 use crate::schema::read::Rows;
 use crate::schema::row::{self, Row};
 use crate::schema::{ShardId, key};
@@ -49,6 +50,7 @@ pub fn note(
                 sequences.replicas += 1;
                 replica.id = sequences.replicas;
                 replica.taken = false;
+                planned.events.push(events::replaced(id, node));
             }
         }
         shard.formed |= shard.replicas.iter().all(|replica| replica.taken);

@@ -25,6 +25,7 @@ pub(super) enum Table {
     Job = 13,
     Transfer = 14,
     LeadChange = 15,
+    Event = 20,
     Restore = 32,
     Awaited = 33,
 }
@@ -279,6 +280,21 @@ pub fn rows_before_job(job: u64) -> [Range; 2] {
     })
 }
 
+/// An event, by its number.
+pub fn event(number: u64) -> Vec<u8> {
+    let mut key = start(Table::Event as u8);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The events with a higher number than this one, oldest first.
+pub fn events_after(number: u64) -> Range {
+    Range {
+        from: event(number.saturating_add(1)),
+        to: prefixed(start(Table::Event as u8)).to,
+    }
+}
+
 /// The restore that is under way.
 pub fn restore() -> Vec<u8> {
     let mut key = start(Table::Restore as u8);
@@ -372,6 +388,11 @@ pub fn read_account(key: &[u8]) -> Option<AccountId> {
 /// The number of a [`shard`] or [`signing_key`] key.
 pub fn read_number(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(own_part(key).try_into().ok()?))
+}
+
+/// The number of an [`event`] key.
+pub fn read_event(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(own_part(key).try_into().ok()?))
 }
 
 /// The id of a [`node`] key.

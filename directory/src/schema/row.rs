@@ -74,6 +74,9 @@ pub struct Sequences {
     /// Rebalances ever begun; the last one's number.
     #[prost(uint64, tag = "7")]
     pub jobs: u64,
+    /// Events ever written; the last one's number.
+    #[prost(uint64, tag = "8")]
+    pub events: u64,
 }
 
 impl Row for Sequences {
@@ -205,6 +208,9 @@ pub struct Node {
     /// It is to be emptied.
     #[prost(bool, tag = "6")]
     pub draining: bool,
+    /// Operators have been told that nothing is heard of it.
+    #[prost(bool, tag = "7")]
+    pub silent: bool,
 }
 
 impl Row for Node {

@@ -40,6 +40,8 @@ pub(super) async fn register(
         (register.held, register.lost, register.led) = shards.report();
         let disk = shards.disk();
         (register.disk_total, register.disk_free) = (disk.total, disk.free);
+        let sync_time = shards.member().sync_time();
+        register.log_sync_micros = u64::try_from(sync_time.as_micros()).unwrap_or(u64::MAX);
         match tell(directory.as_ref(), register.clone()).await {
             Ok(registered) => {
                 shards.member().set_fetch_rate(registered.fetch_rate_max);

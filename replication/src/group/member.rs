@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
@@ -211,6 +212,11 @@ impl Member {
     /// This node's id.
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// How long a write takes that makes the log durable, averaged over the last ones; zero when there was none lately.
+    pub fn sync_time(&self) -> Duration {
+        self.log.sync_time()
     }
 
     /// What is applied.

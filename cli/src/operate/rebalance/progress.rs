@@ -1,7 +1,7 @@
 //! How far a job is, in a line: pure functions of what the directory says and of the time.
 
-use rookery_proto::admin::v1::{GetJobResponse, JobState, LeadChange, Transfer, TransferState};
-use serde_json::{Value, json};
+use rookery_directory::admin::json::{Counts, percent, step_word, word};
+use rookery_proto::admin::v1::{GetJobResponse, JobState, TransferState};
 
 use super::super::quantity::{duration, size};
 
@@ -14,82 +14,9 @@ const LINE_CHARS_MAX: usize = 79;
 /// Transfers that are named in the end because they were not done.
 const NOT_DONE_LINES_MAX: usize = 20;
 
-/// How many of a job's steps are where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Counts {
-    all: usize,
-    done: usize,
-    under_way: usize,
-    skipped: usize,
-    reverted: usize,
-}
-
-impl Counts {
-    fn of(states: impl Iterator<Item = TransferState>) -> Self {
-        let mut counts = Self::default();
-        for state in states {
-            counts.all += 1;
-            match state {
-                TransferState::Unspecified | TransferState::Waiting => {}
-                TransferState::Copying | TransferState::Removing | TransferState::Reverting => {
-                    counts.under_way += 1;
-                }
-                TransferState::Done => counts.done += 1,
-                TransferState::Skipped => counts.skipped += 1,
-                TransferState::Reverted => counts.reverted += 1,
-            }
-        }
-        counts
-    }
-
-    fn transfers(job: &GetJobResponse) -> Self {
-        Self::of(job.transfers.iter().map(Transfer::state))
-    }
-
-    fn leads(job: &GetJobResponse) -> Self {
-        Self::of(job.leads.iter().map(LeadChange::state))
-    }
-
-    fn are_settled(self) -> bool {
-        self.done + self.skipped + self.reverted == self.all
-    }
-
-    fn json(self) -> Value {
-        json!({
-            "all": self.all, "done": self.done, "under_way": self.under_way,
-            "skipped": self.skipped, "reverted": self.reverted,
-        })
-    }
-}
-
 /// Whether a job has ended, and nothing of it changes any more.
 pub(super) fn has_ended(job: &GetJobResponse) -> bool {
     matches!(job.state(), JobState::Done | JobState::Aborted)
-}
-
-/// The state in a word.
-pub(super) fn word(state: JobState) -> &'static str {
-    match state {
-        JobState::Unspecified => "unknown",
-        JobState::Running => "running",
-        JobState::Paused => "paused",
-        JobState::Aborting => "aborting",
-        JobState::Done => "done",
-        JobState::Aborted => "aborted",
-    }
-}
-
-fn step_word(state: TransferState) -> &'static str {
-    match state {
-        TransferState::Unspecified => "unknown",
-        TransferState::Waiting => "waiting",
-        TransferState::Copying => "copying",
-        TransferState::Removing => "removing",
-        TransferState::Done => "done",
-        TransferState::Skipped => "skipped",
-        TransferState::Reverting => "reverting",
-        TransferState::Reverted => "reverted",
-    }
 }
 
 /// Seconds from the beginning to the end, or to now.
@@ -100,25 +27,6 @@ fn elapsed(job: &GetJobResponse, now_millis: u64) -> u64 {
     };
     // Clocks of two machines differ.
     until.saturating_sub(job.began_at_millis) / 1000
-}
-
-/// By bytes, or by steps when there are none to copy; 100 only for what has ended.
-fn percent(job: &GetJobResponse) -> u64 {
-    let (transfers, leads) = (Counts::transfers(job), Counts::leads(job));
-    let (part, whole) = if job.bytes > 0 {
-        (job.bytes_copied, job.bytes)
-    } else {
-        (
-            (transfers.done + leads.done) as u64,
-            (transfers.all + leads.all) as u64,
-        )
-    };
-    let most = if job.state() == JobState::Done { 100 } else { 99 };
-    if whole == 0 || job.state() == JobState::Done {
-        return most;
-    }
-    let percent = u128::from(part) * 100 / u128::from(whole);
-    u64::try_from(percent).unwrap_or(most).min(most)
 }
 
 fn figures(job: &GetJobResponse) -> Vec<String> {
@@ -243,40 +151,6 @@ pub(super) fn not_done(job: &GetJobResponse) -> Vec<String> {
         lines.push(format!("and {more} more"));
     }
     lines
-}
-
-/// A job for programs: figures, and the steps that are under way or were given up.
-pub(super) fn json(job: &GetJobResponse) -> Value {
-    let limits = job.limits.unwrap_or_default();
-    let tells = |state| !matches!(state, TransferState::Waiting | TransferState::Done);
-    let transfers = job.transfers.iter().filter(|one| tells(one.state())).map(|one| {
-        json!({
-            "shard": one.shard, "from": one.from, "to": one.to, "bytes": one.bytes, "fetched": one.fetched,
-            "state": step_word(one.state()), "why": one.why, "why_not": one.why_not,
-            "began_at_millis": one.began_at_millis, "ended_at_millis": one.ended_at_millis,
-        })
-    });
-    let leads = job.leads.iter().filter(|one| tells(one.state())).map(|one| {
-        json!({
-            "shard": one.shard, "from": one.from, "to": one.to, "state": step_word(one.state()), "why_not": one.why_not,
-        })
-    });
-    json!({
-        "job": job.job,
-        "state": word(job.state()),
-        "limits": { "transfers_max": limits.transfers_max, "bytes_per_second": limits.bytes_per_second },
-        "began_at_millis": job.began_at_millis,
-        "ended_at_millis": job.ended_at_millis,
-        "percent": percent(job),
-        "bytes": job.bytes,
-        "bytes_copied": job.bytes_copied,
-        "bytes_per_second": job.bytes_per_second,
-        "eta_seconds": job.eta_seconds,
-        "transfers": Counts::transfers(job).json(),
-        "leads": Counts::leads(job).json(),
-        "open_transfers": transfers.collect::<Vec<_>>(),
-        "open_leads": leads.collect::<Vec<_>>(),
-    })
 }
 
 #[cfg(test)]

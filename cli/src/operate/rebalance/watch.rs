@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, bail};
+use rookery_directory::admin::json;
 use rookery_proto::admin::v1::{GetJobRequest, GetJobResponse, JobState};
 use tonic::Request;
 
@@ -101,7 +102,7 @@ impl Screen {
                 }
                 *last = Some((Instant::now(), job.state()));
                 if *as_json {
-                    output::json_line(&progress::json(job))
+                    output::json_line(&json::job(job))
                 } else if progress::has_ended(job) {
                     // The summary says it.
                     Ok(())

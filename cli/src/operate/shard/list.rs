@@ -1,5 +1,6 @@
 //! `rookery shard list`.
 
+use rookery_directory::admin::json;
 use rookery_proto::admin::v1::Shard;
 use serde_json::{Value, json};
 
@@ -39,17 +40,7 @@ fn row(shard: &Shard) -> Vec<String> {
 
 /// Shards as JSON.
 pub(super) fn values(shards: &[Shard]) -> Value {
-    let rows: Vec<_> = shards
-        .iter()
-        .map(|shard| {
-            json!({
-                "id": shard.id, "generation": shard.generation, "replicas": shard.replicas,
-                "accounts": shard.accounts, "leader": shard.leader, "members": shard.members,
-                "voters": shard.voters, "bytes": shard.bytes, "operations_milli": shard.operations_milli,
-            })
-        })
-        .collect();
-    json!({ "shards": rows })
+    json!({ "shards": json::shards(shards) })
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! A job from its beginning to its end, as the operator reads it.
 
+use rookery_directory::admin::json;
+use rookery_proto::admin::v1::{LeadChange, Transfer};
+
 use super::*;
 
 const BEGAN: u64 = 1_000_000;
@@ -183,11 +186,11 @@ fn bytes_that_nobody_has_measured_are_not_summed_up() {
 
 #[test]
 fn programs_get_figures_and_the_steps_that_matter() {
-    let held = json(&running());
+    let held = json::job(&running());
     assert_eq!(held["state"], "running");
     assert_eq!(
         held["transfers"],
-        json!({"all": 4, "done": 1, "under_way": 2, "skipped": 0, "reverted": 0})
+        serde_json::json!({"all": 4, "done": 1, "under_way": 2, "skipped": 0, "reverted": 0})
     );
     let open: Vec<_> = held["open_transfers"]
         .as_array()
@@ -199,5 +202,5 @@ fn programs_get_figures_and_the_steps_that_matter() {
     assert_eq!(held["eta_seconds"], 16);
     let mut unknown = running();
     unknown.eta_seconds = None;
-    assert!(json(&unknown)["eta_seconds"].is_null());
+    assert!(json::job(&unknown)["eta_seconds"].is_null());
 }
