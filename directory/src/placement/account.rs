@@ -24,49 +24,60 @@ pub struct ShardLoad {
 /// Scale of a node's accounts divided by its weight, so that whole numbers tell them apart.
 const SCALE: u64 = 1_000_000;
 
+/// A node and its shards.
+#[derive(Default)]
+struct NodeLoad {
+    weight: u32,
+    /// Of all its shards.
+    accounts: u64,
+    /// The one with the fewest accounts first, of equals the one with the lowest id.
+    shards: BinaryHeap<Reverse<(u64, ShardId)>>,
+}
+
+impl NodeLoad {
+    /// What its next choice is compared by: accounts of the shard, then of the node for its weight, then the shard's id.
+    fn best(&self) -> Option<(u64, u64, ShardId)> {
+        let Reverse((accounts, id)) = self.shards.peek()?;
+        let rank = self.accounts.saturating_mul(SCALE) / u64::from(self.weight.max(1));
+        Some((*accounts, rank, *id))
+    }
+
+    /// Puts an account on the shard that is first.
+    fn take(&mut self) -> Option<ShardId> {
+        let mut first = self.shards.peek_mut()?;
+        let Reverse((accounts, id)) = &mut *first;
+        *accounts += 1;
+        self.accounts += 1;
+        Some(*id)
+    }
+}
+
 /// A shard for each of `count` new accounts, in order. Empty when there are no shards.
 pub fn choose(count: usize, loads: &[ShardLoad]) -> Vec<ShardId> {
-    let mut nodes: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut nodes: BTreeMap<&str, NodeLoad> = BTreeMap::new();
     for load in loads {
-        *nodes.entry(&load.node).or_default() += load.accounts;
+        let node = nodes.entry(&load.node).or_default();
+        node.weight = load.weight;
+        node.accounts += load.accounts;
+        node.shards.push(Reverse((load.accounts, load.id)));
     }
-    let rank = |node: &str, weight: u32, nodes: &BTreeMap<&str, u64>| {
-        nodes.get(node).copied().unwrap_or(0).saturating_mul(SCALE) / u64::from(weight.max(1))
-    };
-    let mut heap: BinaryHeap<_> = loads
+    let mut nodes: Vec<NodeLoad> = nodes.into_values().collect();
+    // A choice changes how its own node compares, and no other: each has one place here.
+    let mut places: BinaryHeap<_> = nodes
         .iter()
         .enumerate()
-        .map(|(index, load)| {
-            Reverse((
-                load.accounts,
-                rank(&load.node, load.weight, &nodes),
-                load.id,
-                index,
-            ))
-        })
+        .filter_map(|(index, node)| Some(Reverse((node.best()?, index))))
         .collect();
     let mut chosen = Vec::with_capacity(count);
     while chosen.len() < count {
-        let Some(Reverse((accounts, ranked, id, index))) = heap.pop() else {
+        let Some(Reverse((_, index))) = places.pop() else {
             break;
         };
-        let Some(load) = loads.get(index) else {
+        let Some(node) = nodes.get_mut(index) else {
             break;
         };
-        // The node may have got accounts since this was ranked: then it takes its new place.
-        let now = rank(&load.node, load.weight, &nodes);
-        if now > ranked {
-            heap.push(Reverse((accounts, now, id, index)));
-            continue;
-        }
-        *nodes.entry(&load.node).or_default() += 1;
-        chosen.push(id);
-        heap.push(Reverse((
-            accounts + 1,
-            rank(&load.node, load.weight, &nodes),
-            id,
-            index,
-        )));
+        chosen.extend(node.take());
+        places.extend(node.best().map(|best| Reverse((best, index))));
     }
     chosen
 }
@@ -104,7 +115,41 @@ mod tests {
         assert!(choose(3, &[]).is_empty());
     }
 
+    /// The same by comparing all shards for each account.
+    fn chosen_among_all(count: usize, loads: &[ShardLoad]) -> Vec<ShardId> {
+        let mut loads = loads.to_vec();
+        let mut chosen = Vec::new();
+        for _ in 0..count {
+            let rank = |load: &ShardLoad| {
+                let of_node = loads.iter().filter(|other| other.node == load.node);
+                let accounts: u64 = of_node.map(|other| other.accounts).sum();
+                (load.accounts, accounts * SCALE / u64::from(load.weight), load.id)
+            };
+            let first = (0..loads.len()).min_by_key(|index| rank(&loads[*index])).unwrap();
+            loads[first].accounts += 1;
+            chosen.push(loads[first].id);
+        }
+        chosen
+    }
+
     proptest! {
+        #[test]
+        fn the_best_of_all_is_chosen(
+            before in prop::collection::vec(0u64..6, 1..24),
+            weights in prop::collection::vec(1u32..300, 5),
+            count in 0usize..60,
+        ) {
+            let loads: Vec<_> = before
+                .iter()
+                .enumerate()
+                .map(|(id, accounts)| {
+                    let node = id as u32 % 5;
+                    ShardLoad { weight: weights[node as usize], ..load(id as u32, node, *accounts) }
+                })
+                .collect();
+            prop_assert_eq!(choose(count, &loads), chosen_among_all(count, &loads));
+        }
+
         #[test]
         fn loads_are_levelled(before in prop::collection::vec(0u64..20, 1..40), count in 0usize..500) {
             let loads: Vec<_> =
