@@ -1,8 +1,9 @@
 //! Which role calls which, directly or over the network.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -363,6 +364,7 @@ impl Wiring {
             local,
             from,
             tls: self.tls.clone(),
+            kept: Mutex::default(),
         }
     }
 }
@@ -426,6 +428,8 @@ struct Channels {
     local: Option<LocalMailstore>,
     from: Role,
     tls: NodeTls,
+    /// What the directory calls mailstores over, by their addresses.
+    kept: Mutex<HashMap<String, Arc<dyn Caller<MailstoreProtocol>>>>,
 }
 
 impl Channels {
@@ -468,7 +472,15 @@ impl Connect for Channels {
 
 impl Mailstores for Channels {
     fn mailstore(&self, node: &Node) -> Arc<dyn Caller<MailstoreProtocol>> {
-        self.channel(node)
+        // Kept, since a handshake costs more than the call; but not what this process has not started yet.
+        if self.local.is_some() {
+            return self.channel(node);
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let channel = kept
+            .entry(node.address.clone())
+            .or_insert_with(|| self.channel(node));
+        Arc::clone(channel)
     }
 }
 
