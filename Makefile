@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check simulate scale torture bench
+.PHONY: help build demo serve test check simulate scale accounts torture bench
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -47,6 +47,10 @@ TEST_OF_sessions := sessions
 scale: ## Plan a year of a cluster of 1,000 nodes and 100 million accounts; writes figures and a plot into docs
 	@.ci/install build
 	SCALE=full CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -q --workspace --test scale -- --exact a_year_of_a_cluster --nocapture
+
+accounts: ## Fill a directory with 10 million accounts and measure it; ARGUMENTS="--accounts 1000000 --cold" are options
+	@.ci/install build
+	@loadtest/directory-scale $(ARGUMENTS)
 
 # The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large, and
 # SCENARIO=scale-out for clients in a cluster that grows and shrinks, with times and rates

@@ -5,6 +5,7 @@
 //! install.
 
 pub mod cluster;
+pub mod directory_scale;
 pub mod faults;
 pub mod grow;
 pub mod http;
