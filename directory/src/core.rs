@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Credentials;
+use crate::mover::Moves;
 use crate::plan::node::Cluster;
 use crate::provision::Provisioner;
 use crate::rebalancer::Desk;
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     /// What nodes have said last of what they have.
     pub(crate) reports: Reports,
     pub(crate) rebalance: Desk,
+    pub(crate) moves: Moves,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) tokens: Tokens,
     pub(crate) provisioner: Arc<Provisioner>,

@@ -19,6 +19,7 @@ use crate::config::AutomaticConfig;
 use crate::core::Core;
 use crate::credentials::Credentials;
 use crate::handle::StartError;
+use crate::mover::{self, Moves};
 use crate::plan::member;
 use crate::plan::node::{self, Cluster};
 use crate::plan::signing_key::{self, Ages};
@@ -152,6 +153,7 @@ impl Office {
             picture,
             reports: Reports::default(),
             rebalance: Desk::default(),
+            moves: Moves::default(),
             credentials: Arc::clone(&self.credentials),
             tokens: Tokens::new(self.token_lifetime_millis),
             provisioner,
@@ -192,6 +194,7 @@ impl Office {
             core.cancel.clone(),
             rebalancer::run_automatic(Arc::clone(&core), self.automatic.clone()),
         ));
+        tasks.spawn(until(core.cancel.clone(), mover::run(Arc::clone(&core))));
         if !self.post.members.is_alone() {
             tasks.spawn(until(core.cancel.clone(), keep_members(Arc::clone(&core))));
         }

@@ -28,6 +28,7 @@ mod handle;
 mod lead;
 mod lookup;
 mod members;
+mod mover;
 mod opening;
 mod post;
 mod rebalancer;

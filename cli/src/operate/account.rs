@@ -1,5 +1,7 @@
 //! `rookery account`.
 
+mod moving;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +74,11 @@ pub(crate) enum Command {
         /// Seconds until the mail is gone; 30 days when not given
         #[arg(long)]
         grace_seconds: Option<u64>,
+    },
+    /// Move it to another shard; sessions live on
+    Move {
+        #[command(flatten)]
+        arguments: moving::Arguments,
     },
 }
 
@@ -184,6 +191,7 @@ impl Command {
                 client.delete_account(request).await.map_err(refused)?;
                 output::done(json, &format!("account {address} deleted"))
             }
+            Command::Move { arguments } => arguments.run(client, json).await,
         }
     }
 }

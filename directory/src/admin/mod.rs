@@ -11,6 +11,7 @@ mod domain;
 mod events;
 pub mod json;
 pub(crate) mod listener;
+mod moving;
 mod rebalance;
 pub(crate) mod web;
 
@@ -117,6 +118,8 @@ admin_calls! {
     set_quota(SetQuotaRequest) -> SetQuotaResponse = account::set_quota;
     set_suspended(SetSuspendedRequest) -> SetSuspendedResponse = account::set_suspended;
     delete_account(DeleteAccountRequest) -> DeleteAccountResponse = account::delete;
+    move_account(MoveAccountRequest) -> MoveAccountResponse = moving::begin;
+    get_account_move(GetAccountMoveRequest) -> GetAccountMoveResponse = moving::get;
     add_alias(AddAliasRequest) -> AddAliasResponse = alias::add;
     list_aliases(ListAliasesRequest) -> ListAliasesResponse = alias::list;
     remove_alias(RemoveAliasRequest) -> RemoveAliasResponse = alias::remove;

@@ -7,6 +7,7 @@ pub mod account;
 pub mod alias;
 pub mod domain;
 pub mod member;
+pub mod moving;
 pub mod node;
 pub mod rebalance;
 pub mod restore;
@@ -23,8 +24,8 @@ use rookery_replication::Batch;
 use crate::address::AddressError;
 use crate::events::Event;
 use crate::resolve::ResolveError;
-use crate::schema::AccountId;
 use crate::schema::read::ReadError;
+use crate::schema::{AccountId, ShardId};
 
 /// A change that was decided.
 #[derive(Debug)]
@@ -66,6 +67,17 @@ impl<T> Planned<T> {
         self.event.accounts.push(AccountChange {
             account: account.0,
             end_sessions,
+            moved_to: None,
+        });
+        self
+    }
+
+    /// The account is in another shard, where its sessions go on.
+    fn account_moved(mut self, account: AccountId, to: ShardId) -> Self {
+        self.event.accounts.push(AccountChange {
+            account: account.0,
+            end_sessions: false,
+            moved_to: Some(to.0),
         });
         self
     }

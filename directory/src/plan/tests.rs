@@ -1,5 +1,6 @@
 //! Mutations over a store in memory.
 
+mod moving;
 mod restore;
 
 use std::collections::{BTreeSet, HashSet};

@@ -25,6 +25,7 @@ pub(super) enum Table {
     Job = 13,
     Transfer = 14,
     LeadChange = 15,
+    AccountMove = 16,
     Event = 20,
     Restore = 32,
     Awaited = 33,
@@ -295,6 +296,18 @@ pub fn events_after(number: u64) -> Range {
     }
 }
 
+/// The last move of an account.
+pub fn account_move(id: AccountId) -> Vec<u8> {
+    let mut key = start(Table::AccountMove as u8);
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+/// The last moves of all accounts.
+pub fn account_moves() -> Range {
+    prefixed(start(Table::AccountMove as u8))
+}
+
 /// The restore that is under way.
 pub fn restore() -> Vec<u8> {
     let mut key = start(Table::Restore as u8);
@@ -380,7 +393,7 @@ pub fn read_due(key: &[u8]) -> Option<(u64, AccountId)> {
     ))
 }
 
-/// The account of an [`account`] or [`awaited`] key.
+/// The account of an [`account`], [`account_move`] or [`awaited`] key.
 pub fn read_account(key: &[u8]) -> Option<AccountId> {
     Some(AccountId(u64::from_be_bytes(own_part(key).try_into().ok()?)))
 }

@@ -164,6 +164,21 @@ impl<'a> Rows<'a> {
         Ok(all)
     }
 
+    /// The last move of an account.
+    pub fn account_move(self, id: AccountId) -> Result<Option<row::AccountMove>, ReadError> {
+        self.row(&key::account_move(id))
+    }
+
+    /// The last moves of all accounts, those that have ended too.
+    pub fn account_moves(self) -> Result<Vec<(AccountId, row::AccountMove)>, ReadError> {
+        let mut moves = Vec::new();
+        self.scan(&key::account_moves(), |key, row| {
+            moves.extend(key::read_account(key).map(|id| (id, row)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(moves)
+    }
+
     /// The restore that is under way.
     pub fn restore(self) -> Result<Option<row::Restore>, ReadError> {
         self.row(&key::restore())

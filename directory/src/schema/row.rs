@@ -320,6 +320,64 @@ impl Row for Awaited {
     const WHAT: &'static str = "awaited account";
 }
 
+/// A move of an account to another shard: the last one of the account.
+#[derive(Clone, PartialEq, Message)]
+pub struct AccountMove {
+    /// The shard that it leaves.
+    #[prost(uint32, tag = "1")]
+    pub from: u32,
+    /// The shard that gets it.
+    #[prost(uint32, tag = "2")]
+    pub to: u32,
+    /// The account's generation once it has moved; one more when the move is taken back.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    /// How it stands.
+    #[prost(enumeration = "MoveStage", tag = "4")]
+    pub stage: i32,
+    /// Tells tries to copy it apart.
+    #[prost(uint32, tag = "5")]
+    pub attempt: u32,
+    /// When it was begun, unix milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub began_at_millis: u64,
+    /// When it ended, unix milliseconds; 0 while it is under way.
+    #[prost(uint64, tag = "7")]
+    pub ended_at_millis: u64,
+    /// Why it was taken back.
+    #[prost(string, tag = "8")]
+    pub why_not: String,
+}
+
+impl Row for AccountMove {
+    const WHAT: &'static str = "move of an account";
+}
+
+/// How a move of an account stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum MoveStage {
+    /// Its rows are copied while it is live where it was.
+    Copying = 0,
+    /// All but the last rows are copied: it is frozen, if it can be.
+    Freezing = 1,
+    /// It belongs to the other shard, and is to be live there.
+    Switching = 2,
+    /// It is to be live where it was.
+    Reverting = 3,
+    /// It has moved.
+    Done = 4,
+    /// It is where it was.
+    Reverted = 5,
+}
+
+impl MoveStage {
+    /// Whether something is to be done still.
+    pub fn is_under_way(self) -> bool {
+        !matches!(self, Self::Done | Self::Reverted)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

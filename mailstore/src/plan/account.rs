@@ -7,7 +7,7 @@ use rookery_replication::{Batch, Column, View};
 
 use super::edit::AccountEdit;
 use super::names::INBOX;
-use super::{Plan, PlanContext, done};
+use super::{Plan, PlanContext, done, moving};
 use crate::schema::{
     AccountCounters, AccountId, AccountRecord, AccountState, Garbage, ModSeq, Reader, Value, keys,
 };
@@ -55,11 +55,23 @@ pub(super) fn put(
             Reason::NoAccount,
             "the account has been deleted for ever",
         )),
-        // A frozen or moved account comes back by a newer placement alone.
+        AccountState::MovedTo(_) => Err(Status::new(
+            Reason::Moved,
+            "the account has moved away: it comes back by a move",
+        )),
+        AccountState::Incoming(_) if before.generation < command.generation => Err(Status::new(
+            Reason::Frozen,
+            "the account is being moved here: retry",
+        )),
+        // A frozen account comes back by a newer placement alone.
         state if state != AccountState::Live && before.generation == command.generation => {
             put_record(&before, AccountRecord { state, ..record }, key, modseq)
         }
-        _ => put_record(&before, record, key, modseq),
+        _ => {
+            let mut plan = put_record(&before, record, key, modseq)?;
+            moving::forget_leaving(&reader, &mut plan.batch, context, command.generation)?;
+            Ok(plan)
+        }
     }
 }
 
@@ -105,6 +117,7 @@ pub(super) fn purge(
     // After all that the account's own plans have left.
     let garbage = keys::garbage(reader.shard, reader.account, ModSeq(u64::MAX), 0);
     batch.put(Column::Rows, garbage, Garbage::Account.encode());
+    moving::forget_leaving(&reader, &mut batch, context, u64::MAX)?;
     let event = MailboxEvent {
         account: command.account,
         mailbox: 0,
@@ -117,14 +130,18 @@ pub(super) fn purge(
     })
 }
 
-fn reader<'a>(view: &'a dyn View, context: &PlanContext, account: u64) -> Result<Reader<'a>, Status> {
+pub(super) fn reader<'a>(
+    view: &'a dyn View,
+    context: &PlanContext,
+    account: u64,
+) -> Result<Reader<'a>, Status> {
     if account == 0 {
         return Err(Status::invalid("0 is no account"));
     }
     Ok(Reader::new(view, context.shard, AccountId(account)))
 }
 
-fn refuse_older(before: &AccountRecord, generation: u64) -> Result<(), Status> {
+pub(super) fn refuse_older(before: &AccountRecord, generation: u64) -> Result<(), Status> {
     if generation < before.generation {
         let known = before.generation;
         return Err(Status::new(

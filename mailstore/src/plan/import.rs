@@ -20,10 +20,10 @@ use crate::schema::{
 };
 
 /// What one plan has done so far; the view does not show it.
-struct Import<'a> {
+pub(super) struct Import<'a> {
     view: &'a dyn View,
     context: &'a PlanContext,
-    batch: Batch,
+    pub(super) batch: Batch,
     /// Bodies that this plan gave a record.
     bodies: HashSet<BodyHash>,
     /// Keys that this plan has written and that must not be counted again.
@@ -33,21 +33,26 @@ struct Import<'a> {
 }
 
 pub(super) fn rows(view: &dyn View, context: &PlanContext, rows: &[Row]) -> Result<Plan, Status> {
-    let mut import = Import {
-        view,
-        context,
-        batch: Batch::new(),
-        bodies: HashSet::new(),
-        written: HashSet::new(),
-        has_record: HashMap::new(),
-    };
+    let mut import = Import::new(view, context);
     for row in rows {
         import.take(row)?;
     }
     Ok(Plan::new(import.batch, done(ModSeq(0))))
 }
 
-impl Import<'_> {
+impl<'a> Import<'a> {
+    /// Nothing yet.
+    pub(super) fn new(view: &'a dyn View, context: &'a PlanContext) -> Self {
+        Self {
+            view,
+            context,
+            batch: Batch::new(),
+            bodies: HashSet::new(),
+            written: HashSet::new(),
+            has_record: HashMap::new(),
+        }
+    }
+
     fn take(&mut self, row: &Row) -> Result<(), Status> {
         let (shard, named) = named::check(row).map_err(|error| unreadable(row, error))?;
         if shard != self.context.shard {
@@ -101,7 +106,8 @@ impl Import<'_> {
         }
     }
 
-    fn put(&mut self, row: &Row) {
+    /// Sets a row as it is.
+    pub(super) fn put(&mut self, row: &Row) {
         self.batch.put(Column::Rows, row.key.clone(), row.value.clone());
     }
 
@@ -120,7 +126,8 @@ impl Import<'_> {
         Ok(record.is_some())
     }
 
-    fn chunk(&mut self, row: &Row, hash: &BodyHash, chunk: u32) -> Result<(), Status> {
+    /// Takes a chunk of a body, unless the shard has the body.
+    pub(super) fn chunk(&mut self, row: &Row, hash: &BodyHash, chunk: u32) -> Result<(), Status> {
         if u64::from(chunk) >= chunk_count(hash.size) {
             return Err(Status::invalid(format!("the body {hash:?} has no chunk {chunk}")));
         }
@@ -133,7 +140,7 @@ impl Import<'_> {
     }
 
     /// Sets the references of a message beyond the first. Nothing else changes them before the account is live.
-    fn message_references(&mut self, row: &Row, account: AccountId) -> Result<(), Status> {
+    pub(super) fn message_references(&mut self, row: &Row, account: AccountId) -> Result<(), Status> {
         let wanted = named::counter_value(&row.value).map_err(|error| unreadable(row, error))?;
         let counted = Bytes::from([&b"counter"[..], &row.key].concat());
         if !self.written.insert(counted) {
@@ -146,7 +153,8 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn message(&mut self, row: &Row, account: AccountId) -> Result<(), Status> {
+    /// Takes a message, which refers to its body.
+    pub(super) fn message(&mut self, row: &Row, account: AccountId) -> Result<(), Status> {
         let record = MessageRecord::decode(&row.value).map_err(|error| unreadable(row, error))?;
         if !self.written.insert(row.key.clone()) || self.contains(Column::Rows, &row.key)? {
             return Ok(());

@@ -17,6 +17,7 @@ mod handoff;
 mod hierarchy;
 mod import;
 mod key;
+mod moving;
 mod names;
 mod open;
 mod store;
@@ -167,6 +168,18 @@ pub enum Command {
     ImportRows(Vec<Row>),
     /// See [`proto::ImportAccount`].
     ImportAccount(proto::ImportAccount),
+    /// See [`proto::LeaveAccount`].
+    LeaveAccount(proto::LeaveAccount),
+    /// See [`proto::FreezeAccount`].
+    FreezeAccount(proto::FreezeAccount),
+    /// See [`proto::DepartAccount`].
+    DepartAccount(proto::DepartAccount),
+    /// See [`proto::ReceiveAccount`].
+    ReceiveAccount(proto::ReceiveAccount),
+    /// See [`proto::TakeRows`].
+    TakeRows(proto::TakeRows),
+    /// See [`proto::SettleAccount`].
+    SettleAccount(proto::SettleAccount),
     /// Works off some garbage and removes some of what has expired.
     Collect,
     /// Panics, as no planner should.
@@ -183,6 +196,7 @@ impl Command {
             | Command::HandOff(_)
             | Command::UploadChunk(_)
             | Command::ImportRows(_)
+            | Command::TakeRows(_)
             | Command::CreateMailbox(_) => true,
             // A move is how mail gets into the trash, and leaves nothing behind.
             Command::Copy(copy) => !copy.r#move,
@@ -207,6 +221,7 @@ impl Command {
                 Command::HandOff(hand_off) => hand_off.body.bytes(),
                 Command::UploadChunk(chunk) => chunk.stored.len(),
                 Command::ImportRows(rows) => rows.iter().map(Row::frame_bytes).sum(),
+                Command::TakeRows(taken) => taken.rows.iter().map(moved_row_bytes).sum(),
                 Command::Store(store) => store.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
                 Command::Copy(copy) => copy.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
                 Command::Expunge(expunge) => expunge.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
@@ -331,12 +346,22 @@ impl Plan {
     }
 }
 
+fn moved_row_bytes(row: &proto::MovedRow) -> usize {
+    row.key.len() + row.until.len() + row.value.as_ref().map_or(0, Bytes::len)
+}
+
 fn done(modseq: ModSeq) -> reply::Call {
     reply::Call::Done(proto::Done { modseq: modseq.0 })
 }
 
 /// Plans a command on what the view shows.
 pub fn plan(view: &dyn View, context: &PlanContext, mutation: &Mutation) -> Result<Plan, Status> {
+    let mut plan = plan_unnoted(view, context, mutation)?;
+    moving::note(view, context, &mut plan)?;
+    Ok(plan)
+}
+
+fn plan_unnoted(view: &dyn View, context: &PlanContext, mutation: &Mutation) -> Result<Plan, Status> {
     let account = mutation.account;
     let Some(key) = &mutation.key else {
         refuse_growth(context, &mutation.command)?;
@@ -391,6 +416,12 @@ fn dispatch(
         Command::FinishUpload(command) => upload::finish(view, context, account, command),
         Command::ImportRows(rows) => import::rows(view, context, rows),
         Command::ImportAccount(command) => import::account(view, context, command),
+        Command::LeaveAccount(command) => moving::leave(view, context, command),
+        Command::FreezeAccount(command) => moving::freeze(view, context, command),
+        Command::DepartAccount(command) => moving::depart(view, context, command),
+        Command::ReceiveAccount(command) => moving::receive(view, context, command),
+        Command::TakeRows(command) => moving::take(view, context, command),
+        Command::SettleAccount(command) => moving::settle(view, context, command),
         Command::Collect => collect_and_expire(view, context),
         #[cfg(test)]
         Command::Panic => panic!("as told"),

@@ -2,6 +2,7 @@
 
 mod import;
 mod levels;
+mod moving;
 mod recent;
 
 use bytes::Bytes;

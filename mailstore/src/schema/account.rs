@@ -14,6 +14,8 @@ pub enum AccountState {
     MovedTo(ShardId),
     /// Removed for ever.
     Tombstone,
+    /// Its rows are coming from another shard, by this attempt: not served yet.
+    Incoming(u32),
 }
 
 /// Who owns the account, by which placement, and what it may hold.
@@ -37,6 +39,7 @@ impl Value for AccountRecord {
             AccountState::Frozen => (1, 0),
             AccountState::MovedTo(shard) => (2, shard.0),
             AccountState::Tombstone => (3, 0),
+            AccountState::Incoming(attempt) => (4, attempt),
         };
         out.byte(state);
         out.number(shard);
@@ -52,6 +55,7 @@ impl Value for AccountRecord {
             1 => AccountState::Frozen,
             2 => AccountState::MovedTo(ShardId(shard)),
             3 => AccountState::Tombstone,
+            4 => AccountState::Incoming(shard),
             _ => return Err(DecodeError::Damaged("account state")),
         };
         Ok(Self {

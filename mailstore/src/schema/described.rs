@@ -56,6 +56,8 @@ impl fmt::Display for Named {
             Named::Garbage(account) => write!(f, "work left over for account {account}"),
             Named::Index => f.write_str("a row of an index by time"),
             Named::HandOff(_) => f.write_str("a hand-off"),
+            Named::Leaving => f.write_str("the accounts that leave the shard"),
+            Named::Touched(account) => write!(f, "a note of what changed in account {account}, which leaves"),
         }
     }
 }

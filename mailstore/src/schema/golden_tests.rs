@@ -55,6 +55,34 @@ fn values_of_version_1() {
         "01030209e807",
     );
     golden(
+        &AccountRecord {
+            generation: 3,
+            state: AccountState::Incoming(7),
+            quota_bytes: 1000,
+        },
+        "01030407e807",
+    );
+    let leaving = LeavingAccount {
+        account: AccountId(2),
+        generation: 3,
+        next: 300,
+    };
+    golden(
+        &Leaving {
+            accounts: vec![leaving],
+        },
+        "01010203ac02",
+    );
+    let key = |byte: u8| Bytes::copy_from_slice(&[byte]);
+    golden(
+        &Touched(vec![
+            TouchedKey::Range(key(1), key(2)),
+            TouchedKey::Row(key(3)),
+            TouchedKey::Counter(key(4)),
+        ]),
+        "01030001010102010103020104",
+    );
+    golden(
         &AccountCounters {
             modseq: ModSeq(200),
             ..AccountCounters::default()

@@ -14,6 +14,8 @@ use super::ids::{AccountId, BodyHash, MailboxId, MessageNumber, ModSeq, ShardId,
 pub enum Kind {
     /// The shard's own record.
     Shard = 0x01,
+    /// The accounts that leave the shard.
+    Leaving = 0x02,
     /// Account: record.
     Account = 0x10,
     /// Account: counters.
@@ -34,6 +36,8 @@ pub enum Kind {
     Reply = 0x18,
     /// Account, upload. In bodies: then the chunk. In counters, without the upload: chunks of all that wait to be used.
     Upload = 0x19,
+    /// Account, number of the note: keys that a plan changed while the account leaves the shard.
+    Touched = 0x1a,
     /// Body hash, size. In bodies: then the chunk. In counters: references to it beyond the first.
     Body = 0x30,
     /// Account, modseq, part.
@@ -49,7 +53,7 @@ pub enum Kind {
 }
 
 /// Kinds whose keys go on with an account, but the account's record.
-const ACCOUNT_KINDS: [Kind; 9] = [
+const ACCOUNT_KINDS: [Kind; 10] = [
     Kind::AccountCounters,
     Kind::Mailbox,
     Kind::Subscription,
@@ -59,6 +63,18 @@ const ACCOUNT_KINDS: [Kind; 9] = [
     Kind::Change,
     Kind::Reply,
     Kind::Upload,
+    Kind::Touched,
+];
+
+/// Kinds of rows that an account takes along to another shard, but its messages.
+const CARRIED_KINDS: [Kind; 7] = [
+    Kind::AccountCounters,
+    Kind::Mailbox,
+    Kind::Subscription,
+    Kind::FlagBlock,
+    Kind::MessageRow,
+    Kind::Change,
+    Kind::Reply,
 ];
 
 /// First key, and the first key after the last.
@@ -370,6 +386,63 @@ pub fn body_chunks(shard: ShardId, hash: &BodyHash) -> KeyRange {
         .bytes(&hash.blake3)
         .u64(hash.size)
         .range()
+}
+
+/// The accounts that leave the shard.
+pub fn leaving(shard: ShardId) -> Bytes {
+    Key::new(shard, Kind::Leaving).done()
+}
+
+/// A note of what changed in an account that leaves.
+pub fn touched(shard: ShardId, account: AccountId, note: u64) -> Bytes {
+    Key::account(shard, Kind::Touched, account).u64(note).done()
+}
+
+/// The notes of an account from this one on.
+pub fn touched_from(shard: ShardId, account: AccountId, note: u64) -> KeyRange {
+    let (_, after) = Key::account(shard, Kind::Touched, account).range();
+    (touched(shard, account, note), after)
+}
+
+/// The number in a key of [`touched`].
+pub fn touched_of(key: &[u8]) -> Option<u64> {
+    u64_at(key, 13)
+}
+
+/// Rows that an account takes along to another shard, but its messages.
+pub fn carried_ranges(shard: ShardId, account: AccountId) -> [KeyRange; 7] {
+    CARRIED_KINDS.map(|kind| Key::account(shard, kind, account).range())
+}
+
+/// The account that takes the row of this key along to another shard.
+pub fn carried_account(key: &[u8]) -> Option<AccountId> {
+    let kind = *key.get(4)?;
+    let is_carried =
+        kind == Kind::Message as u8 || CARRIED_KINDS.iter().any(|carried| *carried as u8 == kind);
+    is_carried.then(|| u64_at(key, 5).map(AccountId)).flatten()
+}
+
+/// Whether the key is of a message, or of its references.
+pub fn is_message(key: &[u8]) -> bool {
+    key.get(4) == Some(&(Kind::Message as u8))
+}
+
+/// What follows the shard's number in a key.
+pub fn without_shard(key: &Bytes) -> Bytes {
+    key.slice(key.len().min(4)..)
+}
+
+/// The key of a shard of which [`without_shard`] is known.
+pub fn with_shard(shard: ShardId, rest: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(4 + rest.len());
+    key.extend_from_slice(&shard.0.to_be_bytes());
+    key.extend_from_slice(rest);
+    key.into()
+}
+
+/// All work left over of an account.
+pub fn garbage_rows(shard: ShardId, account: AccountId) -> KeyRange {
+    Key::account(shard, Kind::Garbage, account).range()
 }
 
 /// Work left over by the plan of a modseq; `part` tells rows of one plan apart.

@@ -14,6 +14,7 @@ use super::garbage::Garbage;
 use super::handoff::HandOffRecord;
 use super::ids::{AccountId, BodyHash, MailboxId, MessageNumber, ShardId, Uid, UploadId};
 use super::keys::Kind;
+use super::leaving::{Leaving, Touched};
 use super::mailbox::MailboxRecord;
 use super::message::{MessageRecord, MessageRow};
 use super::reply::ReplyRecord;
@@ -60,6 +61,10 @@ pub enum Named {
     Index,
     /// A hand-off.
     HandOff([u8; 16]),
+    /// The accounts that leave the shard.
+    Leaving,
+    /// A note of what changed in an account that leaves.
+    Touched(AccountId),
 }
 
 impl Named {
@@ -77,8 +82,9 @@ impl Named {
             | Named::Reply { account, .. }
             | Named::Upload(account, _)
             | Named::UploadChunk(account, ..)
+            | Named::Touched(account)
             | Named::Garbage(account) => Some(account),
-            Named::Body(_) | Named::BodyChunk(..) | Named::Index | Named::HandOff(_) => None,
+            Named::Body(_) | Named::BodyChunk(..) | Named::Index | Named::HandOff(_) | Named::Leaving => None,
         }
     }
 }
@@ -175,6 +181,12 @@ fn row(kind: u8, mut fields: Fields<'_>) -> Option<Named> {
         named
     } else if is(Kind::HandOff) {
         Named::HandOff(fields.take()?)
+    } else if is(Kind::Leaving) {
+        Named::Leaving
+    } else if is(Kind::Touched) {
+        let named = Named::Touched(fields.account()?);
+        fields.u64()?;
+        named
     } else if is(Kind::ReplyExpiry) || is(Kind::UploadExpiry) || is(Kind::HandOffDue) {
         return Some(Named::Index);
     } else {
@@ -236,6 +248,8 @@ pub fn check(row: &Row) -> Result<(ShardId, Named), DecodeError> {
         (_, Named::Body(_)) => BodyRecord::decode(value).map(drop),
         (_, Named::Garbage(_)) => Garbage::decode(value).map(drop),
         (_, Named::HandOff(_)) => HandOffRecord::decode(value).map(drop),
+        (_, Named::Leaving) => Leaving::decode(value).map(drop),
+        (_, Named::Touched(_)) => Touched::decode(value).map(drop),
         (_, Named::Subscription(_)) => {
             let name = row.key.get(13..).map(std::str::from_utf8);
             name.filter(Result::is_ok)
@@ -320,6 +334,8 @@ mod tests {
                 Named::Garbage(ACCOUNT),
             ),
             (keys::hand_off(SHARD, &session), Named::HandOff(session)),
+            (keys::leaving(SHARD), Named::Leaving),
+            (keys::touched(SHARD, ACCOUNT, 5), Named::Touched(ACCOUNT)),
             (keys::hand_off_due(SHARD, 1, &session), Named::Index),
             (keys::reply_expiry(SHARD, 1, ACCOUNT, &session, 2), Named::Index),
             (keys::upload_expiry(SHARD, 1, ACCOUNT, upload), Named::Index),

@@ -12,6 +12,7 @@ use super::flags::{FlagBlock, FlagEntry, block_of};
 use super::handoff::HandOffRecord;
 use super::ids::{AccountId, BodyHash, MailboxId, MessageNumber, ModSeq, ShardId, Uid, UploadId};
 use super::keys;
+use super::leaving::Leaving;
 use super::mailbox::MailboxRecord;
 use super::message::{MessageRecord, MessageRow};
 use super::uid_ranges::UidRanges;
@@ -137,6 +138,10 @@ impl<'a> Reader<'a> {
             AccountState::Tombstone => Err(Status::new(
                 Reason::NoAccount,
                 format!("account {} has been deleted", self.account),
+            )),
+            AccountState::Incoming(_) => Err(Status::new(
+                Reason::Frozen,
+                format!("account {} is being moved here: retry", self.account),
             )),
         }
     }
@@ -337,6 +342,13 @@ impl<'a> Reader<'a> {
     /// An upload of the account.
     pub fn upload(&self, upload: UploadId) -> Result<Option<UploadRecord>, ReadError> {
         self.value("upload", &keys::upload(self.shard, self.account, upload))
+    }
+
+    /// The accounts that leave the shard.
+    pub fn leaving(&self) -> Result<Leaving, ReadError> {
+        Ok(self
+            .value("accounts that leave", &keys::leaving(self.shard))?
+            .unwrap_or_default())
     }
 
     /// A hand-off of the shard.

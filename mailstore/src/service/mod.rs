@@ -13,6 +13,7 @@ mod handoff;
 mod heaviest;
 mod load;
 mod members;
+mod moved;
 mod mutate;
 mod reads;
 mod roles;
@@ -154,6 +155,7 @@ impl MailstoreService {
             }
             Call::LeaseHandOffs(lease) => return self.lease_hand_offs(&incoming, lease, &replies).await,
             Call::ExportShard(export) => return self.export_shard(&incoming, export, &replies).await,
+            Call::ExportAccount(export) => return self.export_account(&incoming, export, &replies).await,
             Call::ImportRows(import) => Box::pin(self.import_rows(incoming, import)).await?,
             Call::CompareReplicas(compare) => self.compare_replicas(&incoming, compare).await?,
             Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,
@@ -215,5 +217,12 @@ fn name(call: &Call) -> &'static str {
         Call::ImportRows(_) => "import_rows",
         Call::ImportAccount(_) => "import_account",
         Call::CompareReplicas(_) => "compare_replicas",
+        Call::LeaveAccount(_) => "leave_account",
+        Call::FreezeAccount(_) => "freeze_account",
+        Call::ExportAccount(_) => "export_account",
+        Call::ReceiveAccount(_) => "receive_account",
+        Call::TakeRows(_) => "take_rows",
+        Call::SettleAccount(_) => "settle_account",
+        Call::DepartAccount(_) => "depart_account",
     }
 }

@@ -60,6 +60,42 @@ impl MailstoreService {
                 None,
                 Command::ImportAccount(import),
             ),
+            Call::LeaveAccount(leave) => (
+                self.shard(leave.shard, generation).await?,
+                leave.account,
+                None,
+                Command::LeaveAccount(leave),
+            ),
+            Call::FreezeAccount(freeze) => (
+                self.shard(freeze.shard, generation).await?,
+                freeze.account,
+                None,
+                Command::FreezeAccount(freeze),
+            ),
+            Call::DepartAccount(depart) => (
+                self.shard(depart.shard, generation).await?,
+                depart.account,
+                None,
+                Command::DepartAccount(depart),
+            ),
+            Call::ReceiveAccount(receive) => (
+                self.shard(receive.shard, generation).await?,
+                receive.account,
+                None,
+                Command::ReceiveAccount(receive),
+            ),
+            Call::TakeRows(take) => (
+                self.shard(take.shard, generation).await?,
+                take.account,
+                None,
+                Command::TakeRows(take),
+            ),
+            Call::SettleAccount(settle) => (
+                self.shard(settle.shard, generation).await?,
+                settle.account,
+                None,
+                Command::SettleAccount(settle),
+            ),
             Call::CompleteHandOff(complete) => (
                 self.shard(complete.shard, generation).await?,
                 0,

@@ -11,6 +11,13 @@ pub(super) fn check_role(peer: &Peer, call: &Call) -> Result<(), Status> {
         | Call::ExportShard(_)
         | Call::ImportRows(_)
         | Call::ImportAccount(_)
+        | Call::LeaveAccount(_)
+        | Call::FreezeAccount(_)
+        | Call::ExportAccount(_)
+        | Call::ReceiveAccount(_)
+        | Call::TakeRows(_)
+        | Call::SettleAccount(_)
+        | Call::DepartAccount(_)
         | Call::CompareReplicas(_) => peer.role == Role::Directory,
         Call::Watch(_) => matches!(peer.role, Role::Directory | Role::Proxy),
         _ => peer.role == Role::Proxy,

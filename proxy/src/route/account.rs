@@ -4,7 +4,7 @@
 //! succeed. Owns the account's token and renews it while the session lives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -22,6 +22,9 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 
 /// How long a token that still holds is used after it could not be renewed, before the directory is asked again.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pause before the directory is asked again where an account is that has moved.
+const MOVED_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a call is made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +61,10 @@ struct Token {
 pub struct Account {
     cluster: Arc<Cluster>,
     id: u64,
-    shard: u32,
+    /// Another one once the account has moved.
+    shard: AtomicU32,
+    /// Of the placement that says so.
+    generation: AtomicU64,
     address: String,
     token: Mutex<Token>,
     session: [u8; 16],
@@ -79,7 +85,8 @@ impl Account {
         Self {
             cluster,
             id: authenticated.account,
-            shard: authenticated.shard,
+            shard: AtomicU32::new(authenticated.shard),
+            generation: AtomicU64::new(authenticated.generation),
             address: authenticated.address,
             token: Mutex::new(Token {
                 bytes: authenticated.token,
@@ -108,7 +115,7 @@ impl Account {
     /// and of which the directory did not know yet when it granted this one.
     pub fn subscribe(&self) -> Subscription {
         let feed = self.cluster.feed();
-        feed.subscribe(self.id, self.shard, self.granted_version)
+        feed.subscribe(self.id, self.shard(), self.granted_version)
     }
 
     /// Makes sure that the account may still be acted for, for a session that makes no calls on its shard. Costs a call
@@ -122,14 +129,58 @@ impl Account {
     pub async fn call(&self, call: request::Call, options: CallOptions) -> Result<reply::Call, Status> {
         let key = options.mutates.then(|| self.next_key());
         let deadline = self.deadline(options);
-        self.cluster
-            .ask_leader(self.shard, Bearer::Account(self), call, key, deadline)
-            .await
+        loop {
+            let shard = self.shard();
+            let asked =
+                self.cluster
+                    .ask_leader(shard, Bearer::Account(self), call.clone(), key.clone(), deadline);
+            match asked.await {
+                Err(status) if status.reason == Reason::Moved => self.find_again(shard, deadline).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The shard has told that the account has moved away: asks the directory where to, until it knows.
+    pub(super) async fn find_again(&self, left: u32, deadline: Instant) -> Result<(), Status> {
+        while self.shard() == left {
+            // What is held is of no use, however fresh it is.
+            self.token.lock().epoch = u64::MAX;
+            self.token(deadline).await?;
+            if self.shard() != left {
+                break;
+            }
+            if Instant::now() + MOVED_PAUSE >= deadline {
+                let message = format!(
+                    "account {} has left shard {left}, and nobody says where to",
+                    self.id
+                );
+                return Err(Status::unavailable(message));
+            }
+            tokio::time::sleep(MOVED_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// The directory has said where the account is.
+    fn take_place(&self, shard: u32, generation: u64) {
+        // One that has heard less may answer later.
+        if self.generation.fetch_max(generation, Ordering::AcqRel) > generation {
+            return;
+        }
+        if self.shard.swap(shard, Ordering::AcqRel) != shard {
+            tracing::debug!(
+                account = self.id,
+                shard,
+                "the account has moved; its session goes on"
+            );
+            self.cluster.feed().moved(self.id, shard);
+        }
     }
 
     /// Calls that have many replies. After a failure the caller opens the stream again, for the rest.
     pub(crate) fn stream(&self) -> LeaderStream<'_> {
-        self.cluster.stream(self.shard, Bearer::Account(self))
+        self.cluster.stream(self.shard(), Bearer::Account(self))
     }
 
     /// A large message on its way to the account's shard, under an id of its own.
@@ -139,7 +190,7 @@ impl Account {
 
     /// The account's shard.
     pub(super) fn shard(&self) -> u32 {
-        self.shard
+        self.shard.load(Ordering::Acquire)
     }
 
     /// The highest modseq of the account that the session has seen.
@@ -173,6 +224,7 @@ impl Account {
             | reply::Call::HandOffs(_)
             | reply::Call::ShardEvent(_)
             | reply::Call::ExportedRows(_)
+            | reply::Call::MovedRows(_)
             | reply::Call::ComparedReplicas(_) => 0,
         };
         self.saw(modseq);
@@ -207,6 +259,7 @@ impl Account {
         match self.cluster.renew(bytes.clone(), deadline).await {
             Ok(renewed) => {
                 self.cluster.logins().renewed(self.id, &renewed);
+                self.take_place(renewed.shard, renewed.generation);
                 let mut token = self.token.lock();
                 *token = Token {
                     bytes: renewed.token,

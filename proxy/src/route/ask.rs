@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rookery_proto::mailstore::v1::{self as mailstore, IdempotencyKey, Reply, reply, request};
-use rookery_proto::{Body, Call, CallContext, MailstoreProtocol, Replies, Status};
+use rookery_proto::{Body, Call, CallContext, MailstoreProtocol, Reason, Replies, Status};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::account::Account;
@@ -38,6 +38,17 @@ impl Bearer<'_> {
         match self {
             Bearer::Account(account) => account.seen_modseq(),
             Bearer::Token(_) => 0,
+        }
+    }
+
+    /// MOVED when the account is known to be in another shard by now, whose token is of no use in this one.
+    pub(super) fn check_place(&self, shard: u32) -> Result<(), Status> {
+        match self {
+            Bearer::Account(account) if account.shard() != shard => {
+                let message = format!("account {} has left shard {shard}", account.id());
+                Err(Status::new(Reason::Moved, message))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -91,6 +102,7 @@ impl Cluster {
         loop {
             let next = if running.is_empty() {
                 token = self.token_of(bearer, deadline).await?;
+                bearer.check_place(shard)?;
                 let target = leaders.next(&mut way, deadline).await?;
                 has_rivals = target.has_rivals();
                 silent_at = Instant::now() + way.tour.silence();
@@ -214,6 +226,11 @@ impl LeaderStream<'_> {
         let leaders = Arc::clone(self.cluster.leaders());
         loop {
             let token = self.cluster.token_of(self.bearer, until).await?;
+            if let Bearer::Account(account) = self.bearer
+                && account.shard() != self.way.shard()
+            {
+                self.way = leaders.way(account.shard());
+            }
             let target = leaders.next(&mut self.way, until).await?;
             let seen_modseq = self.bearer.seen_modseq();
             let replies = start(
@@ -238,7 +255,13 @@ impl LeaderStream<'_> {
                     return Ok(());
                 }
                 Some(Err(status)) if status.is_retryable() => {}
-                Some(Err(status)) => return Err(status),
+                Some(Err(status)) => match self.bearer {
+                    Bearer::Account(account) if status.reason == Reason::Moved => {
+                        account.find_again(self.way.shard(), until).await?;
+                        self.way = leaders.way(account.shard());
+                    }
+                    _ => return Err(status),
+                },
             }
         }
     }

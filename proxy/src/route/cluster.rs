@@ -218,6 +218,24 @@ impl Cluster {
         }
     }
 
+    /// Who gets mail for an address, as the directory says now whatever is remembered.
+    pub(crate) async fn resolve_anew(
+        &self,
+        address: &str,
+        deadline: Instant,
+    ) -> Result<ResolvedRecipient, Status> {
+        let call = request::Call::ResolveRecipient(directory::ResolveRecipient {
+            address: address.to_owned(),
+        });
+        let limit = Instant::now() + self.options.lookup_timeout;
+        match self.ask(call, deadline.min(limit)).await? {
+            reply::Call::ResolvedRecipient(resolved) => Ok(resolved),
+            _ => Err(Status::internal(
+                "the directory answered a lookup with something else",
+            )),
+        }
+    }
+
     /// A new token for a live session.
     pub(super) async fn renew(&self, token: Bytes, deadline: Instant) -> Result<Authenticated, Status> {
         let limit = Instant::now() + self.options.lookup_timeout;
@@ -297,9 +315,13 @@ impl Cluster {
                         account,
                         end_sessions,
                         version,
+                        moved_to,
                     },
                 ) => {
                     self.recipients.void(&notice);
+                    if let Some(shard) = moved_to {
+                        self.feed.moved(account, shard);
+                    }
                     if end_sessions {
                         self.feed.end(account, version);
                     }

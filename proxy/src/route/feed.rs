@@ -88,6 +88,18 @@ struct Inner {
     shards: HashMap<u32, (usize, DropGuard)>,
 }
 
+impl Inner {
+    /// One account less listens to the shard.
+    fn listen_no_more(&mut self, shard: u32) {
+        if let Some((listeners, _)) = self.shards.get_mut(&shard) {
+            *listeners -= 1;
+            if *listeners == 0 {
+                self.shards.remove(&shard);
+            }
+        }
+    }
+}
+
 /// The change feeds of all shards that have listeners here.
 pub struct Feed {
     inner: Mutex<Inner>,
@@ -168,6 +180,22 @@ impl Feed {
         if let Some(entry) = inner.accounts.get(&account) {
             entry.sender.send_modify(|feed| feed.ended = true);
         }
+    }
+
+    /// The account is in another shard: it is listened to there, and its sessions look for what they may have missed.
+    pub(super) fn moved(self: &Arc<Self>, account: u64, shard: u32) {
+        let mut inner = self.inner.lock();
+        let Some(entry) = inner
+            .accounts
+            .get_mut(&account)
+            .filter(|entry| entry.shard != shard)
+        else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.shard, shard);
+        entry.sender.send_modify(|feed| feed.epoch += 1);
+        self.listen(&mut inner, shard);
+        inner.listen_no_more(before);
     }
 
     /// The directory's state may be another one by now: of which version a session is says nothing.
@@ -283,12 +311,7 @@ impl Feed {
         }
         let shard = entry.shard;
         inner.accounts.remove(&account);
-        if let Some((listeners, _)) = inner.shards.get_mut(&shard) {
-            *listeners -= 1;
-            if *listeners == 0 {
-                inner.shards.remove(&shard);
-            }
-        }
+        inner.listen_no_more(shard);
     }
 }
 

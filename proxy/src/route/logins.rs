@@ -141,6 +141,8 @@ impl Logins {
         let Entries { by_login, by_account } = &mut *entries;
         for login in by_account.get(&account).into_iter().flatten() {
             if let Some(entry) = by_login.peek_mut(login) {
+                entry.granted.shard = renewed.shard;
+                entry.granted.generation = renewed.generation;
                 entry.granted.token = renewed.token.clone();
                 entry.granted.token_expires_at_millis = renewed.token_expires_at_millis;
             }
@@ -277,6 +279,7 @@ mod tests {
             account: 1,
             end_sessions,
             version: 1,
+            moved_to: None,
         });
         assert!(!logins.has("ann") && logins.has("bob"));
         logins.granted("ann", "secret", &granted(1), epoch);

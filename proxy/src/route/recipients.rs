@@ -182,6 +182,7 @@ mod tests {
             account: 0,
             end_sessions: false,
             version: 1,
+            moved_to: None,
         });
         assert_eq!(cache.entries.lock().destinations, 0);
     }

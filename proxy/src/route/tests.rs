@@ -269,6 +269,7 @@ async fn the_end_of_sessions_is_not_the_end_of_later_ones() {
     let change = AccountChange {
         account: ACCOUNT,
         end_sessions: true,
+        moved_to: None,
     };
     let event = |version| WatchEvent {
         version,
@@ -297,6 +298,7 @@ async fn a_login_that_was_granted_by_an_older_state_ends_with_those_that_were_th
     let change = AccountChange {
         account: ACCOUNT,
         end_sessions: true,
+        moved_to: None,
     };
     let event = WatchEvent {
         version: 2,

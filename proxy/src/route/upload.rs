@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use rookery_proto::call::{CHUNK_BYTES_MAX, cancelled};
 use rookery_proto::mailstore::v1::{self as mailstore, Reply, Uploaded, reply, request};
-use rookery_proto::{Body, CallContext, MailstoreProtocol, Replies, Status};
+use rookery_proto::{Body, CallContext, MailstoreProtocol, Reason, Replies, Status};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -223,6 +223,9 @@ impl Pump {
         loop {
             let until = self.deadline.min(self.progress + self.patience());
             let token = self.cluster.token_of(self.holder.bearer(), until).await?;
+            if self.holder.shard() != self.way.shard() {
+                self.way = leaders.way(self.holder.shard());
+            }
             let target = leaders.next(&mut self.way, until).await?;
             match self.attempt(token, &target).await {
                 Err(status) if status.is_retryable() => {
@@ -230,6 +233,14 @@ impl Pump {
                     tracing::debug!(shard, from, %status, "an upload broke off; going on");
                     leaders.failed(&mut self.way, &target.node, &status);
                 }
+                Err(status) if status.reason == Reason::Moved => match &self.holder {
+                    // No account moves with an upload under way, so that all of it is here still.
+                    Holder::Account(account) => {
+                        account.find_again(self.way.shard(), until).await?;
+                        self.way = leaders.way(account.shard());
+                    }
+                    Holder::Token(..) => return Err(status),
+                },
                 outcome => return outcome,
             }
         }

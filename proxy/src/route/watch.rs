@@ -36,6 +36,8 @@ pub enum Notice {
         end_sessions: bool,
         /// The version of the directory's state that has the change.
         version: u64,
+        /// The shard that has the account from now on, when it has moved.
+        moved_to: Option<u32>,
     },
     /// All cached recipients are void.
     Recipients,
@@ -160,6 +162,7 @@ impl Picture {
                 account: change.account,
                 end_sessions: change.end_sessions,
                 version: event.version,
+                moved_to: change.moved_to,
             });
         }
         if event.recipients_changed {

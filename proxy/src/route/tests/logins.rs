@@ -40,6 +40,7 @@ async fn what_the_watch_says_of_the_account_counts_before_the_directory_goes_awa
     let change = AccountChange {
         account: ACCOUNT,
         end_sessions: true,
+        moved_to: None,
     };
     directory.said.send_replace(Some(WatchEvent {
         accounts: vec![change],

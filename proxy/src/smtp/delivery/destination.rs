@@ -63,6 +63,19 @@ impl Destination {
         }
     }
 
+    /// The same account where the directory says that it is now.
+    pub(super) fn at(&self, found: directory::Destination) -> Self {
+        Self {
+            prefix: self.prefix.clone(),
+            ..Self::new(Arc::clone(&self.path), found)
+        }
+    }
+
+    /// Its own address, behind the aliases that led to it.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Writes the lines: each account sees its own recipient and nobody else's (RFC 5321 §7.6).
     pub(super) fn write_prefix(&mut self, trace: &Trace<'_>, id: &str) {
         let received = Received {

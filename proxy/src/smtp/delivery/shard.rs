@@ -15,6 +15,9 @@ use crate::route::Cluster;
 /// How long to wait before accounts that a shard could not serve are tried again there.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
+/// How long to wait before it is looked again where an account has moved.
+const MOVED_PAUSE: Duration = Duration::from_millis(20);
+
 /// What became of each account of the group, in its order.
 pub(super) async fn deliver(
     cluster: &Cluster,
@@ -77,7 +80,7 @@ async fn deliver_batch(
                 return outcomes;
             }
         };
-        let mut again = Vec::new();
+        let (mut again, mut moved) = (Vec::new(), Vec::new());
         for (&at, answer) in pending.iter().zip(answers) {
             let status = answer.error.map(Status::from);
             outcomes[at] = status.as_ref().map_or(DeliveryOutcome::Stored, outcome);
@@ -87,7 +90,14 @@ async fn deliver_batch(
                 if status.is_retryable() {
                     again.push(at);
                 }
+                if status.reason == Reason::Moved {
+                    moved.push(at);
+                }
             }
+        }
+        for at in moved {
+            let gone = &destinations[batch[at]];
+            outcomes[at] = follow(cluster, message, gone, body, deadline).await;
         }
         if again.is_empty() || Instant::now() + RETRY_WAIT >= deadline {
             return outcomes;
@@ -95,6 +105,62 @@ async fn deliver_batch(
         pending = again;
         cluster.changed_or(RETRY_WAIT).await;
     }
+}
+
+/// Delivers to an account that has moved to another shard. A body that its old shard alone has is not delivered.
+async fn follow(
+    cluster: &Cluster,
+    message: &Message,
+    gone: &Destination,
+    body: &NewBody,
+    deadline: Instant,
+) -> DeliveryOutcome {
+    let mut last = DeliveryOutcome::TemporarilyUnavailable;
+    if !matches!(body.source, Some(mailstore::new_body::Source::Inline(_))) {
+        return last;
+    }
+    loop {
+        let found = cluster.resolve_anew(gone.address(), deadline).await;
+        let found = found.ok().and_then(|resolved| {
+            let mut found = resolved.destinations.into_iter();
+            found.find(|found| found.account == gone.account)
+        });
+        if let Some(here) = found.map(|found| gone.at(found)) {
+            let call = request::Call::Deliver(mailstore::Deliver {
+                transaction: Bytes::copy_from_slice(&message.transaction),
+                sender: message.sender.clone(),
+                body: Some(body.clone()),
+                recipients: vec![here.recipient()],
+                issued_at_millis: message.issued_at_millis,
+            });
+            let asked = cluster.call_shard(here.shard, here.token.clone(), call, deadline);
+            let status = match asked.await {
+                Ok(reply::Call::Delivered(delivered)) => {
+                    let mut outcomes = delivered.outcomes.into_iter();
+                    outcomes
+                        .next()
+                        .and_then(|outcome| outcome.error)
+                        .map(Status::from)
+                }
+                Ok(_) => Some(Status::internal(
+                    "the mailstore answered a delivery with something else",
+                )),
+                Err(status) => Some(status),
+            };
+            let Some(status) = status else {
+                return DeliveryOutcome::Stored;
+            };
+            last = outcome(&status);
+            if !status.is_retryable() && status.reason != Reason::Moved {
+                break;
+            }
+        }
+        if Instant::now() + MOVED_PAUSE >= deadline {
+            break;
+        }
+        tokio::time::sleep(MOVED_PAUSE).await;
+    }
+    last
 }
 
 /// An account that is gone is told as a passing failure: the directory says at the next RCPT what it is.

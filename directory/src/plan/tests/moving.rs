@@ -1,0 +1,117 @@
+//! Moves of accounts over a store in memory: what is refused, and what each step writes.
+
+use super::super::moving;
+use super::*;
+use crate::schema::ShardId;
+use crate::schema::row::MoveStage;
+
+const USER: &str = "one@a.test";
+
+/// An account that is live, in a cluster whose shards are served but the last. And where it is, and another shard.
+fn world() -> (World, AccountId, ShardId, ShardId) {
+    let mut world = World::placed();
+    world.domain("a.test");
+    let id = world.accounts(&[USER])[0];
+    world.live();
+    let mut batch = Batch::new();
+    for (shard, row) in Rows(&world.store).shards().unwrap() {
+        let formed = shard.0 < 15;
+        let row = row::Shard { formed, ..row };
+        batch.put(Column::Rows, key::shard(shard), row.to_stored());
+    }
+    world.store.apply(&batch);
+    let from = ShardId(world.known(id).shard);
+    (world, id, from, ShardId((from.0 + 1) % 15))
+}
+
+impl World {
+    fn known(&self, id: AccountId) -> row::Account {
+        Rows(&self.store).account(id).unwrap().unwrap()
+    }
+
+    fn begin(&mut self, address: &str, to: ShardId) -> Result<row::AccountMove, PlanError> {
+        let planned = moving::begin(Rows(&self.store), address, to, NOW);
+        self.apply(planned).map(|((_, row), _)| row)
+    }
+
+    fn accounts_of(&self, shard: ShardId) -> u64 {
+        Rows(&self.store)
+            .counter(&key::count_shard_accounts(shard))
+            .unwrap()
+    }
+}
+
+#[test]
+fn what_cannot_be_moved_is_refused() {
+    let (mut world, _, from, to) = world();
+    let is_refused =
+        |refused: Result<row::AccountMove, PlanError>| matches!(refused, Err(PlanError::Precondition(_)));
+    assert!(matches!(
+        world.begin("no@a.test", to),
+        Err(PlanError::NotFound(_))
+    ));
+    assert!(matches!(
+        world.begin(USER, ShardId(99)),
+        Err(PlanError::NotFound(_))
+    ));
+    assert!(is_refused(world.begin(USER, from)), "it is there already");
+    assert!(
+        is_refused(world.begin(USER, ShardId(15))),
+        "nobody serves the shard yet"
+    );
+    world.accounts(&["new@a.test"]);
+    assert!(
+        is_refused(world.begin("new@a.test", ShardId(14))),
+        "it is being made"
+    );
+    world.begin(USER, to).unwrap();
+    assert!(is_refused(world.begin(USER, to)), "one at a time");
+}
+
+#[test]
+fn one_that_ends_leaves_the_account_in_the_other_shard() {
+    let (mut world, id, from, to) = world();
+    let before = (world.accounts_of(from), world.accounts_of(to));
+    let generation = world.begin(USER, to).unwrap().generation;
+    assert_eq!(generation, world.known(id).generation + 1);
+    let early = moving::switch(Rows(&world.store), id, generation);
+    assert!(early.is_err(), "its rows are not copied");
+    let planned = moving::try_again(Rows(&world.store), id, generation);
+    assert_eq!(world.apply(planned).unwrap().0.attempt, 1);
+    let planned = moving::freeze(Rows(&world.store), id, generation);
+    world.apply(planned).unwrap();
+    assert_eq!(world.known(id).shard, from.0);
+    let planned = moving::switch(Rows(&world.store), id, generation);
+    let (_, event) = world.apply(planned).unwrap();
+    assert_eq!(event.accounts[0].moved_to, Some(to.0));
+    assert!(!event.accounts[0].end_sessions);
+    let account = world.known(id);
+    assert_eq!((account.shard, account.generation), (to.0, generation));
+    assert_eq!((world.accounts_of(from) + 1, world.accounts_of(to) - 1), before);
+    let late = moving::revert(Rows(&world.store), id, generation, "too late");
+    assert!(late.is_err(), "behind the switch there is no way back");
+    let planned = moving::end(Rows(&world.store), id, generation, NOW + 5);
+    assert_eq!(world.apply(planned).unwrap().0.stage(), MoveStage::Done);
+    // The next one is above it.
+    assert_eq!(world.begin(USER, from).unwrap().generation, generation + 1);
+}
+
+#[test]
+fn one_that_is_taken_back_uses_up_its_generation() {
+    let (mut world, id, from, to) = world();
+    let generation = world.begin(USER, to).unwrap().generation;
+    let planned = moving::revert(Rows(&world.store), id, generation, "the disk is full");
+    world.apply(planned).unwrap();
+    let account = world.known(id);
+    assert_eq!((account.shard, account.generation), (from.0, generation + 1));
+    assert!(moving::freeze(Rows(&world.store), id, generation).is_err());
+    let planned = moving::end(Rows(&world.store), id, generation, NOW);
+    let (row, _) = world.apply(planned).unwrap();
+    assert_eq!(
+        (row.stage(), row.why_not.as_str()),
+        (MoveStage::Reverted, "the disk is full")
+    );
+    assert_eq!(world.begin(USER, to).unwrap().generation, generation + 2);
+    let late = moving::revert(Rows(&world.store), id, generation, "late");
+    assert!(late.is_err(), "of a move that is over");
+}
