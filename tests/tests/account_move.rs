@@ -43,15 +43,22 @@ fn shard_of(cluster: &Cluster, user: &str) -> u64 {
         .unwrap()
 }
 
-/// The node that leads each shard, by number.
+/// The node that leads each shard, by number, once each has one.
 fn leaders(cluster: &Cluster) -> Vec<(u64, String)> {
-    let shards = json(cluster, &["shard", "list"]);
-    let shards = shards["shards"].as_array().unwrap();
-    let leader = |shard: &Value| {
-        let id = shard["id"].as_u64().unwrap();
-        (id, shard["leader"].as_str().unwrap().to_owned())
-    };
-    shards.iter().map(leader).collect()
+    let began = Instant::now();
+    loop {
+        let shards = json(cluster, &["shard", "list"]);
+        let shards = shards["shards"].as_array().unwrap();
+        let leader = |shard: &Value| {
+            let id = shard["id"].as_u64().unwrap();
+            (id, shard["leader"].as_str().unwrap_or_default().to_owned())
+        };
+        let leaders: Vec<(u64, String)> = shards.iter().map(leader).collect();
+        if leaders.iter().all(|(_, node)| !node.is_empty()) {
+            return leaders;
+        }
+        assert!(began.elapsed() < END_MAX, "a shard has no leader: {leaders:?}");
+    }
 }
 
 /// Where the user's account is, and a shard that another node leads.
