@@ -59,6 +59,8 @@ pub enum Kind {
     RebalanceAborted = 18,
     /// A member has taken the lead of the directory.
     DirectoryLed = 19,
+    /// A silent mailstore was given up without an operator's word.
+    NodeGivenUp = 20,
 }
 
 impl Kind {
@@ -85,6 +87,7 @@ impl Kind {
             Self::RebalanceDone => "rebalance-done",
             Self::RebalanceAborted => "rebalance-aborted",
             Self::DirectoryLed => "directory-led",
+            Self::NodeGivenUp => "node-given-up",
         }
     }
 }
@@ -222,11 +225,15 @@ fn with_reason(mut text: String, why_not: &str) -> String {
 /// A rebalance has begun, with these transfers.
 pub(crate) fn begun(job: &JobRow, transfers: &[TransferRow]) -> Event {
     let bytes: u64 = transfers.iter().map(|transfer| transfer.bytes).sum();
+    let by_itself = match job.own_reason.as_str() {
+        "" => String::new(),
+        why => format!(" without an operator's word, for {why}"),
+    };
     of_job(
         Kind::RebalanceBegun,
         job.id,
         &format!(
-            "has begun: {} transfers of {bytes} bytes, {} changes of leads",
+            "has begun{by_itself}: {} transfers of {bytes} bytes, {} changes of leads",
             job.transfers, job.leads
         ),
     )

@@ -99,4 +99,8 @@ fn a_lost_mailstore_is_replaced() {
     let nodes = listed(&cluster, "node");
     let given_up = nodes.iter().find(|node| node["id"] == *lost).unwrap();
     assert_eq!(given_up["draining"], true, "{given_up}");
+    let events = cluster.operate(&["events"], "").unwrap();
+    for told in ["mailstore-2 is given up", "has begun without an operator's word"] {
+        assert!(events.contains(told), "{told}: {events}");
+    }
 }

@@ -121,8 +121,8 @@ async fn transfer_shard(core: &Core, request: TransferShardRequest) -> Result<Ap
         bytes: load.map_or(0, |load| load.bytes),
         why: Why::Asked,
     };
-    let transfers = vec![TransferRow::from(&transfer)];
-    let job = rebalancer::begin(core, placement, transfers, Vec::new(), limits(request.limits)).await?;
+    let transfer = TransferRow::from(&transfer);
+    let job = rebalancer::begin_one(core, placement, transfer, limits(request.limits)).await?;
     Ok(ApplyPlanResponse { job })
 }
 

@@ -51,7 +51,7 @@ impl<T> Planned<T> {
     }
 
     /// Operators are told.
-    fn telling(mut self, events: impl IntoIterator<Item = Event>) -> Self {
+    pub(crate) fn telling(mut self, events: impl IntoIterator<Item = Event>) -> Self {
         self.events.extend(events);
         self
     }

@@ -65,6 +65,8 @@ pub struct Scope {
     pub transfers: u32,
     /// How many changes of leads.
     pub leads: u32,
+    /// Why it is begun without an operator's word; empty when it is theirs.
+    pub own_reason: String,
 }
 
 /// Begins a rebalance, whose rows are to be stored before it is [`start`]ed. Answers its row.
@@ -90,6 +92,7 @@ pub fn begin(rows: Rows<'_>, scope: &Scope, limits: Limits, now: u64) -> Result<
         state: JobState::Storing.into(),
         transfers: scope.transfers,
         leads: scope.leads,
+        own_reason: scope.own_reason.clone(),
         began_at_millis: now,
         ..JobRow::default()
     };

@@ -34,6 +34,9 @@ pub struct JobRow {
     /// Bytes a second that a node fetches at most; 0: as its configuration says.
     #[prost(uint64, tag = "8")]
     pub bytes_per_second: u64,
+    /// Why it was begun without an operator's word; empty when it was theirs.
+    #[prost(string, tag = "9")]
+    pub own_reason: String,
 }
 
 impl Row for JobRow {

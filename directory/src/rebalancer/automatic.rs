@@ -7,6 +7,7 @@ use rookery_proto::{Reason, Status};
 
 use crate::config::AutomaticConfig;
 use crate::core::Core;
+use crate::events::{self, Kind};
 use crate::plan::node::set_draining;
 use crate::plan::rebalance::Limits;
 use crate::rebalance::automatic::{Loss, loss, worth};
@@ -84,7 +85,7 @@ impl Keeper {
         }
         self.was_uneven = false;
         self.acted = Some(Instant::now());
-        let job = super::carry_out(&self.core, &plan, Limits::default()).await?;
+        let job = super::carry_out(&self.core, &plan, Limits::default(), why.clone()).await?;
         tracing::info!(job, why, "a rebalance was begun without an operator's word");
         metrics::counter!("rookery_directory_automatic_acts_total", "act" => "rebalance").increment(1);
         Ok(())
@@ -93,9 +94,17 @@ impl Keeper {
     /// Has the replicas of a lost mailstore made anew elsewhere: by the next look's plan, for it is to be emptied from now on.
     async fn give_up(&mut self, node: String, silence: Duration) -> Result<(), Status> {
         let id = node.clone();
+        let given_up = events::of_node(
+            Kind::NodeGivenUp,
+            &id,
+            &format!(
+                "is given up without an operator's word, for it has been silent for {} s",
+                silence.as_secs()
+            ),
+        );
         self.core
             .state
-            .change(move |rows| set_draining(rows, &id, true, false))
+            .change(move |rows| Ok(set_draining(rows, &id, true, false)?.telling([given_up.clone()])))
             .await?;
         tracing::warn!(
             node,

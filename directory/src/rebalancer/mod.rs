@@ -106,30 +106,50 @@ pub(crate) async fn apply_plan(core: &Core, number: u64, limits: Limits) -> Resu
         let message = "the plan is empty: nothing is to be moved";
         return Err(Status::new(Reason::FailedPrecondition, message));
     }
-    carry_out(core, &plan, limits).await
+    carry_out(core, &plan, limits, String::new()).await
 }
 
-/// Begins to carry out a plan. Answers the number of the rebalance.
-async fn carry_out(core: &Core, plan: &Plan, limits: Limits) -> Result<u64, Status> {
-    let transfers = plan.transfers.iter().map(TransferRow::from).collect();
-    let leads = plan.leads.iter().map(LeadRow::from).collect();
-    begin(core, plan.state_version, transfers, leads, limits).await
+/// Begins to carry out a plan, without an operator's word for the reason that is given. Answers the number of the rebalance.
+async fn carry_out(core: &Core, plan: &Plan, limits: Limits, own_reason: String) -> Result<u64, Status> {
+    let transfers: Vec<TransferRow> = plan.transfers.iter().map(TransferRow::from).collect();
+    let leads: Vec<LeadRow> = plan.leads.iter().map(LeadRow::from).collect();
+    let scope = Scope {
+        placement: plan.state_version,
+        transfers: count(transfers.len()),
+        leads: count(leads.len()),
+        own_reason,
+    };
+    begin_within(core, scope, transfers, leads, limits).await
+}
+
+/// Begins one transfer that the operator wishes, of a placement of this version.
+pub(crate) async fn begin_one(
+    core: &Core,
+    placement: u64,
+    transfer: TransferRow,
+    limits: Limits,
+) -> Result<u64, Status> {
+    let scope = Scope {
+        placement,
+        transfers: 1,
+        leads: 0,
+        own_reason: String::new(),
+    };
+    begin_within(core, scope, vec![transfer], Vec::new(), limits).await
+}
+
+fn count(rows: usize) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
 /// Stores a rebalance and has it begun.
-pub(crate) async fn begin(
+async fn begin_within(
     core: &Core,
-    placement: u64,
+    scope: Scope,
     transfers: Vec<TransferRow>,
     leads: Vec<LeadRow>,
     limits: Limits,
 ) -> Result<u64, Status> {
-    let count = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
-    let scope = Scope {
-        placement,
-        transfers: count(transfers.len()),
-        leads: count(leads.len()),
-    };
     let now = now_millis();
     let row = core
         .state

@@ -63,6 +63,7 @@ fn running(store: &mut MemoryStore, transfers: Vec<TransferRow>, leads: Vec<Lead
         placement: Rows(&*store).sequences().unwrap().placement,
         transfers: transfers.len() as u32,
         leads: leads.len() as u32,
+        own_reason: String::new(),
     };
     let planned = begin(Rows(&*store), &scope, Limits::default(), NOW);
     let job = made(store, planned).id;
@@ -182,6 +183,7 @@ fn one_rebalance_at_a_time_and_only_by_the_newest_state() {
         placement,
         transfers: 1,
         leads: 0,
+        own_reason: String::new(),
     };
     let refused = begin(Rows(&store), &scope(8), Limits::default(), NOW);
     assert!(matches!(refused, Err(PlanError::Precondition(_))));
