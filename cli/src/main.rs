@@ -21,10 +21,6 @@ use operate::{Connection, Operation};
 use serve::Part;
 use usage::WrongUse;
 
-/// For RocksDB's allocations and our own; docs/performance.md has what it saves.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A mail server for when one machine is no longer enough
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]

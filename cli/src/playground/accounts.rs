@@ -1,7 +1,11 @@
 //! The playground's domain and accounts, through the admin API like an operator's.
 
-use anyhow::{Context, anyhow};
-use rookery_proto::admin::v1::{AddAccountsRequest, AddDomainRequest, NewAccount};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use rookery_proto::admin::v1::{
+    AccountState, AddAccountsRequest, AddDomainRequest, GetAccountRequest, NewAccount,
+};
 use tonic::Code;
 
 use super::layout::Layout;
@@ -11,6 +15,12 @@ use crate::operate::connect_with;
 
 /// Accounts created at a time.
 const BATCH: u64 = 500;
+
+/// How long accounts may take to get onto their shards.
+const MADE_MAX: Duration = Duration::from_secs(60);
+
+/// Between two looks whether they have.
+const MADE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Creates the accounts that are not there yet.
 pub(super) async fn create(layout: &Layout, nodes: &[Node], arguments: &Arguments) -> anyhow::Result<()> {
@@ -50,12 +60,47 @@ pub(super) async fn create(layout: &Layout, nodes: &[Node], arguments: &Argument
         {
             Ok(_) => {}
             Err(status) if status.code() == Code::AlreadyExists => one_by_one(&mut client, accounts).await?,
+            Err(status) if status.code() == Code::Unavailable => until_made(&mut client, &accounts).await?,
             Err(status) => {
                 return Err(anyhow!("{}", status.message()))
                     .context("cannot create the playground's accounts");
             }
         }
         first = last + 1;
+    }
+    Ok(())
+}
+
+/// Accounts whose shards have no leader yet get onto them by themselves.
+async fn until_made(client: &mut crate::operate::AdminClient, accounts: &[NewAccount]) -> anyhow::Result<()> {
+    let began = Instant::now();
+    for account in accounts {
+        loop {
+            let request = GetAccountRequest {
+                address: account.address.clone(),
+            };
+            let is_made = match client.get_account(request).await {
+                Ok(held) => {
+                    let held = held.into_inner().account.unwrap_or_default();
+                    held.state() != AccountState::Creating
+                }
+                Err(status) if status.code() == Code::Unavailable => false,
+                Err(status) => {
+                    return Err(anyhow!("{}", status.message()))
+                        .context("cannot create the playground's accounts");
+                }
+            };
+            if is_made {
+                break;
+            }
+            if began.elapsed() >= MADE_MAX {
+                bail!(
+                    "{} does not get onto its shard: see the nodes' logs",
+                    account.address
+                );
+            }
+            tokio::time::sleep(MADE_PAUSE).await;
+        }
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ const HEAVIEST_TOLD_MAX: usize = 50;
 const RATE_STEP_MIN: Duration = Duration::from_secs(1);
 
 /// One replica's load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Load {
     /// Calls that it has answered as the leader, since it was opened.
     operations: AtomicU64,
@@ -35,6 +35,22 @@ pub(super) struct Load {
     bytes: AtomicU64,
     rate: Mutex<Rate>,
     accounts: Mutex<Heaviest>,
+}
+
+impl Default for Load {
+    /// Of a replica that is opened now.
+    fn default() -> Self {
+        let rate = Rate {
+            seen: Some((0, Instant::now())),
+            per_second: 0.0,
+        };
+        Self {
+            operations: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            rate: Mutex::new(rate),
+            accounts: Mutex::default(),
+        }
+    }
 }
 
 /// A rate that forgets.
