@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rookery_tests::cluster::program;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use serde_json::Value;
 
@@ -204,6 +207,78 @@ fn what_cannot_be_moved_is_refused() {
     assert_eq!(shard_of(&cluster, USER), there.0);
     imap.command("SELECT INBOX").unwrap().ok().unwrap();
     check_inbox(&mut imap, 1);
+}
+
+/// A backup reads shard after shard: one that is on its way would be in none of them.
+#[test]
+fn a_backup_waits_for_who_is_on_the_way_and_nobody_else_sets_out() {
+    let cluster = cluster(1);
+    let (_, (to, _)) = here_and_there(&cluster);
+    let to = to.to_string();
+    for number in 0..3 {
+        deliver(&cluster.proxy(1).smtp, number);
+    }
+    let mut writer = ImapClient::login(&cluster.proxy(0).imap, USER).unwrap();
+    let large = messages::numbered(3, 1_000_000);
+    let append = writer
+        .begin(&format!("APPEND INBOX {{{}}}", large.len()))
+        .unwrap();
+    until(&mut writer, "+ ");
+    writer.send(&large.as_bytes()[..800_000]).unwrap();
+    cluster
+        .operate(&["account", "move", USER, "--to-shard", &to, "--no-wait"], "")
+        .unwrap();
+
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("backup");
+    let mut create = Command::new(program().unwrap())
+        .args(["backup", "create", "--to"])
+        .arg(&folder)
+        .arg("--cluster")
+        .arg(cluster.data().join("cluster.json"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(create.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(
+        line.contains("waiting for 1 accounts") && line.contains(USER),
+        "{line}"
+    );
+    let other = "user2@example.test";
+    let free = if shard_of(&cluster, other) == 0 { "1" } else { "0" };
+    let elsewhere = ["account", "move", other, "--to-shard", free];
+    let refused = cluster.try_operate(&elsewhere, "").unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("a backup is being made"), "{error}");
+
+    writer.send(&large.as_bytes()[800_000..]).unwrap();
+    writer.send(b"\r\n").unwrap();
+    writer.finish(&append).unwrap().ok().unwrap();
+    std::io::copy(&mut said, &mut std::io::sink()).unwrap();
+    assert!(create.wait().unwrap().success());
+    assert_eq!(shard_of(&cluster, USER).to_string(), to);
+    // Whoever made the backup has let go.
+    cluster.operate(&elsewhere, "").unwrap();
+    drop(cluster);
+
+    let target = Cluster::start(&Options {
+        mailstores: 1,
+        proxies: 1,
+        accounts: 0,
+        shards: Some(2),
+        ..Options::default()
+    })
+    .unwrap();
+    let from = folder.to_str().unwrap();
+    target
+        .operate(&["backup", "restore", "--from", from], "")
+        .unwrap();
+    let mut imap = ImapClient::login(&target.proxy(0).imap, USER).unwrap();
+    imap.command("SELECT INBOX").unwrap().ok().unwrap();
+    check_inbox(&mut imap, 4);
 }
 
 /// Who is killed.

@@ -2,7 +2,7 @@
 //!
 //! The order is what makes the parts fit. A hand-off that is delivered while the backup runs is either in its shard's
 //! hand-offs or in the account's shard, which is read later. An account that a shard has is in the directory, which is
-//! read last, unless it was deleted for ever meanwhile.
+//! read last, unless it was deleted for ever meanwhile. No account moves from shard to shard between the first part and the last.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,6 +21,7 @@ use rustix::fs::FlockOperation;
 use serde_json::json;
 
 use super::files::{FILE_BYTES_MAX, PartWriter};
+use super::hold::Hold;
 use super::manifest::{self, FORMAT, FileEntry, Manifest, Part, PartKind};
 use super::progress::Progress;
 use crate::operate::output::{self, refused};
@@ -59,7 +60,25 @@ pub(super) async fn run(clients: &mut Clients, to: &Path, as_json: bool) -> anyh
     }
 }
 
+/// Reads everything while no account moves from one shard to another.
 async fn fill(clients: &mut Clients, folder: &Path) -> anyhow::Result<Manifest> {
+    let mut id = [0u8; 16];
+    rand::rng().fill_bytes(&mut id);
+    let id = hex(&id);
+    let mut hold = Hold::take(&clients.backup, &id).await?;
+    let filled = tokio::select! {
+        filled = fill_parts(clients, folder, id) => filled,
+        lost = hold.keep() => Err(lost),
+    };
+    let filled = match filled {
+        Ok(manifest) => hold.check().await.map(|()| manifest),
+        failed => failed,
+    };
+    hold.release().await;
+    filled
+}
+
+async fn fill_parts(clients: &mut Clients, folder: &Path, backup_id: String) -> anyhow::Result<Manifest> {
     let began = unix_seconds();
     let status = clients.admin.get_status(GetStatusRequest {}).await;
     let status = status.map_err(refused)?.into_inner();
@@ -104,12 +123,10 @@ async fn fill(clients: &mut Clients, folder: &Path) -> anyhow::Result<Manifest> 
             });
         }
     }
-    let mut id = [0u8; 16];
-    rand::rng().fill_bytes(&mut id);
     Ok(Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        backup_id: hex(&id),
+        backup_id,
         cluster_id: status.cluster_id,
         began,
         ended: unix_seconds(),

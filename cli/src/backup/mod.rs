@@ -6,6 +6,7 @@
 mod check;
 mod create;
 mod files;
+mod hold;
 mod manifest;
 mod progress;
 mod restore;

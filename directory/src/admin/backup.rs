@@ -21,9 +21,10 @@ use tonic::{Request, Response, Streaming};
 use tracing::Instrument;
 
 use super::{of_shard, to_tonic};
+use crate::clock::now_millis;
 use crate::core::Core;
-use crate::plan::PlanError;
 use crate::plan::restore::{self, Place, ROWS_MAX};
+use crate::plan::{PlanError, holding};
 use crate::post::Post;
 use crate::schema::portable::{self, Portable};
 use crate::schema::read::{ReadError, Rows};
@@ -92,6 +93,38 @@ impl Backup for BackupService {
         };
         tokio::spawn(export.instrument(tracing::info_span!("admin_call", call = "export_rows")));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn hold_moves(
+        &self,
+        request: Request<HoldMovesRequest>,
+    ) -> Result<Response<HoldMovesResponse>, tonic::Status> {
+        let core = self.post.core().map_err(to_tonic)?;
+        let HoldMovesRequest { hold_id, renew } = request.into_inner();
+        super::run("hold_moves", async move {
+            let now = now_millis();
+            let held = core
+                .state
+                .change(move |rows| holding::hold(rows, &hold_id, renew, now));
+            let moving = held.await?;
+            Ok(HoldMovesResponse { moving })
+        })
+        .await
+    }
+
+    async fn release_moves(
+        &self,
+        request: Request<ReleaseMovesRequest>,
+    ) -> Result<Response<ReleaseMovesResponse>, tonic::Status> {
+        let core = self.post.core().map_err(to_tonic)?;
+        let hold_id = request.into_inner().hold_id;
+        super::run("release_moves", async move {
+            core.state
+                .change(move |rows| holding::release(rows, &hold_id))
+                .await?;
+            Ok(ReleaseMovesResponse {})
+        })
+        .await
     }
 
     async fn begin_restore(

@@ -4,7 +4,7 @@
 use rookery_replication::{Batch, Column};
 
 use super::account::{DUE_AT_ONCE, find};
-use super::{PlanError, Planned};
+use super::{PlanError, Planned, holding};
 use crate::schema::read::Rows;
 use crate::schema::row::{AccountMove, Life, MoveStage, Row};
 use crate::schema::{AccountId, ShardId, key};
@@ -55,6 +55,7 @@ pub fn begin(
         ));
     }
     let mut batch = Batch::new();
+    holding::refuse_held(rows, now_millis, &mut batch)?;
     for (old, known) in moves {
         let is_old = known.ended_at_millis.saturating_add(ENDED_KEPT_MILLIS) < now_millis;
         if is_old && !known.stage().is_under_way() {

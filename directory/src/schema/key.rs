@@ -26,6 +26,7 @@ pub(super) enum Table {
     Transfer = 14,
     LeadChange = 15,
     AccountMove = 16,
+    MoveHold = 17,
     Event = 20,
     Restore = 32,
     Awaited = 33,
@@ -306,6 +307,18 @@ pub fn account_move(id: AccountId) -> Vec<u8> {
 /// The last moves of all accounts.
 pub fn account_moves() -> Range {
     prefixed(start(Table::AccountMove as u8))
+}
+
+/// That no account begins to move.
+pub fn move_hold(id: &str) -> Vec<u8> {
+    let mut key = start(Table::MoveHold as u8);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// All that keep accounts from beginning to move.
+pub fn move_holds() -> Range {
+    prefixed(start(Table::MoveHold as u8))
 }
 
 /// The restore that is under way.

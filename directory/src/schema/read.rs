@@ -179,6 +179,21 @@ impl<'a> Rows<'a> {
         Ok(moves)
     }
 
+    /// A hold that keeps accounts from beginning to move.
+    pub fn move_hold(self, id: &str) -> Result<Option<row::MoveHold>, ReadError> {
+        self.row(&key::move_hold(id))
+    }
+
+    /// All holds that keep accounts from beginning to move, with their keys.
+    pub fn move_holds(self) -> Result<Vec<(Vec<u8>, row::MoveHold)>, ReadError> {
+        let mut holds = Vec::new();
+        self.scan(&key::move_holds(), |key, row| {
+            holds.push((key.to_vec(), row));
+            ControlFlow::Continue(())
+        })?;
+        Ok(holds)
+    }
+
     /// The restore that is under way.
     pub fn restore(self) -> Result<Option<row::Restore>, ReadError> {
         self.row(&key::restore())

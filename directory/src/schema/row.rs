@@ -353,6 +353,18 @@ impl Row for AccountMove {
     const WHAT: &'static str = "move of an account";
 }
 
+/// That no account begins to move, so that shards which are read one after the other fit together.
+#[derive(Clone, PartialEq, Message)]
+pub struct MoveHold {
+    /// Until when, unix milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub until_millis: u64,
+}
+
+impl Row for MoveHold {
+    const WHAT: &'static str = "hold of moves";
+}
+
 /// How a move of an account stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]

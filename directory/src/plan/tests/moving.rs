@@ -1,6 +1,6 @@
 //! Moves of accounts over a store in memory: what is refused, and what each step writes.
 
-use super::super::moving;
+use super::super::{holding, moving};
 use super::*;
 use crate::schema::ShardId;
 use crate::schema::row::MoveStage;
@@ -114,4 +114,72 @@ fn one_that_is_taken_back_uses_up_its_generation() {
     assert_eq!(world.begin(USER, to).unwrap().generation, generation + 2);
     let late = moving::revert(Rows(&world.store), id, generation, "late");
     assert!(late.is_err(), "of a move that is over");
+}
+
+const BACKUP: &str = "0123456789abcdef";
+
+impl World {
+    fn hold(&mut self, id: &str, is_renewed: bool, now: u64) -> Result<Vec<String>, PlanError> {
+        let planned = holding::hold(Rows(&self.store), id, is_renewed, now);
+        self.apply(planned).map(|(moving, _)| moving)
+    }
+}
+
+#[test]
+fn none_begins_while_a_hold_lasts() {
+    let (mut world, id, _, to) = world();
+    assert_eq!(world.hold(BACKUP, false, NOW).unwrap(), Vec::<String>::new());
+    assert!(matches!(world.begin(USER, to), Err(PlanError::Precondition(_))));
+    assert!(world.hold(BACKUP, true, NOW).is_ok());
+    let planned = holding::release(Rows(&world.store), BACKUP);
+    world.apply(planned).unwrap();
+    let generation = world.begin(USER, to).unwrap().generation;
+    assert_eq!(
+        world.hold(BACKUP, false, NOW).unwrap(),
+        [USER],
+        "it is on its way"
+    );
+    let planned = moving::revert(Rows(&world.store), id, generation, "why not");
+    world.apply(planned).unwrap();
+    let planned = moving::end(Rows(&world.store), id, generation, NOW);
+    world.apply(planned).unwrap();
+    assert_eq!(world.hold(BACKUP, true, NOW).unwrap(), Vec::<String>::new());
+}
+
+/// Late is not lost: only a move that has begun since is heard of.
+#[test]
+fn a_hold_whose_time_is_over_lasts_until_a_move_begins() {
+    let (mut world, _, _, to) = world();
+    let late = NOW + 2 * holding::HOLD_MILLIS;
+    for id in [BACKUP, "another-hold-that-is-old"] {
+        world.hold(id, false, NOW).unwrap();
+    }
+    assert!(world.hold(BACKUP, true, late).is_ok());
+    world.hold(BACKUP, true, NOW).unwrap();
+    let begun = moving::begin(Rows(&world.store), USER, to, late);
+    world.apply(begun).unwrap();
+    for id in [BACKUP, "another-hold-that-is-old"] {
+        let lost = world.hold(id, true, late);
+        assert!(matches!(lost, Err(PlanError::Precondition(_))), "{id}");
+    }
+}
+
+#[test]
+fn holds_are_few_and_well_named() {
+    let (mut world, ..) = world();
+    for bad in ["short", "with a blank in the middle", &"x".repeat(65)] {
+        assert!(
+            matches!(world.hold(bad, false, NOW), Err(PlanError::Invalid(_))),
+            "{bad}"
+        );
+    }
+    for number in 0..holding::HOLDS_MAX {
+        world.hold(&format!("{BACKUP}-{number}"), false, NOW).unwrap();
+    }
+    assert!(matches!(
+        world.hold(BACKUP, false, NOW),
+        Err(PlanError::Precondition(_))
+    ));
+    // Those of commands that were killed are no burden.
+    assert!(world.hold(BACKUP, false, NOW + holding::HOLD_MILLIS).is_ok());
 }
