@@ -132,6 +132,7 @@ fn perform(options: &RunOptions, nemeses: &[Box<dyn nemesis::Nemesis>], stage: &
         None => began.elapsed() >= options.duration,
     };
     let faults = nemesis::torment(stage, nemeses, &mut rng, &options.pace, recorder, is_over)?;
+    nemesis::arrive(stage).context("an account that moves does not arrive")?;
     if stage.moves {
         nemesis::settle(stage).context("the last rebalance does not end")?;
     }

@@ -65,6 +65,8 @@ pub struct Stage {
     pub lies: bool,
     /// Whether shards are moved.
     pub moves: bool,
+    /// Accounts that were sent to other shards, or may have been.
+    pub moved_accounts: BTreeSet<Account>,
     /// Taken away by power cuts.
     pub dropped: Dropped,
     /// Nodes that were found to have ended by themselves.
@@ -136,6 +138,7 @@ impl Stage {
             rooms: BTreeMap::new(),
             lies: false,
             moves: false,
+            moved_accounts: BTreeSet::new(),
             dropped: Dropped::default(),
             ended: Vec::new(),
             placement,
@@ -166,6 +169,7 @@ impl Stage {
             rooms: BTreeMap::new(),
             lies: false,
             moves: false,
+            moved_accounts: BTreeSet::new(),
             dropped: Dropped::default(),
             ended: Vec::new(),
             placement,

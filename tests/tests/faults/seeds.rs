@@ -67,6 +67,13 @@ fn the_only_replica_of_a_shard_moves() {
 }
 
 #[test]
+fn accounts_move_between_shards_that_change_leaders_and_die() {
+    let mut options = RunOptions::small(9, &["account_move", "kill_leader", "handover", "pause"]);
+    options.replicas = 3;
+    holds_with(options);
+}
+
+#[test]
 fn the_oracle_sees_mail_that_a_lying_disk_lost() {
     let mut options = RunOptions::small(4, &["power_cut"]);
     options.lie = true;

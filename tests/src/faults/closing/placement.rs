@@ -1,10 +1,11 @@
-//! The directory keeps accounts in their shards, and shards where they were. Where a run moves them, each keeps as many replicas, on
-//! nodes of their own.
+//! The directory keeps accounts in their shards, and shards where they were. Where a run moves them, each account is in a shard, and
+//! each shard keeps as many replicas, on nodes of their own.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::super::history::Account;
 use super::super::stage::{Placement, Stage};
 use super::Closing;
 
@@ -18,18 +19,28 @@ impl Closing for PlacementKept {
 
     fn check(&self, stage: &Stage) -> Result<Vec<String>> {
         let now = stage.placement_now()?;
-        Ok(differences(&stage.placement, &now, stage.moves))
+        let mut wrong = accounts_elsewhere(&stage.placement, &now, &stage.moved_accounts);
+        wrong.extend(shards_elsewhere(&stage.placement, &now, stage.moves));
+        Ok(wrong)
     }
 }
 
-fn differences(before: &Placement, now: &Placement, may_move: bool) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (account, shard) in &before.shard {
+fn accounts_elsewhere(before: &Placement, now: &Placement, moved: &BTreeSet<Account>) -> Vec<String> {
+    let is_kept = |account: &Account, shard: u64| match now.shard.get(account) {
+        Some(held) => *held == shard || moved.contains(account) && now.nodes.contains_key(held),
+        None => false,
+    };
+    let accounts = before.shard.iter();
+    let lost = accounts.filter(|(account, shard)| !is_kept(account, **shard));
+    lost.map(|(account, shard)| {
         let held = now.shard.get(account);
-        if held != Some(shard) {
-            wrong.push(format!("user{account} was in shard {shard} and is in {held:?}"));
-        }
-    }
+        format!("user{account} was in shard {shard} and is in {held:?}")
+    })
+    .collect()
+}
+
+fn shards_elsewhere(before: &Placement, now: &Placement, may_move: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
     for (shard, nodes) in &before.nodes {
         // Which of them leads may change.
         let sorted = |nodes: &[String]| {
@@ -64,20 +75,35 @@ mod tests {
         }
     }
 
+    fn differences(before: &Placement, now: &Placement, may_move: bool) -> usize {
+        let nobody = BTreeSet::new();
+        accounts_elsewhere(before, now, &nobody).len() + shards_elsewhere(before, now, may_move).len()
+    }
+
     #[test]
     fn what_moved_or_went_is_seen_and_another_leader_is_not() {
         let before = placement(0, &["mailstore-1", "mailstore-2"]);
-        assert!(differences(&before, &placement(0, &["mailstore-2", "mailstore-1"]), false).is_empty());
         assert_eq!(
-            differences(&before, &placement(1, &["mailstore-1"]), false).len(),
-            2
+            differences(&before, &placement(0, &["mailstore-2", "mailstore-1"]), false),
+            0
         );
-        assert_eq!(differences(&before, &Placement::default(), false).len(), 2);
+        assert_eq!(differences(&before, &placement(1, &["mailstore-1"]), false), 2);
+        assert_eq!(differences(&before, &Placement::default(), false), 2);
         let moved = placement(0, &["mailstore-1", "mailstore-3"]);
-        assert_eq!(differences(&before, &moved, false).len(), 1);
-        assert!(differences(&before, &moved, true).is_empty());
+        assert_eq!(differences(&before, &moved, false), 1);
+        assert_eq!(differences(&before, &moved, true), 0);
         for fewer in [&["mailstore-1"][..], &["mailstore-1", "mailstore-1"]] {
-            assert_eq!(differences(&before, &placement(0, fewer), true).len(), 1);
+            assert_eq!(differences(&before, &placement(0, fewer), true), 1);
         }
+    }
+
+    #[test]
+    fn an_account_that_moves_is_in_a_shard_that_there_is() {
+        let before = placement(1, &["mailstore-1"]);
+        let moved: BTreeSet<Account> = [1].into();
+        let elsewhere = |now: &Placement| accounts_elsewhere(&before, now, &moved).len();
+        assert_eq!(elsewhere(&placement(0, &["mailstore-1"])), 0);
+        assert_eq!(elsewhere(&placement(7, &["mailstore-1"])), 1, "there is none");
+        assert_eq!(elsewhere(&Placement::default()), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! What strikes the cluster: each nemesis in a file, behind one trait, its choices from the seed.
 
+mod account_move;
 mod clock;
 mod cut;
 mod driver;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use rand::rngs::StdRng;
 
 use super::stage::Stage;
+pub(super) use account_move::arrive;
 pub use driver::{Pace, torment};
 pub(super) use rebalance::settle;
 
@@ -77,6 +79,7 @@ pub fn all() -> Vec<Box<dyn Nemesis>> {
         Box::new(slow_disk::SlowDisk),
         Box::new(power_cut::PowerCut),
         Box::new(rebalance::Rebalance),
+        Box::new(account_move::AccountMove),
     ]
 }
 
