@@ -13,13 +13,20 @@ use futures_util::stream::FuturesUnordered;
 use rookery_replication::group::{Group, GroupMember, MembersError, MembersStep, Standing};
 use rookery_replication::log::ReplicaId;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::shards::members_of;
 use super::{HostedShard, Shards};
 use crate::schema::ShardId;
 
-/// How often the members of groups are compared with what the directory names.
+/// How often the members of groups are compared with what the directory names, when it has said nothing new.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same for shards that wait for a new member to have what it lacks, when they are few.
+const WAITING_INTERVAL: Duration = Duration::from_millis(25);
+
+/// So many are few.
+const WAITING_FEW: usize = 8;
 
 /// Shards whose members are changed at one time; further ones wait for their turn.
 const CHANGED_AT_ONCE: usize = 32;
@@ -61,29 +68,44 @@ impl Shards {
 
     /// Makes the members of all shards that this node leads those that the directory names, again and again. Does not end.
     pub async fn keep_members(&self) {
-        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let places = Semaphore::new(CHANGED_AT_ONCE);
-        let mut under_way = HashSet::new();
+        let (mut under_way, mut waiting) = (HashSet::new(), HashSet::new());
         let mut changes = FuturesUnordered::new();
+        let mut next_look = Instant::now();
+        let mut waiting_since = next_look;
         loop {
+            let mut to_look_at = Vec::new();
+            let many = u32::try_from(1 + waiting.len() / WAITING_FEW).unwrap_or(u32::MAX);
             tokio::select! {
-                _ = ticks.tick() => {
-                    for hosted in self.all() {
-                        if self.due(&hosted).is_some() && under_way.insert(hosted.id()) {
-                            changes.push(self.keep_members_of(hosted, &places));
+                biased;
+                Some((shard, is_waiting)) = changes.next() => {
+                    under_way.remove(&shard);
+                    if is_waiting {
+                        if waiting.is_empty() {
+                            waiting_since = Instant::now();
                         }
+                        waiting.insert(shard);
                     }
                 }
-                Some(shard) = changes.next() => {
-                    under_way.remove(&shard);
+                () = self.placed.notified() => to_look_at = self.all(),
+                () = tokio::time::sleep_until(next_look) => {
+                    next_look = Instant::now() + LOOK_INTERVAL;
+                    to_look_at = self.all();
+                }
+                () = tokio::time::sleep_until(waiting_since + WAITING_INTERVAL * many), if !waiting.is_empty() => {
+                    to_look_at = waiting.drain().filter_map(|shard| self.get(shard).ok()).collect();
+                }
+            }
+            for hosted in to_look_at {
+                if self.due(&hosted).is_some() && under_way.insert(hosted.id()) {
+                    changes.push(self.keep_members_of(hosted, &places));
                 }
             }
         }
     }
 
-    /// Takes in new replicas and lets go of old ones, as far as that goes without waiting for one of them.
-    async fn keep_members_of(&self, hosted: Arc<HostedShard>, places: &Semaphore) -> ShardId {
+    /// Takes in new replicas and lets go of old ones, as far as that goes without waiting for one of them. True: one is waited for.
+    async fn keep_members_of(&self, hosted: Arc<HostedShard>, places: &Semaphore) -> (ShardId, bool) {
         let _place = places.acquire().await;
         let mut has_changed = false;
         // Each time anew: the placement may have changed.
@@ -91,14 +113,15 @@ impl Shards {
             let step = tokio::time::timeout(STEP_MAX, take_step(&hosted, due)).await;
             match step {
                 Ok(Ok(MembersStep::Changed)) => has_changed = true,
-                Ok(Ok(_) | Err(MembersError::NotLeading(_))) => return hosted.id(),
+                Ok(Ok(MembersStep::Waiting)) => return (hosted.id(), true),
+                Ok(Ok(_) | Err(MembersError::NotLeading(_))) => return (hosted.id(), false),
                 Ok(Err(error)) => {
                     tracing::warn!(shard = hosted.id().0, %error, "trying again");
-                    return hosted.id();
+                    return (hosted.id(), false);
                 }
                 Err(_) => {
                     tracing::debug!(shard = hosted.id().0, "a step of a change of members takes long");
-                    return hosted.id();
+                    return (hosted.id(), false);
                 }
             }
         }
@@ -109,7 +132,7 @@ impl Shards {
             );
             self.tell();
         }
-        hosted.id()
+        (hosted.id(), false)
     }
 
     /// What is to be done for a shard; nothing when this node does not lead it, has asked another to, or is about to stop.
