@@ -58,6 +58,30 @@ impl Report {
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     nodes: Mutex<HashMap<String, Report>>,
+    /// Calls a second on each shard, whoever leads it.
+    rates: Mutex<HashMap<u32, Rate>>,
+}
+
+/// Calls a second on a shard, in thousandths. Who leads it since a moment knows little of it; then what the one before has said counts.
+#[derive(Debug, Default)]
+struct Rate {
+    leader: String,
+    /// What was known when it began to lead.
+    before: Option<u64>,
+    now: u64,
+}
+
+impl Rate {
+    fn note(&mut self, leader: &str, load: &ReplicaLoad) {
+        if self.leader != leader {
+            self.before = (!self.leader.is_empty()).then_some(self.now);
+            leader.clone_into(&mut self.leader);
+        }
+        let before = self.before.unwrap_or(load.operations_milli);
+        let known = u128::from(load.led_percent.min(100));
+        let mixed = u128::from(load.operations_milli) * known + u128::from(before) * (100 - known);
+        self.now = u64::try_from(mixed / 100).unwrap_or(u64::MAX);
+    }
 }
 
 impl Reports {
@@ -66,6 +90,11 @@ impl Reports {
         let mut nodes = self.nodes.lock();
         let report = nodes.entry(node.to_owned()).or_default();
         report.held = said.held.iter().map(|held| (held.shard, held.replica)).collect();
+        let mut rates = self.rates.lock();
+        for load in said.loads.iter().filter(|load| load.led_percent > 0) {
+            rates.entry(load.shard).or_default().note(node, load);
+        }
+        drop(rates);
         if !said.loads.is_empty() {
             report.loads = said.loads.iter().map(|load| (load.shard, *load)).collect();
             report.accounts = said.accounts.clone();
@@ -77,6 +106,12 @@ impl Reports {
         }
         report.log_sync_micros = said.log_sync_micros;
         report.at = Some(Instant::now());
+    }
+
+    /// Calls a second that are made on each shard, in thousandths; of others nothing is known.
+    pub(crate) fn rates(&self) -> HashMap<u32, u64> {
+        let rates = self.rates.lock();
+        rates.iter().map(|(shard, rate)| (*shard, rate.now)).collect()
     }
 
     /// What each has said; of others nothing is known.
@@ -107,6 +142,33 @@ mod tests {
         let report = reports.all()["a"].clone();
         assert_eq!(report.loads[&3].bytes, 7);
         assert_eq!((report.disk_total, report.disk_free), (10, 5));
+    }
+
+    #[test]
+    fn a_new_leader_is_believed_as_it_gets_to_know_the_shard() {
+        let reports = Reports::default();
+        let says = |node: &str, operations_milli, led_percent| {
+            let load = ReplicaLoad {
+                shard: 3,
+                operations_milli,
+                led_percent,
+                ..ReplicaLoad::default()
+            };
+            let said = RegisterNode {
+                loads: vec![load],
+                ..RegisterNode::default()
+            };
+            reports.note(node, &said);
+            reports.rates().get(&3).copied()
+        };
+        assert_eq!(says("a", 0, 0), None, "it does not lead");
+        assert_eq!(says("a", 1_000, 10), Some(1_000), "nobody knows better");
+        assert_eq!(says("a", 2_000, 90), Some(2_000));
+        assert_eq!(says("b", 0, 0), Some(2_000));
+        assert_eq!(says("b", 0, 10), Some(1_800));
+        assert_eq!(says("b", 1_000, 50), Some(1_500));
+        assert_eq!(says("b", 1_000, 100), Some(1_000));
+        assert_eq!(says("a", 3_000, 10), Some(1_200), "it leads again");
     }
 
     #[test]

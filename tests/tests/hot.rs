@@ -64,6 +64,9 @@ fn the_busiest_accounts_and_shards_are_named() {
     // 300 times 10 kB and 121 times, over the same time.
     assert!(reader > receiver && receiver > 0, "{told}");
 
+    let cpu = |of: &str| number(&told[of][0]["cpu_ppm"]);
+    assert!(cpu("accounts") > 0 && cpu("shards") > 0, "{told}");
+
     let text = cluster.operate(&["status", "--hot"], "").unwrap();
     assert!(
         text.contains("user9@example.test") && text.contains("OPS/S"),

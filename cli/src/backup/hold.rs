@@ -1,6 +1,7 @@
 //! That no account moves to another shard while shard after shard is read: an account could be missed, in the one before it has
 //! come and in the other when it has gone.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -52,7 +53,11 @@ impl Hold {
                 );
             }
             if !std::mem::replace(&mut was_told, true) {
-                eprintln!("waiting for {count} accounts to arrive in their shards: {named}");
+                // Who does not see it waits all the same.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "waiting for {count} accounts to arrive in their shards: {named}"
+                );
             }
             tokio::time::sleep(LOOKED_EVERY).await;
             moving = hold.tell(true).await?;

@@ -35,6 +35,11 @@ pub(super) fn milli(thousandths: u64) -> String {
     format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
 }
 
+/// Millionths of a processor, as percent with one decimal.
+pub(super) fn cpu(ppm: u64) -> String {
+    format!("{}.{} %", ppm / 10_000, ppm % 10_000 / 1_000)
+}
+
 /// Bytes a second as in `50MB/s`; `/s` may be left out.
 pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     let bytes = text.trim();
@@ -65,6 +70,7 @@ mod tests {
             ("119 s".into(), "3 min".into(), "3 days".into())
         );
         assert_eq!((milli(0), milli(12_380)), ("0.0".into(), "12.3".into()));
+        assert_eq!((cpu(999), cpu(1_234_567)), ("0.0 %".into(), "123.4 %".into()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rookery_proto::admin::v1::{
 use serde_json::json;
 
 use super::output::{self, refused};
-use super::quantity::{milli, size};
+use super::quantity::{cpu, milli, size};
 use super::{AdminClient, node};
 
 /// Shards and accounts that are named when nothing else is said.
@@ -63,13 +63,14 @@ async fn hot(client: &mut AdminClient, count: u32, as_json: bool) -> anyhow::Res
         let shard = |one: &Shard| {
             json!({
                 "shard": one.id, "leader": one.leader, "operations_milli": one.operations_milli, "bytes": one.bytes,
-                "accounts": one.accounts,
+                "cpu_ppm": one.cpu_ppm, "accounts": one.accounts,
             })
         };
         let account = |one: &BusyAccount| {
             json!({
                 "address": one.address, "shard": one.shard, "leader": one.node,
                 "operations_milli": one.operations_milli, "bytes_per_second": one.bytes_per_second,
+                "cpu_ppm": one.cpu_ppm,
             })
         };
         return output::json(&json!({
@@ -84,12 +85,13 @@ async fn hot(client: &mut AdminClient, count: u32, as_json: bool) -> anyhow::Res
                 one.id.to_string(),
                 one.leader.clone(),
                 milli(one.operations_milli),
+                cpu(one.cpu_ppm),
                 size(one.bytes),
                 one.accounts.to_string(),
             ]
         })
         .collect();
-    output::table(&["SHARD", "LEADER", "OPS/S", "BYTES", "ACCOUNTS"], &rows)?;
+    output::table(&["SHARD", "LEADER", "OPS/S", "CPU", "BYTES", "ACCOUNTS"], &rows)?;
     writeln!(std::io::stdout())?;
     let rows: Vec<Vec<String>> = accounts
         .iter()
@@ -99,11 +101,12 @@ async fn hot(client: &mut AdminClient, count: u32, as_json: bool) -> anyhow::Res
                 one.shard.to_string(),
                 one.node.clone(),
                 milli(one.operations_milli),
+                cpu(one.cpu_ppm),
                 format!("{}/s", size(one.bytes_per_second)),
             ]
         })
         .collect();
-    output::table(&["ACCOUNT", "SHARD", "LEADER", "OPS/S", "BYTES"], &rows)
+    output::table(&["ACCOUNT", "SHARD", "LEADER", "OPS/S", "CPU", "BYTES"], &rows)
 }
 
 /// Those that do most, the busiest first; of equal ones the largest.

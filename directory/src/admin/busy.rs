@@ -40,6 +40,7 @@ pub(super) async fn list(
                 node,
                 operations_milli: load.operations_milli,
                 bytes_per_second: load.bytes_per_second,
+                cpu_ppm: load.cpu_ppm,
             });
         }
         Ok::<_, ReadError>(accounts)

@@ -37,6 +37,7 @@ pub(super) async fn shards(core: &Core, after: Option<u32>, limit: usize) -> Res
                 Ok(Shard {
                     bytes: led.map_or(0, |load| load.bytes),
                     operations_milli: led.map_or(0, |load| load.operations_milli),
+                    cpu_ppm: led.map_or(0, |load| load.cpu_ppm),
                     id: shard.id,
                     generation: shard.generation,
                     replicas: shard.replicas,

@@ -38,6 +38,7 @@ pub fn shards(shards: &[Shard]) -> Vec<Value> {
                 "id": shard.id, "generation": shard.generation, "replicas": shard.replicas,
                 "accounts": shard.accounts, "leader": shard.leader, "members": shard.members,
                 "voters": shard.voters, "bytes": shard.bytes, "operations_milli": shard.operations_milli,
+                "cpu_ppm": shard.cpu_ppm,
             })
         })
         .collect()

@@ -25,6 +25,7 @@ const REPORTS_PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn state(core: &Core) -> Result<State, Status> {
     are_known(&core.picture.nodes())?;
     let reports = reports(core).await?;
+    let operations = core.reports.rates();
     let rates = rates(super::last_job(core).await?.as_ref());
     // Before nodes and placements, so that what changes meanwhile makes the plan stale, and after all that waits.
     let (placement, counts) = numbers(core).await?;
@@ -41,7 +42,8 @@ pub(super) async fn state(core: &Core) -> Result<State, Status> {
             .into_iter()
             .map(|held| {
                 let accounts = counts.get(&held.id).copied().unwrap_or(0);
-                shard(held, accounts, &reports)
+                let operations_milli = operations.get(&held.id).copied().unwrap_or(0);
+                shard(held, (accounts, operations_milli), &reports)
             })
             .collect(),
         shares: Shares::default(),
@@ -117,7 +119,12 @@ fn node(node: &directory::Node, report: Option<&Report>) -> Node {
     }
 }
 
-fn shard(shard: directory::Shard, accounts: u64, reports: &HashMap<String, Report>) -> Shard {
+/// With its accounts, and calls a second in thousandths.
+fn shard(
+    shard: directory::Shard,
+    (accounts, operations_milli): (u64, u64),
+    reports: &HashMap<String, Report>,
+) -> Shard {
     let load = |node: &String| reports.get(node).and_then(|report| report.loads.get(&shard.id));
     let leader = Some(&shard.leader).filter(|leader| !leader.is_empty());
     let led = leader.and_then(load);
@@ -133,7 +140,7 @@ fn shard(shard: directory::Shard, accounts: u64, reports: &HashMap<String, Repor
         id: ShardId(shard.id),
         generation: shard.generation,
         bytes: led.map(|load| load.bytes).or_else(most).unwrap_or(0),
-        operations_milli: led.map_or(0, |load| load.operations_milli),
+        operations_milli,
         accounts,
         leader: leader.cloned(),
         replicas: shard

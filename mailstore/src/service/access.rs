@@ -7,6 +7,7 @@ use rookery_proto::call::deadline_exceeded;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::{Incoming, MailstoreProtocol, Reason, Status};
 
+use super::meter::is_for;
 use super::{Grant, HostedShard, MailstoreService, now_millis};
 use crate::read::Snapshot;
 use crate::schema::{AccountId, ShardId};
@@ -31,9 +32,11 @@ impl MailstoreService {
             .shard(grant.shard.0, incoming.request.shard_generation)
             .await?;
         // Whom a delivery is work for is not in its token.
-        if needed == Rights::Owner {
-            shard.count_account(grant.account);
+        let owner = (needed == Rights::Owner).then_some(grant.account);
+        if let Some(account) = owner {
+            shard.count_account(account);
         }
+        is_for(&shard, owner);
         Ok((shard, grant))
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Rates {
     pub(super) operations: f64,
     /// Bytes a second that were given or taken; at least so many.
     pub(super) bytes: f64,
+    /// Nanoseconds of processor time a second; at least so many.
+    pub(super) cpu_nanos: f64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -32,6 +34,7 @@ struct Count {
     /// Of them, those that may be another's, which was forgotten for this one.
     inherited: f64,
     bytes: f64,
+    cpu_nanos: f64,
 }
 
 /// See the file.
@@ -63,9 +66,18 @@ impl Heaviest {
             operations: inherited,
             inherited,
             bytes: 0.0,
+            cpu_nanos: 0.0,
         });
         count.operations += f64::from(operations) * weight;
         count.bytes += bytes as f64 * weight;
+    }
+
+    /// What has been counted for an account took so much processor time, in nanoseconds.
+    pub(super) fn add_cpu(&mut self, account: AccountId, nanos: u64, now: Instant) {
+        let weight = self.weight(now);
+        if let Some(count) = self.counts.get_mut(&account) {
+            count.cpu_nanos += nanos as f64 * weight;
+        }
     }
 
     /// What each remembered account does, the busiest first.
@@ -79,6 +91,7 @@ impl Heaviest {
                 let rates = Rates {
                     operations: (count.operations - count.inherited) / whole,
                     bytes: count.bytes / whole,
+                    cpu_nanos: count.cpu_nanos / whole,
                 };
                 (*account, rates)
             })
@@ -99,6 +112,7 @@ impl Heaviest {
             count.operations *= smaller;
             count.inherited *= smaller;
             count.bytes *= smaller;
+            count.cpu_nanos *= smaller;
         }
         self.since = Some(now);
         1.0

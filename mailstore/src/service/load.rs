@@ -34,20 +34,28 @@ pub(super) struct Load {
     /// On disk, as measured last.
     bytes: AtomicU64,
     rate: Mutex<Rate>,
+    /// Processor time of its calls, in nanoseconds.
+    cpu: AtomicU64,
+    cpu_rate: Mutex<Rate>,
     accounts: Mutex<Heaviest>,
 }
 
 impl Default for Load {
     /// Of a replica that is opened now.
     fn default() -> Self {
-        let rate = Rate {
-            seen: Some((0, Instant::now())),
-            per_second: 0.0,
+        let rate = || {
+            let seen = Some((0, Instant::now()));
+            Mutex::new(Rate {
+                seen,
+                ..Rate::default()
+            })
         };
         Self {
             operations: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            rate: Mutex::new(rate),
+            rate: rate(),
+            cpu: AtomicU64::new(0),
+            cpu_rate: rate(),
             accounts: Mutex::default(),
         }
     }
@@ -58,25 +66,40 @@ impl Default for Load {
 struct Rate {
     /// What was counted, and when.
     seen: Option<(u64, Instant)>,
-    per_second: f64,
+    /// What was counted in a second, each the less the longer ago it was.
+    sum: f64,
+    /// What the seconds weigh in which it was counted, of all that ever were.
+    known: f64,
 }
 
 impl Rate {
+    /// Begins anew: what was counted before is no matter.
+    fn begin(&mut self, counted: u64, now: Instant) {
+        *self = Self {
+            seen: Some((counted, now)),
+            ..Self::default()
+        };
+    }
+
     /// The rate, when so many have been counted by now.
     fn at(&mut self, counted: u64, now: Instant) -> f64 {
         let Some((before, at)) = self.seen else {
-            self.seen = Some((counted, now));
+            self.begin(counted, now);
             return 0.0;
         };
         let passed = now.saturating_duration_since(at);
-        if passed < RATE_STEP_MIN {
-            return self.per_second;
+        if passed >= RATE_STEP_MIN {
+            let lately = counted.saturating_sub(before) as f64 / passed.as_secs_f64();
+            let kept = (-passed.as_secs_f64() / RATE_TIME.as_secs_f64()).exp();
+            self.sum = self.sum * kept + lately * (1.0 - kept);
+            self.known = self.known * kept + (1.0 - kept);
+            self.seen = Some((counted, now));
         }
-        let lately = counted.saturating_sub(before) as f64 / passed.as_secs_f64();
-        let kept = (-passed.as_secs_f64() / RATE_TIME.as_secs_f64()).exp();
-        self.per_second = self.per_second * kept + lately * (1.0 - kept);
-        self.seen = Some((counted, now));
-        self.per_second
+        if self.known > 0.0 {
+            self.sum / self.known
+        } else {
+            0.0
+        }
     }
 }
 
@@ -89,6 +112,16 @@ impl HostedShard {
     /// Of these calls, one for an account.
     pub(super) fn count_account(&self, account: AccountId) {
         self.load.accounts.lock().add(account, 1, 0, Instant::now());
+    }
+
+    /// Processor time that a call took, which was for an account, or not for one alone.
+    pub(super) fn count_cpu(&self, account: Option<AccountId>, nanos: u64) {
+        self.load.cpu.fetch_add(nanos, Ordering::Relaxed);
+        if let Some(account) = account
+            && nanos > 0
+        {
+            self.load.accounts.lock().add_cpu(account, nanos, Instant::now());
+        }
     }
 
     /// Bytes that an account was given.
@@ -122,6 +155,7 @@ impl HostedShard {
                 account: account.0,
                 operations_milli: (rates.operations * 1000.0).round() as u64,
                 bytes_per_second: rates.bytes.round() as u64,
+                cpu_ppm: ppm(rates.cpu_nanos),
             })
             .filter(|load| load.operations_milli > 0)
             .collect()
@@ -131,16 +165,30 @@ impl HostedShard {
     fn load_at(&self, now: Instant) -> ReplicaLoad {
         let group = self.shard().group();
         let counted = self.load.operations.load(Ordering::Relaxed);
-        let per_second = self.load.rate.lock().at(counted, now);
-        // What it did as the leader is another's work by now.
-        let operations_milli = if group.leads() { per_second * 1000.0 } else { 0.0 };
+        let cpu = self.load.cpu.load(Ordering::Relaxed) + self.shard().planning_nanos();
+        let (mut rate, mut cpu_rate) = (self.load.rate.lock(), self.load.cpu_rate.lock());
+        let (per_second, cpu_nanos) = if group.leads() {
+            (rate.at(counted, now), cpu_rate.at(cpu, now))
+        } else {
+            // What it did as the leader is another's work by now.
+            rate.begin(counted, now);
+            cpu_rate.begin(cpu, now);
+            (0.0, 0.0)
+        };
         ReplicaLoad {
             shard: self.id().0,
             bytes: self.load.bytes.load(Ordering::Relaxed),
-            operations_milli: operations_milli.round() as u64,
+            operations_milli: (per_second * 1000.0).round() as u64,
+            led_percent: (rate.known * 100.0).ceil() as u32,
+            cpu_ppm: ppm(cpu_nanos),
             fetched: group.fetched(),
         }
     }
+}
+
+/// Nanoseconds in a second, as millionths of a processor.
+fn ppm(nanos: f64) -> u64 {
+    (nanos / 1_000.0).round() as u64
 }
 
 impl Shards {
@@ -219,15 +267,20 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_rises_and_is_forgotten_over_minutes() {
+    fn a_rate_is_known_soon_and_forgotten_over_minutes() {
         let (mut rate, mut counted, mut now) = (Rate::default(), 1000, Instant::now());
         assert_eq!(rate.at(counted, now), 0.0, "nothing is known of before");
-        let lately = after(&mut rate, &mut counted, &mut now, 100, 120);
-        assert!((62.0..65.0).contains(&lately), "{lately}");
+        let soon = after(&mut rate, &mut counted, &mut now, 100, 10);
+        assert!((99.9..100.1).contains(&soon), "{soon}");
+        assert!(rate.known < 0.1, "{}", rate.known);
         let long = after(&mut rate, &mut counted, &mut now, 100, 1200);
-        assert!((99.0..100.1).contains(&long), "{long}");
+        assert!((99.9..100.1).contains(&long), "{long}");
+        assert!(rate.known > 0.99, "{}", rate.known);
         let rests = after(&mut rate, &mut counted, &mut now, 0, 120);
         assert!((35.0..38.0).contains(&rests), "{rests}");
+        rate.begin(counted, now);
+        let anew = after(&mut rate, &mut counted, &mut now, 7, 10);
+        assert!((6.9..7.1).contains(&anew), "{anew}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod handoff;
 mod heaviest;
 mod load;
 mod members;
+mod meter;
 mod moved;
 mod mutate;
 mod reads;
@@ -25,6 +26,7 @@ mod upload;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
@@ -37,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::analysis::Analyser;
 use crate::body::BodyStore;
 use crate::read::OpenCache;
+use meter::metered;
 use reads::Places;
 pub use shards::{HostedShard, Shards};
 pub use tokens::{Grant, Tokens};
@@ -69,6 +72,8 @@ pub struct MailstoreService {
     reads: Places,
     searches: Places,
     body_bytes_max: u64,
+    /// So far.
+    calls: AtomicU64,
     /// Mutations under way, which outlive their callers.
     tasks: TaskTracker,
     /// Ends watches, before the calls that others have under way.
@@ -88,6 +93,7 @@ impl MailstoreService {
             bodies: parts.bodies,
             open_cache: Arc::default(),
             body_bytes_max: parts.body_bytes_max,
+            calls: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             watches_end: CancellationToken::new(),
         })
@@ -173,7 +179,12 @@ impl Service<MailstoreProtocol> for MailstoreService {
     ) -> BoxFuture<'static, Result<(), Status>> {
         Box::pin(async move {
             let shards = Arc::clone(&self.shards);
-            let result = self.dispatch(call, replies).await;
+            let number = self.calls.fetch_add(1, Ordering::Relaxed);
+            // In a simulation no two runs would be alike.
+            let result = match shards.member().store().may_wait() {
+                true => metered(number, self.dispatch(call, replies)).await,
+                false => self.dispatch(call, replies).await,
+            };
             result.map_err(|status| match status.reason {
                 // This node hands its shards over: another one has what is damaged here.
                 Reason::Damaged if shards.others_hold_all() => Status::unavailable(status.message),

@@ -6,6 +6,7 @@ use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{self as proto, reply, request::Call};
 use rookery_proto::{Incoming, MailstoreProtocol, Status};
 
+use super::meter::metered_on;
 use super::{Grant, HostedShard, MailstoreService};
 use crate::plan::{Append, AppendMessage, Command, Mutation, MutationKey};
 use crate::schema::{AccountId, InternalDate};
@@ -29,7 +30,7 @@ impl MailstoreService {
     where
         F: Future<Output = Result<reply::Call, Status>> + Send + 'static,
     {
-        let task = self.tasks.spawn(work(Arc::clone(self)));
+        let task = self.tasks.spawn(metered_on(work(Arc::clone(self))));
         task.await
             .map_err(|error| Status::internal(format!("a mutation failed: {error}")))?
     }

@@ -8,6 +8,7 @@ use rookery_proto::{MailstoreProtocol, ReplySink, Status};
 use rookery_replication::store::Store;
 use tokio::sync::Semaphore;
 
+use super::meter::measured_block;
 use super::{HostedShard, MailstoreService};
 use crate::read::{self, FetchCursor, SearchCursor, Snapshot};
 
@@ -36,11 +37,11 @@ pub(super) async fn blocking<T: Send + 'static>(
         .acquire_owned()
         .await
         .map_err(|_| Status::unavailable("the node is stopping"))?;
-    let done = places.store.blocking(move || {
+    let done = places.store.blocking(measured_block(move || {
         let result = work();
         drop(place);
         result
-    });
+    }));
     done.await
         .map_err(|error| Status::internal(format!("a read failed: {error}")))?
 }

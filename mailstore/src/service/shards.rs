@@ -111,6 +111,8 @@ pub struct Shards {
     opened: Notify,
     /// Something is to be told to the directory.
     changed: Arc<Notify>,
+    /// The directory has said something of where shards are to be.
+    pub(super) placed: Notify,
     hosted: RwLock<HashMap<ShardId, Arc<HostedShard>>>,
     map: RwLock<ShardMap>,
 }
@@ -133,6 +135,7 @@ impl Shards {
             stopping: AtomicBool::new(false),
             opened: Notify::new(),
             changed,
+            placed: Notify::new(),
             hosted: RwLock::default(),
             map: RwLock::default(),
         }
@@ -214,6 +217,7 @@ impl Shards {
             .collect()
             .await;
         lost.sort_by_key(|lost| lost.shard);
+        self.placed.notify_one();
         let is_new = {
             let mut known = self.lost.lock();
             let is_new = *known != lost && !lost.is_empty();

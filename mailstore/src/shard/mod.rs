@@ -2,6 +2,7 @@
 //!
 //! An idle shard is one sleeping task. Never plans itself ([`crate::plan`]), never interprets what it stores.
 
+mod cpu;
 mod disk;
 mod events;
 mod gather;
@@ -20,6 +21,8 @@ use rookery_replication::store::{Snapshot, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use self::cpu::Planning;
+pub(crate) use self::cpu::thread_time;
 pub use self::disk::{Disk, DiskSpace, FreeSpace, disk_of};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
 use self::writer::Stage;
@@ -92,6 +95,7 @@ pub struct Shard {
     commands: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
     room: Arc<Semaphore>,
     events: Arc<EventHub>,
+    planning: Arc<Planning>,
     /// What its writer does.
     stage: watch::Receiver<Stage>,
     /// Whether it may be.
@@ -114,7 +118,16 @@ impl Shard {
             stage: stage_sender,
             may_serve,
         };
-        let writer = writer::Writer::new(id, seat, options.clone(), Arc::clone(&events), commands);
+        // In a simulation no two runs would be alike.
+        let planning = Arc::new(Planning::new(member.store().may_wait()));
+        let writer = writer::Writer::new(
+            id,
+            seat,
+            options.clone(),
+            Arc::clone(&events),
+            Arc::clone(&planning),
+            commands,
+        );
         let writer = tokio::spawn(writer.run());
         Arc::new(Self {
             id,
@@ -126,6 +139,7 @@ impl Shard {
             options,
             commands: Mutex::new(Some(sender)),
             events,
+            planning,
             stage,
             formed,
             writer: Mutex::new(Some(writer)),
@@ -198,6 +212,11 @@ impl Shard {
             leader,
             ..Status::new(Reason::NotLeader, message)
         }
+    }
+
+    /// Processor time that planning its changes has taken, in nanoseconds.
+    pub fn planning_nanos(&self) -> u64 {
+        self.planning.nanos()
     }
 
     /// The shard's number.

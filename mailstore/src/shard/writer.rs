@@ -15,7 +15,7 @@ use rookery_replication::group::{Group, Leader, Member, ProposeError};
 use tokio::sync::{mpsc, watch};
 
 use super::gather::{AT_ONCE_ROWS_MAX, Answer, Gathered, Work, gather, gather_at_once};
-use super::{EventHub, Queued, ShardOptions};
+use super::{EventHub, Planning, Queued, ShardOptions};
 use crate::plan::PlanContext;
 use crate::schema::ShardId;
 
@@ -63,6 +63,7 @@ pub(super) struct Writer {
     overlay: Option<Overlay>,
     in_flight: FuturesOrdered<BoxFuture<'static, Settled>>,
     garbage: bool,
+    planning: Arc<Planning>,
     /// Commands may still come.
     open: bool,
 }
@@ -83,6 +84,7 @@ impl Writer {
         seat: Seat,
         options: ShardOptions,
         events: Arc<EventHub>,
+        planning: Arc<Planning>,
         commands: mpsc::UnboundedReceiver<Queued>,
     ) -> Self {
         Self {
@@ -95,6 +97,7 @@ impl Writer {
             overlay: Some(Overlay::new()),
             in_flight: FuturesOrdered::new(),
             garbage: false,
+            planning,
             open: true,
         }
     }
@@ -241,7 +244,9 @@ impl Writer {
         if let Some(nearly_full) = seen {
             context.disk_nearly_full = nearly_full;
             let base = store.resident(AT_ONCE_ROWS_MAX);
-            gather_at_once(&mut gathered, &mut overlay, &base, &context, &mut work);
+            self.planning.measure(|| {
+                gather_at_once(&mut gathered, &mut overlay, &base, &context, &mut work);
+            });
             if gathered.has_all_of(&work) {
                 gathered.rest = work.commands;
                 self.overlay = Some(overlay);
@@ -249,9 +254,10 @@ impl Writer {
             }
         }
         let base = Arc::clone(&store);
+        let planning = Arc::clone(&self.planning);
         let planned = store.blocking(move || {
             context.disk_nearly_full = disk.is_some_and(|disk| disk.is_nearly_full());
-            gather(&mut gathered, &mut overlay, base.as_ref(), &context, work);
+            planning.measure(|| gather(&mut gathered, &mut overlay, base.as_ref(), &context, work));
             (overlay, gathered)
         });
         match planned.await {

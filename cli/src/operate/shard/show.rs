@@ -75,6 +75,7 @@ mod tests {
             leader: "mailstore-1".to_owned(),
             bytes: 5_000,
             operations_milli: 900,
+            cpu_ppm: 1_200,
         }
     }
 
