@@ -28,11 +28,15 @@ pub mod log;
 #[cfg(feature = "store")]
 mod raft;
 #[cfg(feature = "store")]
+mod recent;
+#[cfg(feature = "store")]
 pub mod scrub;
 #[cfg(feature = "store")]
 mod snapshot;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "store")]
+mod strain;
 #[cfg(feature = "store")]
 pub mod transport;
 

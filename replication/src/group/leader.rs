@@ -8,12 +8,14 @@ use std::task::{Context, Poll};
 use openraft::errors::ClientWriteError;
 use openraft::impls::OneshotResponder;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::replica::Group;
 use crate::batch::Batch;
 use crate::entry::{Entry, GroupId, LeaderId};
 use crate::raft::types::{Plans, WriteResult};
 use crate::raft::{Outcome, Types};
+use crate::strain::Strain;
 
 /// Why a proposal was not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,16 +34,18 @@ pub enum ProposeError {
     Closed,
 }
 
-/// Bytes of proposals under way on a node.
+/// Bytes of proposals under way on a node, and how long they take.
 pub(super) struct Budget {
+    strain: Arc<Strain>,
     bytes_max: usize,
     bytes: AtomicUsize,
     room: Notify,
 }
 
 impl Budget {
-    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+    pub(super) fn new(bytes_max: usize, strain: Arc<Strain>) -> Arc<Self> {
         Arc::new(Self {
+            strain,
             bytes_max,
             bytes: AtomicUsize::new(0),
             room: Notify::new(),
@@ -63,6 +67,7 @@ impl Budget {
 struct Spent {
     budget: Arc<Budget>,
     bytes: usize,
+    since: Instant,
 }
 
 impl Spent {
@@ -71,7 +76,16 @@ impl Spent {
         Self {
             budget: Arc::clone(budget),
             bytes,
+            since: Instant::now(),
         }
+    }
+
+    /// The proposal has been applied.
+    fn applied(&self) {
+        let now = Instant::now();
+        self.budget
+            .strain
+            .note(now, now.saturating_duration_since(self.since));
     }
 }
 
@@ -152,7 +166,7 @@ impl Leader {
                 Ok(()) => State::Sent(outcome),
                 Err(error) => State::Refused(error),
             },
-            _spent: spent,
+            spent,
         }
     }
 
@@ -172,7 +186,7 @@ pub struct Proposal {
     number: u64,
     group: Arc<Group>,
     state: State,
-    _spent: Spent,
+    spent: Spent,
 }
 
 impl std::fmt::Debug for Proposal {
@@ -207,7 +221,10 @@ impl Future for Proposal {
             Ok(Ok(response)) => {
                 self.group.heard_of_quorum();
                 match response.data {
-                    Outcome::Applied => Ok(()),
+                    Outcome::Applied => {
+                        self.spent.applied();
+                        Ok(())
+                    }
                     Outcome::Replan => Err(ProposeError::Replan),
                 }
             }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +18,7 @@ use super::detector::Detector;
 use super::leader::Budget;
 use super::lease::{Lease, VOTER_LEASE};
 use super::replica::Group;
-use super::{MemberOptions, ReplicaSpec, Start, keeper, store_failure, supervise};
+use super::{MemberOptions, ReplicaSpec, Start, keeper, reclaim, store_failure, supervise};
 use crate::applied::Applied;
 use crate::applier::Applier;
 use crate::entry::GroupId;
@@ -30,6 +31,7 @@ use crate::raft::{Host, Raft};
 use crate::scrub;
 use crate::snapshot::{HeldSnapshots, Pace, finish_installs, remove_range};
 use crate::store::{MemoryDisk, OwnRows, OwnedSnapshot, Snapshot, Store, StoreError};
+use crate::strain::Strain;
 use crate::transport::{NoTransport, Transport};
 use crate::view::Damage;
 
@@ -110,6 +112,8 @@ pub struct Member {
     applier: Arc<Applier>,
     budget: Arc<Budget>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
+    /// A replica was removed: there may be space to free.
+    removed: Arc<Notify>,
     /// How often a replica was opened or closed.
     group_changes: AtomicU64,
     /// Opening and closing of replicas, one of a group at a time.
@@ -185,19 +189,25 @@ impl Member {
             .map_err(|error| store_failure(error.to_string()))?;
         let applier = Applier::start(Arc::clone(&store), Arc::clone(&options.on_failure))
             .map_err(|error| store_failure(format!("cannot start the applier: {error}")))?;
+        let strain = Arc::new(Strain::default());
         let member = Self {
             node: options.node.as_str().into(),
-            budget: Budget::new(options.queue_bytes_max),
-            pace: Pace::new(options.snapshot_bytes_per_second_max, Arc::clone(&log)),
+            budget: Budget::new(options.queue_bytes_max, Arc::clone(&strain)),
+            pace: Pace::new(
+                options.snapshot_bytes_per_second_max,
+                Arc::clone(&log),
+                Arc::clone(&strain),
+            ),
             options,
             store,
             log,
             transport,
-            snapshots: Arc::new(HeldSnapshots::new()),
+            snapshots: Arc::new(HeldSnapshots::new(strain)),
             detector: Arc::new(Detector::new()),
             incoming,
             applier,
             groups: RwLock::default(),
+            removed: Arc::default(),
             group_changes: AtomicU64::new(0),
             changing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             cancel: CancellationToken::new(),
@@ -443,17 +453,8 @@ impl Member {
             .blocking(removal)
             .await
             .map_err(|error| store_failure(error.to_string()))??;
-        self.reclaim_bodies();
+        self.removed.notify_one();
         Ok(())
-    }
-
-    /// Frees the space of removed bodies, in the background.
-    fn reclaim_bodies(&self) {
-        if self.store.may_wait() {
-            let store = Arc::clone(&self.store);
-            // The store's end ends it.
-            tokio::task::spawn_blocking(move || store.reclaim_bodies());
-        }
     }
 
     fn finish_removals(&self) -> Result<(), StoreError> {
@@ -504,10 +505,13 @@ impl Member {
                 .spawn(until(cancel, supervise::run(Arc::downgrade(self))));
             let cancel = self.cancel.clone();
             self.tasks.spawn(until(cancel, keeper::run(Arc::downgrade(self))));
-            // What was broken off.
-            self.reclaim_bodies();
-            // Memory is not damaged.
+            // Memory is not damaged, and has no files.
             if self.store.may_wait() {
+                let cancel = self.cancel.clone();
+                let reclaiming = reclaim::run(Arc::downgrade(self), Arc::clone(&self.removed));
+                self.tasks.spawn(until(cancel, reclaiming));
+                // What was broken off.
+                self.removed.notify_one();
                 let cancel = self.cancel.clone();
                 let scrubbing = scrub::run(Arc::downgrade(self), self.options.scrub);
                 self.tasks.spawn(until(cancel, scrubbing));

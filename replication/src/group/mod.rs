@@ -13,6 +13,7 @@ mod leader;
 mod lease;
 mod member;
 mod members;
+mod reclaim;
 mod replica;
 mod serve;
 mod supervise;

@@ -126,12 +126,13 @@ impl Member {
             .get(read.column as usize)
             .copied()
             .ok_or_else(|| Status::invalid("there is no such column"))?;
-        let rows = self
+        let mut rows = self
             .store
             .blocking(move || held.piece(group, column, &read.after))
             .await
             .map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::internal(error.to_string()))?;
+        rows.strain_percent = self.snapshots.strain_percent();
         Ok(reply::Call::SnapshotRows(rows))
     }
 
@@ -143,6 +144,7 @@ impl Member {
         let vote = needed_vote(offer.vote)?;
         let _one = group.installing.lock().await;
         let fetching = Fetching::begin(&group.progress.fetched);
+        let _copying = self.pace.begin_copying();
         let last = offer.last.map(convert::from_proto_position);
         let is_known = last <= group.progress.applied().last;
         let received = if is_known {

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rookery_proto::replication::v1::{SnapshotRow, SnapshotRows};
+use tokio::time::Instant;
 
 use crate::applied::Sequence;
 use crate::batch::Column;
 use crate::entry::GroupId;
 use crate::store::OwnedSnapshot;
+use crate::strain::{Copying, Strain};
 use crate::view::{View, ViewError};
 
 /// Bytes of rows in one piece; one row alone may have more.
@@ -74,16 +76,17 @@ pub(crate) fn checksum(rows: &[SnapshotRow]) -> Bytes {
 }
 
 /// The states that a node keeps, by the name that it gave them.
-#[derive(Default)]
 pub(crate) struct HeldSnapshots {
+    strain: Arc<Strain>,
     next: AtomicU64,
     held: Mutex<HashMap<u64, (GroupId, Arc<Held>)>>,
 }
 
 impl HeldSnapshots {
     /// Names are not used again after a restart either.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(strain: Arc<Strain>) -> Self {
         Self {
+            strain,
             next: AtomicU64::new(rand::random::<u64>() >> 1),
             held: Mutex::default(),
         }
@@ -94,9 +97,15 @@ impl HeldSnapshots {
         let name = self.next.fetch_add(1, Ordering::Relaxed);
         self.held.lock().insert(name, (group, held));
         Kept {
+            _copying: self.strain.begin_copying(),
             snapshots: Arc::clone(self),
             name,
         }
+    }
+
+    /// How much longer what this node serves waits than usual, in percent of that.
+    pub(crate) fn strain_percent(&self) -> u32 {
+        self.strain.percent(Instant::now())
     }
 
     /// A kept state of a group.
@@ -109,6 +118,7 @@ impl HeldSnapshots {
 
 /// A state that is kept.
 pub(crate) struct Kept {
+    _copying: Copying,
     snapshots: Arc<HeldSnapshots>,
     pub(crate) name: u64,
 }

@@ -9,9 +9,13 @@ use crate::batch::Column;
 use crate::entry::GroupId;
 use crate::log::ReplicaId;
 use crate::store::{Store, StoreError};
+use crate::view::View;
 
 /// Own rows, synced: states that are being taken in, by group.
 const INSTALLING: &[u8] = b"installing/";
+
+/// Own rows, synced: groups that were removed, and whose space is still to be given back.
+const RECLAIM: &[u8] = b"reclaim/";
 
 /// What is being taken in.
 #[derive(Clone, PartialEq, Message)]
@@ -89,7 +93,11 @@ pub(crate) fn finish_installs(store: &Store) -> Result<(), StoreError> {
 }
 
 fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), StoreError> {
-    store.delete_group(group)?;
+    // Of a new replica there is nothing yet. Then nothing in memory is of these keys, and no flush is waited for.
+    let was_empty = is_empty(store, group)?;
+    if !was_empty {
+        store.delete_group(group)?;
+    }
     for column in Column::ALL {
         let files: Vec<&str> = installing
             .files
@@ -99,19 +107,39 @@ fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), 
             .collect();
         store.ingest(column, &files)?;
     }
-    let mut writes = store.begin();
-    writes.put_own(Applied::key(group), installing.applied.clone());
-    store.apply(writes)?;
-    store.flush()?;
+    if was_empty {
+        // Durable like the files.
+        store.put_own(&Applied::key(group), installing.applied.clone())?;
+    } else {
+        let mut writes = store.begin();
+        writes.put_own(Applied::key(group), installing.applied.clone());
+        store.apply(writes)?;
+        store.flush()?;
+    }
     store.delete_own(&key(group))
+}
+
+fn is_empty(store: &Store, group: GroupId) -> Result<bool, StoreError> {
+    let (from, to) = group.key_range();
+    let mut is_empty = true;
+    for column in Column::ALL {
+        store.scan(column, &from, &to, &mut |_, _| {
+            is_empty = false;
+            false
+        })?;
+    }
+    Ok(is_empty)
 }
 
 fn key(group: GroupId) -> Vec<u8> {
     [INSTALLING, &group.0.to_be_bytes()].concat()
 }
 
-/// Removes all of a group's keys and gives their space back. When this answers it is durable.
+/// Removes all of a group's keys, and notes that their space is to be given back. When this answers it is durable.
 pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreError> {
+    if store.may_wait() {
+        store.put_own(&[RECLAIM, &group.0.to_be_bytes()].concat(), Vec::new())?;
+    }
     store.delete_group(group)?;
     let mut writes = store.begin();
     writes.delete_own(Applied::key(group));
@@ -119,6 +147,18 @@ pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreErr
     store.flush()?;
     // Of a state that could not be taken in: it must not come back in place of another replica's.
     store.delete_own(&key(group))?;
-    store.reclaim_group(group);
+    store.drop_files(group);
+    Ok(())
+}
+
+/// Gives back the space of groups that were removed, as it was noted. Blocks as long as it takes.
+pub(crate) fn reclaim_ranges(store: &Store) -> Result<(), StoreError> {
+    for (key, _) in store.own_rows(RECLAIM)? {
+        let group = key.get(RECLAIM.len()..).and_then(|group| group.try_into().ok());
+        if let Some(group) = group.map(u32::from_be_bytes) {
+            store.reclaim_group(GroupId(group));
+        }
+        store.delete_own(&key)?;
+    }
     Ok(())
 }

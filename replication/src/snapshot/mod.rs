@@ -10,7 +10,7 @@ mod pace;
 mod receive;
 
 pub(crate) use held::{Held, HeldSnapshots};
-pub(crate) use install::{finish_installs, install, remove_range};
+pub(crate) use install::{finish_installs, install, reclaim_ranges, remove_range};
 pub(crate) use pace::Pace;
 pub(crate) use receive::{Fetch, Fetching, Received, receive};
 

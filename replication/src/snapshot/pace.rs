@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::log::Log;
+use crate::strain::{Copying, Strain};
 
 /// Writes of the log that take longer than this, averaged over the last ones, mean that what is served waits for the disk.
 pub(crate) const SYNC_SLOW: Duration = Duration::from_millis(50);
@@ -22,9 +23,19 @@ const SLOW_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// What was not fetched for so long while it might have been may be made up for.
 const CREDIT_MAX: Duration = Duration::from_millis(250);
 
+/// What is served may take so long, in percent of what it usually takes; beyond that fetches slow down.
+const STRAIN_MAX: u32 = 200;
+
+/// How often the pause for what is served is looked at: what the last one came to has to show first.
+const STRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// The first pause for what is served.
+const STRAIN_PAUSE: Duration = Duration::from_millis(2);
+
 /// Bounds what a node fetches.
 pub(crate) struct Pace {
     log: Arc<dyn Log>,
+    strain: Arc<Strain>,
     /// Bytes in a second; 0: no bound.
     configured: u64,
     rate: watch::Sender<u64>,
@@ -34,16 +45,24 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Bytes in a second that all fetches of a node may get together; 0: no bound. They slow down while the log does.
-    pub(crate) fn new(configured: u64, log: Arc<dyn Log>) -> Self {
+    pub(crate) fn new(configured: u64, log: Arc<dyn Log>, strain: Arc<Strain>) -> Self {
         Self {
             log,
+            strain,
             configured,
             rate: watch::Sender::new(configured),
             owed: Mutex::new(Owed {
                 bytes: 0.0,
                 at: Instant::now(),
+                pause: Duration::ZERO,
+                looked: Instant::now(),
             }),
         }
+    }
+
+    /// A state begins to be fetched.
+    pub(crate) fn begin_copying(&self) -> Copying {
+        self.strain.begin_copying()
     }
 
     /// Sets the bound, for fetches under way too; 0: as it was at first.
@@ -53,14 +72,16 @@ impl Pace {
             .send_if_modified(|now| std::mem::replace(now, rate) != rate);
     }
 
-    /// So much has been fetched: waits until there may be more.
-    pub(crate) async fn fetched(&self, bytes: u64) {
+    /// So much has been fetched from a node that says how long what it serves takes, in percent of what is usual there: waits until
+    /// there may be more.
+    pub(crate) async fn fetched(&self, bytes: u64, there_percent: u32) {
         let mut rates = self.rate.subscribe();
         let mut owed = self.owed.lock().await;
         let mut rate = *rates.borrow_and_update();
         owed.pay(Instant::now(), rate);
         owed.bytes += bytes as f64;
-        let pause = pause(self.log.sync_time());
+        let percent = self.strain.percent(Instant::now()).max(there_percent);
+        let pause = pause(self.log.sync_time()).max(owed.pause(Instant::now(), percent));
         if !pause.is_zero() {
             metrics::counter!("rookery_replication_snapshot_pauses_total").increment(1);
             tokio::time::sleep(pause).await;
@@ -93,9 +114,30 @@ fn pause(sync_time: Duration) -> Duration {
 struct Owed {
     bytes: f64,
     at: Instant,
+    /// After each piece, for what is served.
+    pause: Duration,
+    /// When it was set.
+    looked: Instant,
 }
 
 impl Owed {
+    /// The pause after a piece while what is served takes so long, in percent of what is usual: longer from look to look while that is
+    /// too long, then shorter.
+    fn pause(&mut self, now: Instant, percent: u32) -> Duration {
+        if now.saturating_duration_since(self.looked) >= STRAIN_LOOK {
+            self.looked = now;
+            self.pause = if percent > STRAIN_MAX {
+                (self.pause.mul_f64(1.5) + STRAIN_PAUSE).min(SLOW_PAUSE_MAX)
+            } else {
+                self.pause.mul_f64(0.8)
+            };
+            if self.pause < STRAIN_PAUSE / 2 {
+                self.pause = Duration::ZERO;
+            }
+        }
+        self.pause
+    }
+
     /// Time has passed at a rate.
     fn pay(&mut self, now: Instant, rate: u64) {
         let paid = now.saturating_duration_since(self.at).as_secs_f64() * rate as f64;
@@ -134,14 +176,18 @@ mod tests {
         tokio::spawn(async move {
             loop {
                 counted.fetch_add(PIECE, Ordering::Relaxed);
-                pace.fetched(PIECE).await;
+                pace.fetched(PIECE, 0).await;
             }
         });
         got
     }
 
     fn pace(rate: u64) -> Arc<Pace> {
-        Arc::new(Pace::new(rate, Arc::new(MemoryLog::new())))
+        Arc::new(Pace::new(
+            rate,
+            Arc::new(MemoryLog::new()),
+            Arc::new(Strain::default()),
+        ))
     }
 
     /// Whether fetches got a rate's worth of some seconds, give or take what one owes and what may be made up for.
@@ -178,9 +224,29 @@ mod tests {
         let pace = pace(0);
         let began = Instant::now();
         for _ in 0..1000 {
-            pace.fetched(PIECE).await;
+            pace.fetched(PIECE, 0).await;
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_served_slows_fetching_down_and_never_stops_it() {
+        let pace = pace(0);
+        let pieces = async |seconds: u64, percent: u32| {
+            let (mut pieces, until) = (0u64, Instant::now() + Duration::from_secs(seconds));
+            while Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                pace.fetched(PIECE, percent).await;
+                pieces += 1;
+            }
+            pieces
+        };
+        assert!(pieces(10, STRAIN_MAX).await > 9_000, "as much as usual");
+        pieces(60, STRAIN_MAX + 1).await;
+        let slow = pieces(10, STRAIN_MAX + 1).await;
+        assert!((8..=11).contains(&slow), "{slow}");
+        pieces(10, STRAIN_MAX).await;
+        assert!(pieces(10, 0).await > 9_000, "nobody waits any more");
     }
 
     #[test]

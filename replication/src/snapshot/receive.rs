@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rookery_proto::replication::v1::{
-    InstallSnapshot, ReadSnapshot, Request, SnapshotRow, SnapshotRows, reply, request,
-};
+use rookery_proto::replication::v1::{InstallSnapshot, ReadSnapshot, Request, SnapshotRows, reply, request};
 use rookery_proto::{Reason, Status};
 use tokio::time::Instant;
 
@@ -141,6 +139,7 @@ pub(crate) async fn receive(fetch: Fetch<'_>, offer: &InstallSnapshot) -> Result
     Ok(received)
 }
 
+/// Fetches a column: the next piece is on its way while one is taken in.
 async fn column_files(
     fetch: &Fetch<'_>,
     offer: &InstallSnapshot,
@@ -148,38 +147,62 @@ async fn column_files(
     received: &mut Received,
 ) -> Result<(), Status> {
     let mut after = Bytes::new();
-    let mut rows: Vec<SnapshotRow> = Vec::new();
-    let mut file_bytes = 0;
+    let mut gathered = Gathered::default();
+    let mut next = piece(fetch, offer, column, &after).await?;
     loop {
-        let piece = piece(fetch, offer, column, &after).await?;
-        if let Some(row) = piece.rows.last() {
+        let piece_now = next;
+        let is_last = piece_now.last;
+        if let Some(row) = piece_now.rows.last() {
             after = row.key.clone();
         }
-        let piece_bytes: usize = piece.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
-        fetch.fetching.add(piece_bytes as u64);
-        file_bytes += piece_bytes;
-        metrics::counter!("rookery_replication_snapshot_received_bytes_total").increment(piece_bytes as u64);
-        rows.extend(piece.rows);
-        fetch.pace.fetched(piece_bytes as u64).await;
-        if !rows.is_empty() && (piece.last || file_bytes >= FILE_BYTES_MAX) {
-            let name = format!("{}-{}.sst", column.name(), received.files.len());
-            let path = received.folder().join(name);
-            let rows = std::mem::take(&mut rows);
-            let rows = rows.into_iter().map(|row| (row.key, row.value)).collect();
-            let (store, file) = (Arc::clone(fetch.store), path.clone());
-            file_bytes = 0;
-            fetch
-                .store
-                .blocking(move || store.write_file(column, &file, rows))
-                .await
-                .map_err(|error| Status::internal(error.to_string()))?
-                .map_err(|error| Status::unavailable(error.to_string()))?;
-            received.files.push((column, path));
+        let taken = take_in(fetch, column, piece_now, &mut gathered, received);
+        if is_last {
+            return taken.await;
         }
-        if piece.last {
-            return Ok(());
-        }
+        let (taken, fetched) = tokio::join!(taken, piece(fetch, offer, column, &after));
+        taken?;
+        next = fetched?;
     }
+}
+
+/// Rows that are in no file yet.
+#[derive(Default)]
+struct Gathered {
+    rows: Vec<(Bytes, Bytes)>,
+    bytes: usize,
+}
+
+/// Takes a piece in, writes a file when there is enough for one, and waits until there may be more.
+async fn take_in(
+    fetch: &Fetch<'_>,
+    column: Column,
+    piece: SnapshotRows,
+    gathered: &mut Gathered,
+    received: &mut Received,
+) -> Result<(), Status> {
+    let bytes: usize = piece.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+    fetch.fetching.add(bytes as u64);
+    metrics::counter!("rookery_replication_snapshot_received_bytes_total").increment(bytes as u64);
+    gathered.bytes += bytes;
+    gathered
+        .rows
+        .extend(piece.rows.into_iter().map(|row| (row.key, row.value)));
+    fetch.pace.fetched(bytes as u64, piece.strain_percent).await;
+    if gathered.rows.is_empty() || !(piece.last || gathered.bytes >= FILE_BYTES_MAX) {
+        return Ok(());
+    }
+    let name = format!("{}-{}.sst", column.name(), received.files.len());
+    let path = received.folder().join(name);
+    let rows = std::mem::take(gathered).rows;
+    let (store, file) = (Arc::clone(fetch.store), path.clone());
+    fetch
+        .store
+        .blocking(move || store.write_file(column, &file, rows))
+        .await
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    received.files.push((column, path));
+    Ok(())
 }
 
 /// The rows after a key, tried again while the leader cannot be reached.

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{Cache, SstFileWriter};
 
-use super::rocks::column_options;
+use super::rocks::{BYTES_PER_SYNC, column_options};
 use super::{Engine, Store, StoreError, StoreOptions};
 use crate::batch::Column;
 
@@ -50,11 +50,15 @@ impl Store {
         }
     }
 
-    /// Takes files of sorted rows into a column. Durable when it answers. The files stay where they are.
+    /// Takes files of sorted rows into a column. Durable when it answers. The files stay where they are, and are not to be written to:
+    /// the store has them under names of its own.
     pub(crate) fn ingest(&self, column: Column, files: &[&str]) -> Result<(), StoreError> {
         match &self.engine {
             _ if files.is_empty() => Ok(()),
-            Engine::Rocks(rocks) => rocks.ingest(column, files),
+            Engine::Rocks(rocks) => {
+                let links = files.iter().map(|file| linked(file));
+                rocks.ingest(column, &links.collect::<Result<Vec<_>, _>>()?)
+            }
             Engine::Memory(disk) => match files.iter().find(|path| !disk.ingest(column, Path::new(path))) {
                 Some(missing) => Err(StoreError::Write(format!("there is no file {missing}"))),
                 None => Ok(()),
@@ -63,13 +67,29 @@ impl Store {
     }
 }
 
+/// Another name of a file, which goes when the store has taken it in.
+fn linked(file: &str) -> Result<String, StoreError> {
+    let link = format!("{file}.taken");
+    // Left there by a crash.
+    let removed = match std::fs::remove_file(&link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    removed
+        .and_then(|()| std::fs::hard_link(file, &link))
+        .map_err(|error| StoreError::Write(format!("cannot link {file}: {error}")))?;
+    Ok(link)
+}
+
 fn write_sst(column: Column, path: &Path, rows: &[(Bytes, Bytes)]) -> Result<(), StoreError> {
     // The file's blocks are read once, when it is compacted: a cache of its own would be of no use.
-    let options = column_options(
+    let mut options = column_options(
         column,
         &StoreOptions::default(),
         &Cache::new_lru_cache(1024 * 1024),
     );
+    // Else all of it would go to the disk at once, and what is served would wait for that.
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
     let mut writer = SstFileWriter::create(&options);
     writer.open(path).map_err(write_error)?;
     for (key, value) in rows {

@@ -355,6 +355,13 @@ impl Store {
         }
     }
 
+    /// Drops files that hold nothing but a group's deleted keys. Only costs space when it fails.
+    pub(crate) fn drop_files(&self, group: GroupId) {
+        if let Engine::Rocks(rocks) = &self.engine {
+            rocks.drop_files(group);
+        }
+    }
+
     /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
     /// for [`Store::reclaim_bodies`]. Blocks as long as it takes; only costs space when it fails.
     pub(crate) fn reclaim_group(&self, group: GroupId) {

@@ -20,6 +20,9 @@ use crate::view::{ViewError, Visitor};
 /// The column family of rows of this crate's own.
 const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
+/// Bytes of a file after which they are sent to the disk, so that no sync has much to wait for.
+pub(super) const BYTES_PER_SYNC: u64 = 1024 * 1024;
+
 /// One RocksDB.
 pub(super) struct Rocks {
     pub(super) db: DB,
@@ -157,9 +160,10 @@ impl Rocks {
         Ok(found)
     }
 
-    pub(super) fn ingest(&self, column: Column, files: &[&str]) -> Result<(), StoreError> {
+    /// Takes files over: they are gone from where they were.
+    pub(super) fn ingest(&self, column: Column, files: &[String]) -> Result<(), StoreError> {
         let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(false);
+        options.set_move_files(true);
         // What is in memory of the same keys is flushed first, and nobody writes meanwhile.
         let _others_wait = self.waits.write();
         self.db
@@ -382,7 +386,7 @@ fn database_options(options: &StoreOptions) -> Options {
     database.set_db_write_buffer_size(options.write_buffer_bytes);
     database.set_max_background_jobs(options.background_jobs);
     database.set_max_open_files(options.open_files_max);
-    database.set_bytes_per_sync(1024 * 1024);
+    database.set_bytes_per_sync(BYTES_PER_SYNC);
     database.set_keep_log_file_num(4);
     database.set_max_log_file_size(4 * 1024 * 1024);
     database

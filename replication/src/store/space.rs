@@ -20,17 +20,22 @@ const AGE_CUTOFF: &str = "blob_garbage_collection_age_cutoff";
 const AGE_CUTOFF_USUAL: &str = "0.25";
 
 impl Rocks {
+    pub(super) fn drop_files(&self, group: GroupId) {
+        let (from, to) = group.key_range();
+        // Those of bodies are read: that is how what they refer to becomes garbage.
+        for column in Column::ALL.into_iter().filter(|column| *column != Column::Bodies) {
+            let Ok(family) = self.column(column) else { continue };
+            if let Err(error) = self.db.delete_file_in_range_cf(family, &from, &to) {
+                tracing::warn!(group = group.0, %error, "files of a removed group stay until they are compacted");
+            }
+        }
+    }
+
     pub(super) fn reclaim_group(&self, group: GroupId) {
         let (from, to) = group.key_range();
         let all = everything();
         for column in Column::ALL {
             let Ok(family) = self.column(column) else { continue };
-            // Files of nothing else need not be read. Of bodies they do: that is how what they refer to becomes garbage.
-            if column != Column::Bodies
-                && let Err(error) = self.db.delete_file_in_range_cf(family, &from, &to)
-            {
-                tracing::warn!(group = group.0, %error, "files of a removed group stay until they are compacted");
-            }
             self.db
                 .compact_range_cf_opt(family, Some(from.as_slice()), Some(to.as_slice()), &all);
         }

@@ -12,7 +12,6 @@ mod format;
 mod index;
 mod recovery;
 mod supply;
-mod sync_time;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -32,10 +31,10 @@ use self::file::{Aligned, Files, SegmentFile};
 use self::format::{BLOCK, RECORD_HEADER};
 use self::index::{Index, Place, Slot};
 use self::supply::Supply;
-use self::sync_time::SyncTime;
 use self::writer::{Usage, Writer};
 use super::replica::ReplicaLog;
 use super::{Done, Log, LogState, Position, Record, ReplicaId};
+use crate::recent::RecentTime;
 
 /// Called with the reason when a write or its sync failed, after which nothing is known about the disk.
 pub type OnLogFailure = Arc<dyn Fn(&io::Error) + Send + Sync>;
@@ -106,7 +105,7 @@ struct Shared {
     work: Condvar,
     /// The log has been closed.
     ended: Condvar,
-    sync_time: SyncTime,
+    sync_time: RecentTime,
 }
 
 struct State {
@@ -184,7 +183,7 @@ impl SegmentLog {
             options,
             work: Condvar::new(),
             ended: Condvar::new(),
-            sync_time: SyncTime::default(),
+            sync_time: RecentTime::default(),
         });
         let started = Self::start(
             &shared,

@@ -1,18 +1,18 @@
-//! How long the log's writes take just now.
+//! How long something takes just now: writes of the log, proposals.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The share of the last write in the average.
+/// The share of the last one in the average.
 const LAST_SHARE: f64 = 0.25;
 
-/// After so long without a write it is not known how long one would take, and nobody waits for one.
+/// After so long without one it is not known how long one would take, and nobody waits for one.
 const AGE_MAX: Duration = Duration::from_secs(2);
 
-/// The average over the last writes.
+/// The average over the last ones.
 #[derive(Default)]
-pub(super) struct SyncTime {
+pub(crate) struct RecentTime {
     last: Mutex<Option<Last>>,
 }
 
@@ -21,9 +21,9 @@ struct Last {
     average: Duration,
 }
 
-impl SyncTime {
-    /// A write has ended that took so long.
-    pub(super) fn note(&self, at: Instant, took: Duration) {
+impl RecentTime {
+    /// One has ended that took so long.
+    pub(crate) fn note(&self, at: Instant, took: Duration) {
         let mut last = self.last.lock();
         let before = last.as_ref().filter(|last| is_recent(last, at));
         let average = before.map_or(took, |before| {
@@ -32,8 +32,8 @@ impl SyncTime {
         *last = Some(Last { at, average });
     }
 
-    /// The average; zero when nothing was written lately.
-    pub(super) fn at(&self, now: Instant) -> Duration {
+    /// The average; zero when there was none lately.
+    pub(crate) fn at(&self, now: Instant) -> Duration {
         let last = self.last.lock();
         let recent = last.as_ref().filter(|last| is_recent(last, now));
         recent.map_or(Duration::ZERO, |last| last.average)
@@ -49,9 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_writes_count_and_old_ones_do_not() {
+    fn the_last_ones_count_and_old_ones_do_not() {
         let millis = Duration::from_millis;
-        let (time, start) = (SyncTime::default(), Instant::now());
+        let (time, start) = (RecentTime::default(), Instant::now());
         assert_eq!(time.at(start), Duration::ZERO);
         time.note(start, millis(100));
         assert_eq!(time.at(start), millis(100));
