@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rookery/replication/v1/replication.proto",
         "rookery/admin/v1/backup.proto",
         "rookery/admin/v1/rebalance.proto",
+        "rookery/admin/v1/join.proto",
     ];
     println!("cargo:rerun-if-changed=rookery");
     let descriptors = protox::compile(files, ["."])?;

@@ -78,6 +78,11 @@ impl ClusterFiles {
         self.folder.join("ca.pem")
     }
 
+    /// The CA's key.
+    pub(crate) fn authority_key(&self) -> PathBuf {
+        self.folder.join("ca.key")
+    }
+
     /// The operator's token.
     pub(crate) fn admin_token(&self) -> PathBuf {
         self.folder.join("admin-token")

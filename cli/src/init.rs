@@ -1,5 +1,8 @@
 //! `rookery init`: the files with which a cluster, and each of its nodes, begins.
 
+mod configuration;
+mod joining;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,16 +12,20 @@ use clap::{Args, ValueEnum};
 use rookery_proto::Role;
 use serde_json::json;
 
-use crate::authority::{ClusterFiles, NodeFiles};
+use crate::authority::ClusterFiles;
 use crate::operate::output;
 use crate::usage::WrongUse;
+use configuration::{NodeText, Shape};
 
 /// Arguments of `rookery init`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Folder of the cluster's CA, id and admin token; made when it is not there. Keep it safe: it can issue nodes
-    #[arg(long)]
-    cluster_dir: PathBuf,
+    #[arg(long, required_unless_present = "join_file")]
+    cluster_dir: Option<PathBuf>,
+    /// File with what `rookery node add` has printed, or - for standard input: joins that cluster, without its CA's folder
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cluster_dir", "id", "role"])]
+    join_file: Option<PathBuf>,
     /// Folder for the node's certificate and configuration
     #[arg(long)]
     node_dir: Option<PathBuf>,
@@ -28,8 +35,9 @@ pub(crate) struct Arguments {
     /// The node's role
     #[arg(long, value_enum, default_value = "single")]
     role: RoleName,
-    /// Names and addresses under which clients and other nodes reach the node
-    #[arg(long = "host", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
+    /// Names and addresses under which clients and other nodes reach the node; localhost unless given, or as `rookery node add` was
+    /// told
+    #[arg(long = "host")]
     hosts: Vec<String>,
     /// `host:port` of the directory, for a mailstore or proxy; of each of its members when it has several
     #[arg(long)]
@@ -37,6 +45,11 @@ pub(crate) struct Arguments {
     /// A member of the directory, as `id=host:port`: each of them, this one among them, for a directory of several
     #[arg(long = "member", value_name = "ID=HOST:PORT")]
     members: Vec<String>,
+}
+
+/// A node that is made, unless said otherwise, is reached from its own machine.
+pub(crate) fn usual_hosts() -> Vec<String> {
+    vec!["localhost".to_owned(), "127.0.0.1".to_owned()]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,10 +61,53 @@ enum RoleName {
     Proxy,
 }
 
+impl RoleName {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match Role::from_name(name)? {
+            Role::Directory => Self::Directory,
+            Role::Mailstore => Self::Mailstore,
+            Role::Proxy => Self::Proxy,
+        })
+    }
+
+    /// The role that the node's certificate names.
+    fn of_node(self) -> Role {
+        match self {
+            Self::Single | Self::Directory => Role::Directory,
+            Self::Mailstore => Role::Mailstore,
+            Self::Proxy => Role::Proxy,
+        }
+    }
+
+    /// The command that runs it.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Single => "serve",
+            Self::Directory => "directory",
+            Self::Mailstore => "mailstore",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// A node whose files were made.
+struct Made {
+    id: String,
+    config: PathBuf,
+    command: &'static str,
+}
+
 /// Makes what is missing and says where it is.
-pub(crate) fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
-    let new = !arguments.cluster_dir.join("cluster-id").exists();
-    let cluster = ClusterFiles::open_or_create(&arguments.cluster_dir)?;
+pub(crate) async fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
+    if let Some(file) = &arguments.join_file {
+        let made = joining::join(&arguments, file).await?;
+        return show_joined(&arguments, &made, as_json);
+    }
+    let Some(folder) = &arguments.cluster_dir else {
+        return Err(WrongUse::new("give --cluster-dir, or --join-file to join a cluster").into());
+    };
+    let new = !folder.join("cluster-id").exists();
+    let cluster = ClusterFiles::open_or_create(folder)?;
     let node = arguments
         .node_dir
         .as_deref()
@@ -60,13 +116,9 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return output::json(&json!({
             "cluster": cluster.cluster(),
-            "cluster_dir": arguments.cluster_dir,
+            "cluster_dir": folder,
             "new": new,
-            "node": node.map(|(config, command)| json!({
-                "id": arguments.id,
-                "config": config,
-                "start": ["rookery", command, "--config", config],
-            })),
+            "node": node.as_ref().map(shown),
         }));
     }
     let mut out = std::io::stdout().lock();
@@ -75,120 +127,102 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> anyhow::Result<()> {
         out,
         "cluster {} {word} in {}",
         cluster.cluster(),
-        arguments.cluster_dir.display()
+        folder.display()
     )?;
-    if let Some((config, command)) = node {
-        writeln!(out, "node {} made: {}", arguments.id, config.display())?;
-        writeln!(out, "start it: rookery {command} --config {}", config.display())?;
+    node.map_or(Ok(()), |node| say(&mut out, &node))
+}
+
+fn show_joined(arguments: &Arguments, made: &Made, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return output::json(&json!({ "node": shown(made) }));
+    }
+    let mut out = std::io::stdout().lock();
+    say(&mut out, made)?;
+    let role = RoleName::from_name(made.command);
+    let note = arguments
+        .node_dir
+        .as_deref()
+        .zip(role)
+        .and_then(|(folder, role)| joining::note(folder, role));
+    if let Some(note) = note {
+        writeln!(out, "{note}")?;
     }
     Ok(())
 }
 
-/// The node's files; answers its configuration and the command that runs it.
-fn make_node(
-    arguments: &Arguments,
-    cluster: &ClusterFiles,
-    folder: &Path,
-) -> anyhow::Result<(PathBuf, &'static str)> {
-    if matches!(arguments.role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_empty() {
-        return Err(WrongUse::new("a mailstore or proxy needs --directory HOST:PORT").into());
+fn shown(made: &Made) -> serde_json::Value {
+    json!({
+        "id": made.id,
+        "config": made.config,
+        "start": ["rookery", made.command, "--config", made.config],
+    })
+}
+
+fn say(out: &mut impl Write, made: &Made) -> anyhow::Result<()> {
+    let Made { id, config, command } = made;
+    writeln!(out, "node {id} made: {}", config.display())?;
+    writeln!(out, "start it: rookery {command} --config {}", config.display())?;
+    Ok(())
+}
+
+fn check_members(members: &[String], role: RoleName) -> Result<(), WrongUse> {
+    let are_named = members.iter().all(|member| member.contains('='));
+    if !members.is_empty() && !(are_named && role == RoleName::Directory) {
+        return Err(WrongUse::new(
+            "--member ID=HOST:PORT names the members of a --role directory",
+        ));
     }
-    let are_named = arguments.members.iter().all(|member| member.contains('='));
-    let fits = are_named && arguments.role == RoleName::Directory;
-    if !arguments.members.is_empty() && !fits {
-        return Err(WrongUse::new("--member ID=HOST:PORT names the members of a --role directory").into());
-    }
-    let config = folder.join("rookery.toml");
+    Ok(())
+}
+
+fn refuse_configured(config: &Path) -> anyhow::Result<()> {
     if config.exists() {
         bail!(
             "{} is there already: remove it, or choose another --node-dir",
             config.display()
         );
     }
-    let role = match arguments.role {
-        RoleName::Single | RoleName::Directory => Role::Directory,
-        RoleName::Mailstore => Role::Mailstore,
-        RoleName::Proxy => Role::Proxy,
-    };
-    let node = cluster.issue_node(folder, &arguments.id, role, &arguments.hosts)?;
-    let ca = folder.join("ca.pem");
-    fs::copy(cluster.ca(), &ca).with_context(|| format!("cannot write {}", ca.display()))?;
-    let text = configuration(arguments, cluster, &node, folder)?;
-    fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
-    let command = match arguments.role {
-        RoleName::Single => "serve",
-        RoleName::Directory => "directory",
-        RoleName::Mailstore => "mailstore",
-        RoleName::Proxy => "proxy",
-    };
-    Ok((config, command))
+    Ok(())
 }
 
-fn configuration(
-    arguments: &Arguments,
-    cluster: &ClusterFiles,
-    node: &NodeFiles,
-    folder: &Path,
-) -> anyhow::Result<String> {
-    let name = |path: &Path| {
-        path.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+/// The files of a node, by the CA's folder.
+fn make_node(arguments: &Arguments, cluster: &ClusterFiles, folder: &Path) -> anyhow::Result<Made> {
+    let role = arguments.role;
+    if matches!(role, RoleName::Mailstore | RoleName::Proxy) && arguments.directory.is_empty() {
+        return Err(WrongUse::new("a mailstore or proxy needs --directory HOST:PORT").into());
+    }
+    check_members(&arguments.members, role)?;
+    let config = folder.join("rookery.toml");
+    refuse_configured(&config)?;
+    let hosts = match arguments.hosts.is_empty() {
+        true => usual_hosts(),
+        false => arguments.hosts.clone(),
     };
-    let mut text = format!(
-        "[node]\nid = {:?}\ncluster = {:?}\ndata = \"data\"\nca = \"ca.pem\"\ncertificate = {:?}\nkey = {:?}\n\
-         http = \"127.0.0.1:8080\"\n",
-        arguments.id,
-        cluster.cluster(),
-        name(&node.certificate),
-        name(&node.key),
-    );
-    let single = arguments.role == RoleName::Single;
-    if matches!(arguments.role, RoleName::Directory | RoleName::Mailstore) {
-        text.push_str("# Where other nodes call this one.\nlisten = \"0.0.0.0:7400\"\n");
-        let host = arguments.hosts.first().map_or("localhost", String::as_str);
-        text.push_str(&format!("advertise = \"{host}:7400\"\n"));
+    cluster.issue_node(folder, &arguments.id, role.of_node(), &hosts)?;
+    let copy = |from: PathBuf, name: &str| {
+        let to = folder.join(name);
+        fs::copy(from, &to).with_context(|| format!("cannot write {}", to.display()))
+    };
+    copy(cluster.ca(), "ca.pem")?;
+    if matches!(role, RoleName::Single | RoleName::Directory) {
+        copy(cluster.admin_token(), "admin-token")?;
     }
-    match arguments.directory.as_slice() {
-        [] => {}
-        [directory] => text.push_str(&format!("directory = {directory:?}\n")),
-        directories => text.push_str(&format!("directory = {directories:?}\n")),
+    if matches!(role, RoleName::Single | RoleName::Proxy) {
+        cluster.issue_server(folder, &hosts)?;
     }
-    text.push_str("\n[log]\nlevel = \"info\"\nformat = \"text\"\n");
-    if single || arguments.role == RoleName::Directory {
-        let token = folder.join("admin-token");
-        fs::copy(cluster.admin_token(), &token)
-            .with_context(|| format!("cannot write {}", token.display()))?;
-        let shards = if single { 16 } else { 256 };
-        text.push_str(&format!(
-            "\n[directory]\nshards = {shards}\nexpected_mailstores = {}\nadmin_listen = \"127.0.0.1:7443\"\n\
-             admin_token_file = \"admin-token\"\n",
-            if single { 1 } else { 3 }
-        ));
-        if !arguments.members.is_empty() {
-            text.push_str("members = [\n");
-            for member in &arguments.members {
-                let (id, address) = member.split_once('=').unwrap_or_default();
-                text.push_str(&format!("  {{ id = {id:?}, address = {address:?} }},\n"));
-            }
-            text.push_str("]\n");
-        }
-    }
-    if single || arguments.role == RoleName::Mailstore {
-        text.push_str("\n[mailstore]\n");
-    }
-    if single || arguments.role == RoleName::Proxy {
-        let tls = cluster.issue_server(folder, &arguments.hosts)?;
-        text.push_str(&format!(
-            "\n[proxy]\nhostname = {:?}\n# What mail clients see; the one made here is of the cluster's own CA.\n\
-             certificate = {:?}\nkey = {:?}\n\n[proxy.listen]\nimap = \"0.0.0.0:143\"\nimaps = \"0.0.0.0:993\"\n\
-             smtp = \"0.0.0.0:25\"\nsubmission = \"0.0.0.0:587\"\nsubmissions = \"0.0.0.0:465\"\n\
-             lmtp = \"127.0.0.1:24\"\n",
-            arguments.hosts.first().map_or("localhost", String::as_str),
-            name(&tls.certificate),
-            name(&tls.key),
-        ));
-    }
-    Ok(text)
+    let text = NodeText {
+        id: &arguments.id,
+        cluster: cluster.cluster(),
+        role,
+        hosts: &hosts,
+        directory: &arguments.directory,
+        members: &arguments.members,
+        shape: Shape::of_new(role),
+    };
+    fs::write(&config, text.write()).with_context(|| format!("cannot write {}", config.display()))?;
+    Ok(Made {
+        id: arguments.id.clone(),
+        config,
+        command: role.command(),
+    })
 }

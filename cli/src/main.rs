@@ -6,6 +6,7 @@
 mod authority;
 mod backup;
 mod init;
+mod join_token;
 mod operate;
 mod owner;
 mod playground;
@@ -98,7 +99,7 @@ fn is_reader_gone(error: &anyhow::Error) -> bool {
 
 fn run(line: CommandLine) -> anyhow::Result<()> {
     match line.command {
-        Command::Init(arguments) => init::run(arguments, line.json),
+        Command::Init(arguments) => small_runtime()?.block_on(init::run(arguments, line.json)),
         Command::Serve(role) => role.run(Part::All),
         Command::Proxy(role) => role.run(Part::Proxy),
         Command::Mailstore(role) => role.run(Part::Mailstore),

@@ -39,6 +39,9 @@ pub struct Config {
     /// Holds the operator's token; made, readable by its owner alone, when it is not there. Absent: `admin-token` in the
     /// data folder.
     pub admin_token_file: Option<PathBuf>,
+    /// The key of the cluster's CA, readable by its owner alone, with which nodes that join are issued their certificates. Absent: none
+    /// can be added so.
+    pub authority_key: Option<PathBuf>,
     /// Threads that verify and hash passwords. Absent: half of the cores, at least one.
     pub password_threads: Option<usize>,
     /// Verifications that may wait for a thread; more are answered with "try again".
@@ -83,6 +86,7 @@ impl Default for Config {
             expected_mailstores: 1,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             admin_token_file: None,
+            authority_key: None,
             password_threads: None,
             password_queue_max: 256,
             token_lifetime: Span::seconds(600),

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Credentials;
+use crate::instances::Instances;
 use crate::mover::Moves;
 use crate::plan::node::Cluster;
 use crate::provision::Provisioner;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) picture: Arc<Picture>,
     /// What nodes have said last of what they have.
     pub(crate) reports: Reports,
+    /// Which process is which node.
+    pub(crate) instances: Instances,
     pub(crate) rebalance: Desk,
     pub(crate) moves: Moves,
     pub(crate) credentials: Arc<Credentials>,

@@ -61,6 +61,14 @@ pub enum Kind {
     DirectoryLed = 19,
     /// A silent mailstore was given up without an operator's word.
     NodeGivenUp = 20,
+    /// A join secret was made for a node.
+    NodeInvited = 30,
+    /// A node was given its certificate for a join secret.
+    NodeIssued = 31,
+    /// A join was revoked.
+    NodeRevoked = 32,
+    /// A node of the id of one that was removed is taken in again.
+    NodeReadmitted = 33,
 }
 
 impl Kind {
@@ -88,6 +96,10 @@ impl Kind {
             Self::RebalanceAborted => "rebalance-aborted",
             Self::DirectoryLed => "directory-led",
             Self::NodeGivenUp => "node-given-up",
+            Self::NodeInvited => "node-invited",
+            Self::NodeIssued => "node-issued",
+            Self::NodeRevoked => "node-revoked",
+            Self::NodeReadmitted => "node-readmitted",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rookery_process::certificates::Authority;
 use rookery_process::health::Health;
 use rookery_process::http::Handler;
 use rookery_process::tls::Certificate;
@@ -19,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
-use crate::admin::listener::{BindError, Listener};
-use crate::admin::{AdminService, BackupService, RebalanceService, web};
+use crate::admin::listener::{BindError, Listener, Services};
+use crate::admin::{AdminService, BackupService, JoinService, NodesService, RebalanceService, web};
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::follow;
@@ -58,6 +59,8 @@ pub struct Host {
     pub directories: Arc<dyn Directories>,
     /// Certificate of the operator's API; `None`: it is not listened for.
     pub admin_certificate: Option<Arc<Certificate>>,
+    /// Issues certificates to nodes that join; `None`: none can be added so.
+    pub authority: Option<Arc<Authority>>,
     /// Where readiness is told.
     pub health: Health,
 }
@@ -177,8 +180,13 @@ impl Directory {
         }
         directory.spawn(follow::watch_health(Arc::clone(&post), host.health));
         if let Some(operators) = operators {
-            let (admin, backup) = (directory.admin(), BackupService::new(Arc::clone(&post)));
-            let rebalance = RebalanceService::new(Arc::clone(&post));
+            let services = Services {
+                admin: directory.admin(),
+                backup: BackupService::new(Arc::clone(&post)),
+                rebalance: RebalanceService::new(Arc::clone(&post)),
+                nodes: NodesService::new(Arc::clone(&post), host.authority.clone()),
+                join: JoinService::new(Arc::clone(&post), host.authority),
+            };
             let Operators {
                 bearer,
                 listener,
@@ -187,7 +195,7 @@ impl Directory {
             } = operators;
             directory
                 .tasks
-                .spawn(listener.serve(admin, backup, rebalance, bearer, post.cancel.clone()));
+                .spawn(listener.serve(services, bearer, post.cancel.clone()));
             directory.tasks.spawn(certificate.follow(post.cancel.clone()));
             tracing::info!(admin_address = %address, "the directory answers");
         }

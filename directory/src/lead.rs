@@ -19,6 +19,7 @@ use crate::config::AutomaticConfig;
 use crate::core::Core;
 use crate::credentials::Credentials;
 use crate::handle::StartError;
+use crate::instances::Instances;
 use crate::mover::{self, Moves};
 use crate::plan::member;
 use crate::plan::node::{self, Cluster};
@@ -152,6 +153,7 @@ impl Office {
             state,
             picture,
             reports: Reports::default(),
+            instances: Instances::default(),
             rebalance: Desk::default(),
             moves: Moves::default(),
             credentials: Arc::clone(&self.credentials),

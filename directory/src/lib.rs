@@ -25,6 +25,7 @@ mod clock;
 mod core;
 mod follow;
 mod handle;
+mod instances;
 mod lead;
 mod lookup;
 mod members;

@@ -112,6 +112,12 @@ impl Members {
         member.map_or("", |member| member.address.as_str())
     }
 
+    /// Where all of them are, as configured; none for one that is alone.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let addresses = self.all.iter().map(|member| member.address.clone());
+        addresses.filter(|address| !address.is_empty()).collect()
+    }
+
     /// This member's replica in a group that is formed by all.
     pub(crate) fn formed_spec(&self) -> ReplicaSpec {
         let members: Vec<GroupMember> = (0..)

@@ -2,15 +2,22 @@
 //!
 //! All keys are ECDSA P-256. Key files are readable by their owner alone.
 
+pub mod request;
+
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, PublicKeyData, SanType,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use request::Request;
 
 /// Certificates cannot be made or kept.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,20 @@ pub enum CertificateError {
         /// Why.
         source: std::io::Error,
     },
+    /// Others than its owner may read an authority's key.
+    #[error("{0} can be read by others than its owner: run `chmod 600` on it")]
+    Exposed(PathBuf),
+    /// The two files of an authority are of two authorities.
+    #[error("{key} is not the key of the certificate {certificate}")]
+    Unpaired {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// What should be a request is none, or is not signed with the key that it names.
+    #[error("this is no request for a certificate of an ECDSA P-256 key, signed with it")]
+    Request,
 }
 
 /// A certificate with its key, both PEM.
@@ -76,6 +97,36 @@ impl Authority {
         Ok(Self { issuer, pem, key_pem })
     }
 
+    /// The same for a process that others call: refuses a key that others than its owner may read, and one of another authority.
+    pub fn load_private(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let file = |source| CertificateError::File {
+            path: key.to_path_buf(),
+            source,
+        };
+        let mode = fs::metadata(key).map_err(file)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(CertificateError::Exposed(key.to_path_buf()));
+        }
+        let authority = Self::load(certificate, key)?;
+        if !authority.is_paired() {
+            return Err(CertificateError::Unpaired {
+                certificate: certificate.to_path_buf(),
+                key: key.to_path_buf(),
+            });
+        }
+        Ok(authority)
+    }
+
+    /// Whether the certificate is that of the key.
+    fn is_paired(&self) -> bool {
+        let Ok(der) = CertificateDer::from_pem_slice(self.pem.as_bytes()) else {
+            return false;
+        };
+        X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| {
+            parsed.public_key().raw == self.issuer.key().subject_public_key_info().as_slice()
+        })
+    }
+
     /// Its certificate, PEM.
     pub fn certificate(&self) -> &str {
         &self.pem
@@ -89,29 +140,39 @@ impl Authority {
 
     /// A certificate by host names and IP addresses, for both ends of a connection.
     pub fn issue(&self, hosts: &[String]) -> Result<Issued, CertificateError> {
-        let common_name = hosts.first().map_or("rookery", String::as_str);
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        for host in hosts {
-            params.subject_alt_names.push(match host.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(host.as_str().try_into()?),
-            });
-        }
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.use_authority_key_identifier_extension = true;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let certificate = params.signed_by(&key, &self.issuer)?;
+        let certificate = params(hosts)?.signed_by(&key, &self.issuer)?;
         Ok(Issued {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
         })
     }
+
+    /// The same for a key that is elsewhere, PEM. Of the request the key alone counts: who is named is the caller's to say.
+    pub fn issue_for(&self, request: &Request, hosts: &[String]) -> Result<String, CertificateError> {
+        Ok(params(hosts)?.signed_by(request.key(), &self.issuer)?.pem())
+    }
+}
+
+/// What a certificate by these names says.
+fn params(hosts: &[String]) -> Result<CertificateParams, CertificateError> {
+    let common_name = hosts.first().map_or("rookery", String::as_str);
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    for host in hosts {
+        params.subject_alt_names.push(match host.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(host.as_str().try_into()?),
+        });
+    }
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    Ok(params)
 }
 
 impl Issued {
@@ -150,7 +211,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = (folder.path().join("ca.pem"), folder.path().join("ca.key"));
         Authority::create("c1").unwrap().save(&certificate, &key).unwrap();
-        use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         let authority = Authority::load(&certificate, &key).unwrap();
         assert_eq!(authority.certificate(), fs::read_to_string(&certificate).unwrap());
@@ -158,5 +218,23 @@ mod tests {
             .issue(&["proxy-1.proxy.c1.rookery.internal".into()])
             .unwrap();
         assert!(issued.certificate.contains("BEGIN CERTIFICATE"));
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_or_of_another_authority_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("ca.pem"), folder.path().join("ca.key"));
+        Authority::create("c1").unwrap().save(&certificate, &key).unwrap();
+        assert!(Authority::load_private(&certificate, &key).is_ok());
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        let refused = Authority::load_private(&certificate, &key).err().unwrap();
+        assert!(matches!(refused, CertificateError::Exposed(_)), "{refused}");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let other = Authority::create("c1").unwrap();
+        other
+            .save(&certificate, &folder.path().join("other.key"))
+            .unwrap();
+        let refused = Authority::load_private(&certificate, &key).err().unwrap();
+        assert!(matches!(refused, CertificateError::Unpaired { .. }), "{refused}");
     }
 }

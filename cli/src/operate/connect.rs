@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use rookery_proto::admin::v1::{GetStatusRequest, admin_client, backup_client, rebalance_client};
+use rookery_proto::admin::v1::{
+    GetStatusRequest, admin_client, backup_client, nodes_client, rebalance_client,
+};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -62,6 +64,9 @@ pub(crate) type BackupClient = backup_client::BackupClient<InterceptedService<Me
 /// The client of plans and transfers.
 pub(crate) type RebalanceClient = rebalance_client::RebalanceClient<InterceptedService<Members, Bearer>>;
 
+/// The client of join secrets.
+pub(crate) type NodesClient = nodes_client::NodesClient<InterceptedService<Members, Bearer>>;
+
 /// Every client, over the same connections.
 pub(crate) struct Clients {
     /// The operator's calls.
@@ -70,6 +75,10 @@ pub(crate) struct Clients {
     pub(crate) backup: BackupClient,
     /// Plans and transfers.
     pub(crate) rebalance: RebalanceClient,
+    /// Join secrets.
+    pub(crate) nodes: NodesClient,
+    /// Where all of them ask.
+    pub(crate) addresses: Vec<String>,
 }
 
 /// Adds the token to each call.
@@ -144,7 +153,10 @@ pub(crate) async fn connect_with(admin: &[String], token_file: &Path, ca: &Path)
             .timeout(CALL_MAX);
         anyhow::Ok(endpoint)
     };
+    let addresses = admin.to_vec();
     let clients = |members: Members| Clients {
+        addresses,
+        nodes: nodes_client::NodesClient::with_interceptor(members.clone(), bearer.clone()),
         admin: admin_client::AdminClient::with_interceptor(members.clone(), bearer.clone()),
         backup: backup_client::BackupClient::with_interceptor(members.clone(), bearer.clone()),
         rebalance: rebalance_client::RebalanceClient::with_interceptor(members, bearer.clone())

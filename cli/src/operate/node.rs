@@ -1,9 +1,15 @@
 //! `rookery node`.
 
+mod add;
+
 use clap::Subcommand;
 use rookery_directory::admin::json;
-use rookery_proto::admin::v1::{self as admin, ListNodesRequest, RemoveNodeRequest, SetDrainingRequest};
+use rookery_proto::admin::v1::{
+    self as admin, ListJoinsRequest, ListJoinsResponse, ListNodesRequest, PendingJoin, RemoveNodeRequest,
+    SetDrainingRequest,
+};
 use serde_json::json;
+use tonic::Code;
 
 use super::Clients;
 use super::output::{self, refused};
@@ -11,7 +17,9 @@ use super::quantity::size;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the cluster's nodes
+    /// Have a join secret made, with which one new machine becomes a node
+    Add(add::Arguments),
+    /// List the cluster's nodes, and those that may join
     List,
     /// Give a node nothing new, and have the next plan empty it; --undo is the way back
     Drain {
@@ -21,19 +29,24 @@ pub(crate) enum Command {
         #[arg(long)]
         undo: bool,
     },
-    /// Forget a node that has stopped and has no replicas
+    /// Forget a node that has stopped and has no replicas; its id is taken in no more, unless with --undo
     Remove {
         /// The node's id
         node: String,
+        /// Let a node of this id register again
+        #[arg(long)]
+        undo: bool,
     },
 }
 
 impl Command {
     pub(super) async fn run(self, clients: &mut Clients, as_json: bool) -> anyhow::Result<()> {
         match self {
+            Command::Add(arguments) => arguments.run(clients, as_json).await,
             Command::List => {
                 let listed = clients.admin.list_nodes(ListNodesRequest {}).await;
-                show(&listed.map_err(refused)?.into_inner().nodes, as_json)
+                let nodes = listed.map_err(refused)?.into_inner().nodes;
+                show_all(&nodes, &pending(clients).await?, as_json)
             }
             Command::Drain { node, undo } => {
                 let request = SetDrainingRequest {
@@ -43,10 +56,13 @@ impl Command {
                 clients.rebalance.set_draining(request).await.map_err(refused)?;
                 output::done(as_json, &said_of_drain(&node, undo))
             }
-            Command::Remove { node } => {
-                let request = RemoveNodeRequest { node: node.clone() };
+            Command::Remove { node, undo } => {
+                let request = RemoveNodeRequest {
+                    node: node.clone(),
+                    undo,
+                };
                 clients.rebalance.remove_node(request).await.map_err(refused)?;
-                output::done(as_json, &format!("node {node} removed"))
+                output::done(as_json, &said_of_removal(&node, undo))
             }
         }
     }
@@ -60,18 +76,64 @@ fn said_of_drain(node: &str, undo: bool) -> String {
     }
 }
 
+fn said_of_removal(node: &str, undo: bool) -> String {
+    if undo {
+        format!("node {node} may register again")
+    } else {
+        format!(
+            "node {node} removed: it is not taken in again, unless by `rookery node remove {node} --undo`"
+        )
+    }
+}
+
+/// Who may join, and who may not any more.
+async fn pending(clients: &mut Clients) -> anyhow::Result<ListJoinsResponse> {
+    match clients.nodes.list_joins(ListJoinsRequest {}).await {
+        Ok(listed) => Ok(listed.into_inner()),
+        // A directory of an older version.
+        Err(status) if status.code() == Code::Unimplemented => Ok(ListJoinsResponse::default()),
+        Err(status) => Err(refused(status)),
+    }
+}
+
 /// Prints nodes.
 pub(super) fn show(nodes: &[admin::Node], as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return output::json(&json!({ "nodes": json::nodes(nodes) }));
     }
-    let rows: Vec<_> = nodes.iter().map(row).collect();
+    table(nodes.iter().map(row))
+}
+
+/// Prints nodes, and those that may join.
+fn show_all(nodes: &[admin::Node], pending: &ListJoinsResponse, as_json: bool) -> anyhow::Result<()> {
+    let ListJoinsResponse { joins, removed } = pending;
+    if as_json {
+        return output::json(&json!({
+            "nodes": json::nodes(nodes), "joins": json::joins(joins), "removed": removed,
+        }));
+    }
+    table(nodes.iter().map(row).chain(joins.iter().map(row_of_join)))
+}
+
+fn table(rows: impl Iterator<Item = Vec<String>>) -> anyhow::Result<()> {
     output::table(
         &[
             "NODE", "ROLE", "ZONE", "ADDRESS", "HTTP", "STATE", "SHARDS", "LEADS", "BYTES", "FREE",
         ],
-        &rows,
+        &rows.collect::<Vec<_>>(),
     )
+}
+
+fn row_of_join(join: &PendingJoin) -> Vec<String> {
+    let state = match join.redeemed {
+        true => "has its certificate".to_owned(),
+        false => format!("may join until {}", add::time(join.expires_at_millis)),
+    };
+    let mut row = vec!["-".to_owned(); 10];
+    row[0].clone_from(&join.id);
+    row[1].clone_from(&join.role);
+    row[5] = state;
+    row
 }
 
 fn row(node: &admin::Node) -> Vec<String> {
@@ -182,6 +244,21 @@ mod tests {
                 &42_500_000_000u64.into()
             )
         );
+    }
+
+    #[test]
+    fn who_may_join_is_listed_beside_the_nodes() {
+        let join = |redeemed: bool| PendingJoin {
+            id: "mailstore-4".to_owned(),
+            role: "mailstore".to_owned(),
+            expires_at_millis: if redeemed { 0 } else { 1_700_000_000_000 },
+            redeemed,
+        };
+        assert_eq!(
+            row_of_join(&join(false)).join("|"),
+            "mailstore-4|mailstore|-|-|-|may join until 2023-11-14T22:13:20Z|-|-|-|-"
+        );
+        assert_eq!(row_of_join(&join(true))[5], "has its certificate");
     }
 
     #[test]

@@ -231,7 +231,7 @@ impl Layout {
             ..Ways::default()
         };
         self.plan(
-            &format!("mailstore-{number}"),
+            &mailstore_id(number),
             "mailstore",
             Role::Mailstore,
             &ways,
@@ -298,6 +298,7 @@ impl Layout {
         section.insert("expected_mailstores".into(), Value::Integer(mailstores.into()));
         section.insert("admin_listen".into(), "127.0.0.1:0".into());
         section.insert("admin_token_file".into(), path_value(&self.admin_token_file())?);
+        section.insert("authority_key".into(), path_value(&self.cluster.authority_key())?);
         Ok(section)
     }
 
@@ -377,6 +378,11 @@ impl Layout {
             program: self.program.clone(),
         })
     }
+}
+
+/// The id of a mailstore, which its folder's name is too.
+pub(super) fn mailstore_id(number: u32) -> String {
+    format!("mailstore-{number}")
 }
 
 fn directory_id(number: u32) -> String {

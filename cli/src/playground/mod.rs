@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use rookery_proto::admin::v1::ListJoinsRequest;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::operate::output;
+use crate::operate::{connect_with, output};
 use crate::usage::WrongUse;
 use grow::Requests;
 use layout::Layout;
@@ -228,8 +229,12 @@ async fn launch(
     let directory = start_directories(layout, arguments, nodes).await?;
     // All are started before the first is waited for: they start side by side.
     let first = nodes.len();
+    let removed = removed(layout, nodes).await?;
     // Those that were added later hold shards like the first ones.
     for number in 1..=arguments.mailstores.max(layout.mailstores_held()?) {
+        if removed.contains(&layout::mailstore_id(number)) {
+            continue;
+        }
         nodes.push(Node::spawn(layout.mailstore(number, &directory)?)?);
     }
     for number in 1..=arguments.proxies {
@@ -239,6 +244,17 @@ async fn launch(
         node.ready().await?;
     }
     Ok(directory)
+}
+
+/// Mailstores of a folder that is used again which operators have removed: the directory takes them in no more.
+async fn removed(layout: &Layout, directories: &[Node]) -> anyhow::Result<Vec<String>> {
+    if layout.mailstores_held()? == 0 {
+        return Ok(Vec::new());
+    }
+    let admins = manifest::admins(directories);
+    let mut clients = connect_with(&admins, &layout.admin_token_file(), &layout.ca_file()).await?;
+    let listed = clients.nodes.list_joins(ListJoinsRequest {}).await;
+    Ok(listed.map_err(output::refused)?.into_inner().removed)
 }
 
 /// Starts the directory's members; answers where they are.

@@ -103,10 +103,9 @@ impl Config {
             absolute(&mut proxy.certificate);
             absolute(&mut proxy.key);
         }
-        if let Some(directory) = &mut config.directory
-            && let Some(token) = &mut directory.admin_token_file
-        {
-            absolute(token);
+        if let Some(directory) = &mut config.directory {
+            let files = [&mut directory.admin_token_file, &mut directory.authority_key];
+            files.into_iter().flatten().for_each(absolute);
         }
         Ok(config)
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
+use rand::Rng;
 use rookery_directory::{Directories, Directory, Mailstores};
 use rookery_mailstore::analysis::WORKER_COMMAND;
 use rookery_mailstore::node::Mailstore;
 use rookery_mailstore::{NodeStore, Peers, ReplicationService};
+use rookery_process::certificates::Authority;
 use rookery_process::health::Health;
 use rookery_process::http::Handler;
 use rookery_process::shutdown::stage;
@@ -45,6 +47,8 @@ pub(super) struct Wiring {
     pub(super) config: Config,
     tls: NodeTls,
     health: Health,
+    /// Tells this process from another that takes itself for the same node.
+    instance: u64,
     http: String,
     /// What answers further paths over HTTP.
     web: Later<Handler>,
@@ -76,6 +80,7 @@ impl Wiring {
             config,
             tls,
             health,
+            instance: rand::rng().random(),
             http,
             web,
             data,
@@ -203,6 +208,7 @@ impl Wiring {
             http: self.http.clone(),
             weight: WEIGHT,
             alive: true,
+            instance: self.instance,
             ..Node::default()
         }
     }
@@ -223,6 +229,12 @@ impl Wiring {
             self.peers.set_address(&member.id, &member.address);
         }
         let node = &self.config.node;
+        let authority = section
+            .authority_key
+            .as_ref()
+            .map(|key| Authority::load_private(&node.ca, key).map(Arc::new))
+            .transpose()
+            .context("cannot use directory.authority_key")?;
         let host = rookery_directory::Host {
             cluster_id: node.cluster.clone(),
             node: self.describe(NodeRole::Directory, address),
@@ -231,6 +243,7 @@ impl Wiring {
             mailstores: Arc::new(self.channels(Role::Directory)),
             directories: Arc::new(Members(self.tls.clone())),
             admin_certificate: Some(Certificate::load(&node.certificate, &node.key)?),
+            authority,
             health: self.health.clone(),
         };
         let directory = Directory::start(section, host).await?;

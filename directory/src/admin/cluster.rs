@@ -109,7 +109,7 @@ fn nodes(core: &Core) -> Vec<Node> {
         .collect()
 }
 
-fn role_name(role: NodeRole) -> &'static str {
+pub(super) fn role_name(role: NodeRole) -> &'static str {
     match role {
         NodeRole::Mailstore => "mailstore",
         NodeRole::Proxy => "proxy",

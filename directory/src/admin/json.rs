@@ -1,7 +1,8 @@
 //! The operator's answers as JSON: what commands print with `--json`, and what the HTTP API says. One form for both.
 
 use rookery_proto::admin::v1::{
-    Event, GetJobResponse, GetStatusResponse, JobState, LeadChange, Node, Shard, Transfer, TransferState,
+    Event, GetJobResponse, GetStatusResponse, JobState, LeadChange, Node, PendingJoin, Shard, Transfer,
+    TransferState,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +25,19 @@ pub fn nodes(nodes: &[Node]) -> Vec<Value> {
                 "zone": node.zone, "draining": node.draining, "disk_total": node.disk_total,
                 "disk_free": node.disk_free, "leaders": node.leaders, "bytes": node.bytes,
                 "operations_milli": node.operations_milli, "log_sync_micros": node.log_sync_micros,
+            })
+        })
+        .collect()
+}
+
+/// Nodes that may join.
+pub fn joins(joins: &[PendingJoin]) -> Vec<Value> {
+    joins
+        .iter()
+        .map(|join| {
+            json!({
+                "id": join.id, "role": join.role, "expires_at_millis": join.expires_at_millis,
+                "redeemed": join.redeemed,
             })
         })
         .collect()

@@ -7,6 +7,8 @@ use std::time::Duration;
 use rookery_process::tls::{Certificate, TlsError};
 use rookery_proto::admin::v1::admin_server::AdminServer;
 use rookery_proto::admin::v1::backup_server::BackupServer;
+use rookery_proto::admin::v1::join_server::JoinServer;
+use rookery_proto::admin::v1::nodes_server::NodesServer;
 use rookery_proto::admin::v1::rebalance_server::RebalanceServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -18,7 +20,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 use super::auth::Bearer;
-use super::{AdminService, BackupService, RebalanceService};
+use super::{AdminService, BackupService, JoinService, NodesService, RebalanceService, join};
 
 /// How long a client has for its TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +35,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 type Accepted = Result<TlsStream<TcpStream>, std::io::Error>;
+
+/// What is served.
+pub(crate) struct Services {
+    pub(crate) admin: AdminService,
+    pub(crate) backup: BackupService,
+    pub(crate) rebalance: RebalanceService,
+    pub(crate) nodes: NodesService,
+    /// The one for which no token is asked.
+    pub(crate) join: JoinService,
+}
 
 /// A bound listener.
 pub(crate) struct Listener {
@@ -61,22 +73,28 @@ impl Listener {
     }
 
     /// Serves until cancelled, then lets calls end.
-    pub(crate) async fn serve(
-        self,
-        service: AdminService,
-        backup: BackupService,
-        rebalance: RebalanceService,
-        bearer: Bearer,
-        cancel: CancellationToken,
-    ) {
+    pub(crate) async fn serve(self, services: Services, bearer: Bearer, cancel: CancellationToken) {
         let (accepted, streams) = mpsc::channel(HANDSHAKES_MAX);
         let accepting = tokio::spawn(accept(self, accepted, cancel.clone()));
-        let service = AdminServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let Services {
+            admin,
+            backup,
+            rebalance,
+            nodes,
+            join,
+        } = services;
+        let admin = AdminServer::new(admin).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let join = JoinServer::new(join).max_decoding_message_size(join::REQUEST_BYTES_MAX);
         let served = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .add_service(InterceptedService::new(service, bearer.clone()))
+            .add_service(InterceptedService::new(admin, bearer.clone()))
             .add_service(InterceptedService::new(BackupServer::new(backup), bearer.clone()))
-            .add_service(InterceptedService::new(RebalanceServer::new(rebalance), bearer))
+            .add_service(InterceptedService::new(
+                RebalanceServer::new(rebalance),
+                bearer.clone(),
+            ))
+            .add_service(InterceptedService::new(NodesServer::new(nodes), bearer))
+            .add_service(join)
             .serve_with_incoming_shutdown(ReceiverStream::new(streams), cancel.cancelled_owned())
             .await;
         if let Err(error) = served {

@@ -9,15 +9,19 @@ mod cluster;
 mod compare;
 mod domain;
 mod events;
+mod join;
 pub mod json;
 pub(crate) mod listener;
 mod moving;
+mod nodes;
 mod rebalance;
 pub(crate) mod web;
 
 use std::sync::Arc;
 
 pub use backup::BackupService;
+pub use join::JoinService;
+pub use nodes::NodesService;
 pub use rebalance::RebalanceService;
 use rookery_proto::admin::v1::admin_server::Admin;
 use rookery_proto::admin::v1::*;

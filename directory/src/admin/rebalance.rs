@@ -164,10 +164,14 @@ async fn set_draining(core: &Core, request: SetDrainingRequest) -> Result<SetDra
 }
 
 async fn remove_node(core: &Core, request: RemoveNodeRequest) -> Result<RemoveNodeResponse, Status> {
-    let id = request.node;
+    let RemoveNodeRequest { node: id, undo } = request;
     let is_alive = core.picture.node(&id).is_some_and(|node| node.alive);
+    let now = now_millis();
     core.state
-        .change(move |rows| node::remove(rows, &id, is_alive))
+        .change(move |rows| match undo {
+            true => node::readmit(rows, &id),
+            false => node::remove(rows, &id, is_alive, now),
+        })
         .await?;
     Ok(RemoveNodeResponse {})
 }

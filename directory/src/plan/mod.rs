@@ -7,6 +7,7 @@ pub mod account;
 pub mod alias;
 pub mod domain;
 pub mod holding;
+pub mod join;
 pub mod member;
 pub mod moving;
 pub mod node;

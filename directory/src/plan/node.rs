@@ -16,6 +16,9 @@ use crate::schema::row::{self, Row};
 /// Capacity of a node that names none.
 pub const WEIGHT_USUAL: u32 = 100;
 
+/// Nodes of which it is kept in mind that they were removed.
+const REMOVED_MAX: usize = 1_024;
+
 /// The largest capacity of a node.
 const WEIGHT_MAX: u32 = 100_000;
 
@@ -52,6 +55,11 @@ pub fn register(
     let mut planned_node = None;
     let mut sequences = rows.sequences()?;
     let held = rows.node(&node.id)?;
+    if let Some(identity) = rows.identity(&node.id)? {
+        refuse_removed(&node.id, &identity)?;
+        // From now on the node's own row says that the id is taken.
+        batch.delete(Column::Rows, key::identity(&node.id));
+    }
     let row = row::Node {
         role: node.role,
         address: node.address.clone(),
@@ -218,8 +226,19 @@ pub fn note_silence(rows: Rows<'_>, id: &str, silent: bool) -> Result<Planned<()
     }]))
 }
 
-/// Forgets a node that is not there and has no replicas.
-pub fn remove(rows: Rows<'_>, id: &str, is_alive: bool) -> Result<Planned<()>, PlanError> {
+/// A process of a node that was removed is told so, whatever it still has: its place is with others.
+fn refuse_removed(id: &str, identity: &row::Identity) -> Result<(), PlanError> {
+    if identity.removed_at_millis == 0 {
+        return Ok(());
+    }
+    Err(PlanError::Precondition(format!(
+        "{id} was removed from the cluster, which goes on without it: stop it, and set this machine up anew with what \
+         `rookery node add` prints; or, to have it back without shards, `rookery node remove {id} --undo`"
+    )))
+}
+
+/// Forgets a node that is not there and has no replicas, and takes in none of its id from then on.
+pub fn remove(rows: Rows<'_>, id: &str, is_alive: bool, now_millis: u64) -> Result<Planned<()>, PlanError> {
     let row = known(rows, id)?;
     if is_alive {
         return Err(PlanError::Precondition(format!(
@@ -241,11 +260,54 @@ pub fn remove(rows: Rows<'_>, id: &str, is_alive: bool) -> Result<Planned<()>, P
     }
     let mut planned = Planned::new(Batch::new(), ());
     planned.batch.delete(Column::Rows, key::node(id));
+    note_removed(rows, id, row.role, now_millis, &mut planned.batch)?;
     if planned_with(&row).is_some() {
         placement_changed(rows, &mut planned.batch)?;
     }
     planned.event.removed_nodes.push(id.to_owned());
     Ok(planned.telling([events::of_node(Kind::NodeRemoved, id, "was removed")]))
+}
+
+/// Notes that an id's node was removed. Of more such notes than are kept the oldest goes.
+fn note_removed(
+    rows: Rows<'_>,
+    id: &str,
+    role: i32,
+    now_millis: u64,
+    batch: &mut Batch,
+) -> Result<(), PlanError> {
+    // Who is a member of the directory is for its configuration to say, and one that leads must be able to.
+    if role == i32::from(NodeRole::Directory) {
+        return Ok(());
+    }
+    let mut removed = rows.identities()?;
+    removed.retain(|(_, identity)| identity.removed_at_millis != 0);
+    let oldest = removed
+        .iter()
+        .min_by_key(|(_, identity)| identity.removed_at_millis);
+    if let Some((oldest, _)) = oldest.filter(|_| removed.len() >= REMOVED_MAX) {
+        batch.delete(Column::Rows, key::identity(oldest));
+    }
+    let identity = row::Identity {
+        role,
+        issued_at_millis: 0,
+        removed_at_millis: now_millis.max(1),
+    };
+    batch.put(Column::Rows, key::identity(id), identity.to_stored());
+    Ok(())
+}
+
+/// A node of an id that was removed may register again; it begins without shards.
+pub fn readmit(rows: Rows<'_>, id: &str) -> Result<Planned<()>, PlanError> {
+    let is_removed = rows
+        .identity(id)?
+        .is_some_and(|identity| identity.removed_at_millis != 0);
+    if !is_removed {
+        return Err(PlanError::NotFound(format!("{id:?} was not removed")));
+    }
+    let mut planned = Planned::new(Batch::new(), ());
+    planned.batch.delete(Column::Rows, key::identity(id));
+    Ok(planned.telling([events::of_node(Kind::NodeReadmitted, id, "may register again")]))
 }
 
 fn known(rows: Rows<'_>, id: &str) -> Result<row::Node, PlanError> {
@@ -271,5 +333,6 @@ pub fn to_proto(id: &str, row: &row::Node, alive: bool) -> directory::Node {
         alive,
         zone: row.zone.clone(),
         draining: row.draining,
+        instance: 0,
     }
 }

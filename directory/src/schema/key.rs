@@ -30,6 +30,8 @@ pub(super) enum Table {
     Event = 20,
     Restore = 32,
     Awaited = 33,
+    Join = 40,
+    Identity = 41,
 }
 
 /// Tags of the tables in the `counters` column.
@@ -340,6 +342,30 @@ pub fn awaited_accounts() -> Range {
     prefixed(start(Table::Awaited as u8))
 }
 
+/// A join secret, by its public part.
+pub fn join(id: &[u8]) -> Vec<u8> {
+    let mut key = start(Table::Join as u8);
+    key.extend_from_slice(id);
+    key
+}
+
+/// All join secrets.
+pub fn joins() -> Range {
+    prefixed(start(Table::Join as u8))
+}
+
+/// What is known of a node's id when there is no node.
+pub fn identity(id: &str) -> Vec<u8> {
+    let mut key = start(Table::Identity as u8);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// All such ids, ascending.
+pub fn identities() -> Range {
+    prefixed(start(Table::Identity as u8))
+}
+
 /// Counts all accounts.
 pub fn count_accounts() -> Vec<u8> {
     let mut key = start(Counter::Totals as u8);
@@ -421,7 +447,7 @@ pub fn read_event(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(own_part(key).try_into().ok()?))
 }
 
-/// The id of a [`node`] key.
+/// The id of a [`node`] or [`identity`] key.
 pub fn read_node(key: &[u8]) -> Option<String> {
     String::from_utf8(own_part(key).to_vec()).ok()
 }

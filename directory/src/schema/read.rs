@@ -219,6 +219,36 @@ impl<'a> Rows<'a> {
         Ok(nodes)
     }
 
+    /// A join secret, by its public part.
+    pub fn join(self, id: &[u8]) -> Result<Option<row::Join>, ReadError> {
+        self.row(&key::join(id))
+    }
+
+    /// All join secrets, with their keys.
+    pub fn joins(self) -> Result<Vec<(Vec<u8>, row::Join)>, ReadError> {
+        let mut joins = Vec::new();
+        self.scan(&key::joins(), |key, row| {
+            joins.push((key.to_vec(), row));
+            ControlFlow::Continue(())
+        })?;
+        Ok(joins)
+    }
+
+    /// What is known of a node's id when there is no node.
+    pub fn identity(self, id: &str) -> Result<Option<row::Identity>, ReadError> {
+        self.row(&key::identity(id))
+    }
+
+    /// All ids of which something is known without a node.
+    pub fn identities(self) -> Result<Vec<(String, row::Identity)>, ReadError> {
+        let mut identities = Vec::new();
+        self.scan(&key::identities(), |key, row| {
+            identities.extend(key::read_node(key).map(|id| (id, row)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(identities)
+    }
+
     /// A shard.
     pub fn shard(self, id: ShardId) -> Result<Option<row::Shard>, ReadError> {
         self.row(&key::shard(id))

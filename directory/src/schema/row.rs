@@ -217,6 +217,54 @@ impl Row for Node {
     const WHAT: &'static str = "node";
 }
 
+/// A join secret, with which one machine becomes a node. Kept until it has expired and is swept away.
+#[derive(Clone, PartialEq, Message)]
+pub struct Join {
+    /// The new node's id.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// `directory.v1.NodeRole`.
+    #[prost(int32, tag = "2")]
+    pub role: i32,
+    /// Names and addresses under which it is reached.
+    #[prost(string, repeated, tag = "3")]
+    pub hosts: Vec<String>,
+    /// HMAC-SHA-256 keyed by the secret, of what it is for.
+    #[prost(bytes = "vec", tag = "4")]
+    pub tag: Vec<u8>,
+    /// From when on it is void, unix milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub expires_at_millis: u64,
+    /// SHA-256 of the public key that has used it; empty: none.
+    #[prost(bytes = "vec", tag = "6")]
+    pub used_by: Vec<u8>,
+    /// How often a wrong secret was presented for it.
+    #[prost(uint32, tag = "7")]
+    pub wrong: u32,
+}
+
+impl Row for Join {
+    const WHAT: &'static str = "join secret";
+}
+
+/// What is known of a node's id when there is no node: that it was given out by a join, or that its node was removed.
+#[derive(Clone, PartialEq, Message)]
+pub struct Identity {
+    /// `directory.v1.NodeRole`.
+    #[prost(int32, tag = "1")]
+    pub role: i32,
+    /// When a certificate was issued for it, unix milliseconds; 0: never by a join.
+    #[prost(uint64, tag = "2")]
+    pub issued_at_millis: u64,
+    /// When its node was removed, unix milliseconds: nobody registers under it. 0: it was not.
+    #[prost(uint64, tag = "3")]
+    pub removed_at_millis: u64,
+}
+
+impl Row for Identity {
+    const WHAT: &'static str = "node id";
+}
+
 /// Where a shard is.
 #[derive(Clone, PartialEq, Message)]
 pub struct Shard {

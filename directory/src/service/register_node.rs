@@ -22,6 +22,10 @@ pub(super) async fn run(core: &Core, peer: &Peer, request: RegisterNode) -> Resu
             node.id
         )));
     }
+    // Before anything is believed that it says. One of another cluster is refused below, and is nobody here.
+    if request.cluster_id == core.cluster.id {
+        core.instances.hear(&node, Instant::now())?;
+    }
     let id = node.id.clone();
     let cluster = core.cluster.clone();
     let alive = core.picture.alive();

@@ -211,6 +211,7 @@ impl World {
             mailstores: Arc::new(Channels(Arc::clone(&self.recorder))),
             directories: Arc::new(NoDirectories),
             health: Health::new(),
+            authority: None,
             admin_certificate: Some(
                 Certificate::load(&path.join("admin.pem"), &path.join("admin.key")).unwrap(),
             ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rookery_process::health::Health;
 use rookery_proto::directory::v1::{RegisterNode, RegisteredNode, Request, reply, request};
-use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Status};
+use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Reason, Status};
 
 use super::CONDITION_REGISTERED;
 use crate::service::Shards;
@@ -48,10 +48,18 @@ pub(super) async fn register(
                 health.met(CONDITION_REGISTERED);
                 told = None;
             }
+            Err(status) if status.reason == Reason::FailedPrecondition => {
+                // It is for a person to make good. Until then who asks whether this node is ready hears why not.
+                health.unmet(CONDITION_REGISTERED, status.message.as_str());
+                if told.as_ref() != Some(&status) {
+                    tracing::error!("the directory does not take this node in: {}", status.message);
+                    told = Some(status);
+                }
+            }
             Err(status) => {
-                if told != Some(status.reason) {
+                if told.as_ref().map(|told| told.reason) != Some(status.reason) {
                     tracing::warn!(%status, "cannot register with the directory; trying again");
-                    told = Some(status.reason);
+                    told = Some(status);
                 }
             }
         }

@@ -120,6 +120,7 @@ async fn run(here: Here, member: Arc<Member>, peers: Arc<Peers>, cluster: Arc<Cl
         member: Arc::clone(&member),
         mailstores: Arc::new(Ways(here.clone())),
         directories: Arc::new(Ways(here.clone())),
+        authority: None,
         admin_certificate: None,
         health: Health::new(),
     };

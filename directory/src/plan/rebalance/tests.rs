@@ -267,13 +267,13 @@ fn a_node_with_replicas_is_not_removed() {
     use crate::plan::node::remove;
     let mut store = world();
     let refused = |store: &MemoryStore, node: &str, is_alive| {
-        let refused = remove(Rows(store), node, is_alive);
+        let refused = remove(Rows(store), node, is_alive, NOW);
         refused.map(|_| ()).unwrap_err().to_string()
     };
     assert!(refused(&store, "a", false).contains("has 1 replicas"));
     assert!(refused(&store, "d", true).contains("is running"));
     assert!(refused(&store, "x", false).contains("no node"));
-    let planned = remove(Rows(&store), "d", false);
+    let planned = remove(Rows(&store), "d", false, NOW);
     made(&mut store, planned);
     assert_eq!(Rows(&store).node("d").unwrap(), None);
     assert_eq!(Rows(&store).sequences().unwrap().placement, 10);
