@@ -19,7 +19,7 @@ const VALID: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durat
 const MILLIS_MAX: u64 = 253_402_300_799_000;
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The new node's role
     #[arg(long, value_enum, required_unless_present = "revoke")]
     role: Option<RoleName>,
