@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rookery_tests::cluster::program;
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use serde_json::Value;
@@ -236,14 +238,22 @@ fn a_new_machine_joins_with_what_is_printed_and_gets_its_share() {
         assert_eq!(examined.exists(), Some(1), "{user}");
     }
 
-    let events = json(&cluster, &["events"]);
-    let told = events["events"].as_array().unwrap();
+    let told = cluster.operate(&["events", "--json"], "").unwrap();
+    let proof = parts(token)["secret"]
+        .as_str()
+        .unwrap()
+        .split_once('.')
+        .unwrap()
+        .1
+        .to_owned();
+    assert!(!told.contains(&proof), "events tell the secret");
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     for kind in ["node-invited", "node-issued", "node-registered"] {
-        let of_kind = told.iter().filter(|event| event["kind"] == kind);
-        assert!(
-            of_kind.clone().any(|event| event["subject"] == "mailstore-3"),
-            "{kind}: {events}"
-        );
+        let is_told = |event: &Value| event["kind"] == kind && event["subject"] == "mailstore-3";
+        assert!(told.iter().any(is_told), "{kind}: {told:?}");
     }
 
     // A copy of the machine, without its data, beside it.
@@ -309,15 +319,15 @@ fn secrets_that_are_not_good_and_ids_that_are_taken_are_refused() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
+/// What a token says.
+fn parts(token: &str) -> Value {
+    let encoded = token.strip_prefix("rookery-join-1.").unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap()
+}
+
 /// The token of one join with the proof of another's secret.
 fn mixed(one: &str, other: &str) -> String {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let read = |token: &str| -> Value {
-        let encoded = token.strip_prefix("rookery-join-1.").unwrap();
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).unwrap()).unwrap()
-    };
-    let (mut token, other) = (read(one), read(other));
+    let (mut token, other) = (parts(one), parts(other));
     let join = token["secret"].as_str().unwrap().split_once('.').unwrap().0;
     let proof = other["secret"].as_str().unwrap().split_once('.').unwrap().1;
     token["secret"] = format!("{join}.{proof}").into();
