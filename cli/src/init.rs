@@ -167,12 +167,13 @@ fn say(out: &mut impl Write, made: &Made) -> anyhow::Result<()> {
 
 fn check_members(members: &[String], role: RoleName) -> Result<(), WrongUse> {
     let are_named = members.iter().all(|member| member.contains('='));
-    if !members.is_empty() && !(are_named && role == RoleName::Directory) {
-        return Err(WrongUse::new(
-            "--member ID=HOST:PORT names the members of a --role directory",
-        ));
+    let fits = are_named && role == RoleName::Directory;
+    if fits || members.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(WrongUse::new(
+        "--member ID=HOST:PORT names the members of a --role directory",
+    ))
 }
 
 fn refuse_configured(config: &Path) -> anyhow::Result<()> {
