@@ -106,7 +106,7 @@ const SILENT_MIN: Duration = Duration::from_secs(10);
 const LOOKUP_STALENESS_MAX: Duration = Duration::from_secs(60);
 
 /// The most shards of a cluster.
-const SHARDS_MAX: u32 = 65_536;
+pub(crate) const SHARDS_MAX: u32 = 65_536;
 
 impl Config {
     /// Whether the values make sense together; says which does not.

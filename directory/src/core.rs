@@ -13,6 +13,7 @@ use crate::plan::node::Cluster;
 use crate::provision::Provisioner;
 use crate::rebalancer::Desk;
 use crate::reports::Reports;
+use crate::splitter::Splits;
 use crate::state::State;
 use crate::tokens::Tokens;
 use crate::watch::Picture;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) instances: Instances,
     pub(crate) rebalance: Desk,
     pub(crate) moves: Moves,
+    pub(crate) splits: Splits,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) tokens: Tokens,
     pub(crate) provisioner: Arc<Provisioner>,

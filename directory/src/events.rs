@@ -10,6 +10,7 @@ use rookery_replication::{Batch, Column};
 
 use crate::rebalance::stored::{JobRow, JobState, Stage, TransferRow};
 use crate::schema::row::{Row, Sequences};
+use crate::schema::split::{SplitRow, SplitState};
 use crate::schema::{ShardId, key};
 
 /// Events that are kept; the oldest goes when another comes.
@@ -61,6 +62,14 @@ pub enum Kind {
     DirectoryLed = 19,
     /// A silent mailstore was given up without an operator's word.
     NodeGivenUp = 20,
+    /// A shard is given away by half.
+    SplitBegun = 21,
+    /// No more of its accounts set out.
+    SplitAborting = 22,
+    /// The split has ended as it was to.
+    SplitDone = 23,
+    /// The split was broken off.
+    SplitAborted = 24,
     /// A join secret was made for a node.
     NodeInvited = 30,
     /// A node was given its certificate for a join secret.
@@ -96,6 +105,10 @@ impl Kind {
             Self::RebalanceAborted => "rebalance-aborted",
             Self::DirectoryLed => "directory-led",
             Self::NodeGivenUp => "node-given-up",
+            Self::SplitBegun => "split-begun",
+            Self::SplitAborting => "split-aborting",
+            Self::SplitDone => "split-done",
+            Self::SplitAborted => "split-aborted",
             Self::NodeInvited => "node-invited",
             Self::NodeIssued => "node-issued",
             Self::NodeRevoked => "node-revoked",
@@ -281,6 +294,47 @@ pub(crate) fn of_job(kind: Kind, job: u64, rest: &str) -> Event {
         kind,
         subject: job.to_string(),
         text: format!("rebalance {job} {rest}"),
+    }
+}
+
+/// A split has begun, with the new shard on these nodes.
+pub(crate) fn split_begun(split: &SplitRow, nodes: &[String]) -> Event {
+    of_split(
+        Kind::SplitBegun,
+        split,
+        &format!(
+            "has begun: {} accounts go to the new shard {} on {}",
+            split.expected,
+            split.to,
+            nodes.join(", ")
+        ),
+    )
+}
+
+/// A split has ended.
+pub(crate) fn split_ended(split: &SplitRow) -> Event {
+    let (kind, outcome) = match split.state() {
+        SplitState::Done => (Kind::SplitDone, "is done"),
+        _ => (Kind::SplitAborted, "was aborted"),
+    };
+    let seconds = split.ended_at_millis.saturating_sub(split.began_at_millis) / 1_000;
+    let mut rest = format!(
+        "{outcome} after {seconds} s: {} accounts went to shard {}",
+        split.moved, split.to
+    );
+    if split.left > 0 {
+        // Writing to a string does not fail.
+        let _ = write!(rest, ", {} were left behind", split.left);
+    }
+    of_split(kind, split, &rest)
+}
+
+/// Of a split, by a sentence that goes on so.
+pub(crate) fn of_split(kind: Kind, split: &SplitRow, rest: &str) -> Event {
+    Event {
+        kind,
+        subject: split.from.to_string(),
+        text: format!("split {} of shard {} {rest}", split.id, split.from),
     }
 }
 

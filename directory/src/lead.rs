@@ -31,6 +31,7 @@ use crate::reports::Reports;
 use crate::schema::read::Rows;
 use crate::schema::row;
 use crate::silence;
+use crate::splitter::{self, Splits};
 use crate::state::State;
 use crate::tokens::{self, Tokens};
 use crate::watch::Picture;
@@ -156,6 +157,7 @@ impl Office {
             instances: Instances::default(),
             rebalance: Desk::default(),
             moves: Moves::default(),
+            splits: Splits::default(),
             credentials: Arc::clone(&self.credentials),
             tokens: Tokens::new(self.token_lifetime_millis),
             provisioner,
@@ -166,7 +168,7 @@ impl Office {
     }
 
     async fn take_over(&self, core: &Core) -> Result<(), Status> {
-        warn_of_shards(core);
+        warn_of_shards(core).await?;
         rotate(core, self.ages).await?;
         if !self.post.members.is_alone() {
             let formed = noted(&core.group);
@@ -197,6 +199,7 @@ impl Office {
             rebalancer::run_automatic(Arc::clone(&core), self.automatic.clone()),
         ));
         tasks.spawn(until(core.cancel.clone(), mover::run(Arc::clone(&core))));
+        tasks.spawn(until(core.cancel.clone(), splitter::run(Arc::clone(&core))));
         if !self.post.members.is_alone() {
             tasks.spawn(until(core.cancel.clone(), keep_members(Arc::clone(&core))));
         }
@@ -239,15 +242,18 @@ async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-fn warn_of_shards(core: &Core) {
-    let placed = core.picture.shards().len();
+async fn warn_of_shards(core: &Core) -> Result<(), Status> {
+    let shards = core.state.read(|rows| rows.shards()).await??;
+    // Splits have made the others.
+    let placed = shards.iter().filter(|(_, shard)| !shard.added).count();
     if placed != 0 && placed != core.cluster.shards as usize {
         tracing::warn!(
             placed,
             configured = core.cluster.shards,
-            "the number of shards stays as it was placed"
+            "the number of shards stays as it was placed: `rookery shard split` makes more"
         );
     }
+    Ok(())
 }
 
 async fn rotate(core: &Core, ages: Ages) -> Result<(), Status> {

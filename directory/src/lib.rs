@@ -35,6 +35,7 @@ mod post;
 mod rebalancer;
 mod reports;
 mod silence;
+mod splitter;
 
 pub use config::{Config, MemberConfig};
 pub use handle::{Directory, Host, StartError};

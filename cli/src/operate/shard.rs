@@ -2,6 +2,7 @@
 
 mod list;
 mod show;
+mod split;
 mod transfer;
 mod verify;
 
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     },
     /// Move one replica of a shard to another node
     Transfer(transfer::Arguments),
+    /// Give half of a shard's accounts to a new shard; sessions live on
+    Split(split::Arguments),
     /// Compare the replicas of a shard, or of all shards: reads all that they hold
     Verify {
         /// Its number; all shards when it is left out
@@ -36,6 +39,7 @@ impl Command {
             Command::List => list::print(&shards(clients, None).await?, as_json),
             Command::Show { id } => show::print(&shards(clients, Some(id)).await?, as_json),
             Command::Transfer(arguments) => arguments.run(&mut clients.rebalance, as_json).await,
+            Command::Split(arguments) => arguments.run(&mut clients.rebalance, as_json).await,
             Command::Verify { id } => {
                 let shards = shards(clients, id).await?;
                 verify::run(&mut clients.admin, &shards, as_json).await

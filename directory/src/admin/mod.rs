@@ -15,6 +15,7 @@ pub(crate) mod listener;
 mod moving;
 mod nodes;
 mod rebalance;
+mod split;
 pub(crate) mod web;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `rookery.admin.v1.Rebalance`: plans, rebalances, and nodes that come and go.
+//! `rookery.admin.v1.Rebalance`: plans, rebalances, splits of shards, and nodes that come and go.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rookery_proto::admin::v1::*;
 use rookery_proto::{Reason, Status};
 use tonic::{Request, Response};
 
-use super::run;
+use super::{run, split};
 use crate::clock::now_millis;
 use crate::core::Core;
 use crate::plan::node;
@@ -34,7 +34,7 @@ impl RebalanceService {
 }
 
 macro_rules! rebalance_calls {
-    ($($name:ident($request:ty) -> $response:ty;)*) => {
+    ($($name:ident($request:ty) -> $response:ty = $run:path;)*) => {
         #[tonic::async_trait]
         impl Rebalance for RebalanceService {
             $(
@@ -42,7 +42,7 @@ macro_rules! rebalance_calls {
                     let post = Arc::clone(&self.post);
                     run(stringify!($name), async move {
                         let core = post.core()?;
-                        $name(&core, request.into_inner()).await
+                        $run(&core, request.into_inner()).await
                     })
                     .await
                 }
@@ -52,15 +52,18 @@ macro_rules! rebalance_calls {
 }
 
 rebalance_calls! {
-    make_plan(MakePlanRequest) -> MakePlanResponse;
-    apply_plan(ApplyPlanRequest) -> ApplyPlanResponse;
-    transfer_shard(TransferShardRequest) -> ApplyPlanResponse;
-    get_job(GetJobRequest) -> GetJobResponse;
-    pause_job(PauseJobRequest) -> PauseJobResponse;
-    resume_job(ResumeJobRequest) -> ResumeJobResponse;
-    abort_job(AbortJobRequest) -> AbortJobResponse;
-    set_draining(SetDrainingRequest) -> SetDrainingResponse;
-    remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+    make_plan(MakePlanRequest) -> MakePlanResponse = make_plan;
+    apply_plan(ApplyPlanRequest) -> ApplyPlanResponse = apply_plan;
+    transfer_shard(TransferShardRequest) -> ApplyPlanResponse = transfer_shard;
+    get_job(GetJobRequest) -> GetJobResponse = get_job;
+    pause_job(PauseJobRequest) -> PauseJobResponse = pause_job;
+    resume_job(ResumeJobRequest) -> ResumeJobResponse = resume_job;
+    abort_job(AbortJobRequest) -> AbortJobResponse = abort_job;
+    split_shard(SplitShardRequest) -> SplitShardResponse = split::begin;
+    get_split(GetSplitRequest) -> GetSplitResponse = split::get;
+    abort_split(AbortSplitRequest) -> AbortSplitResponse = split::abort;
+    set_draining(SetDrainingRequest) -> SetDrainingResponse = set_draining;
+    remove_node(RemoveNodeRequest) -> RemoveNodeResponse = remove_node;
 }
 
 async fn make_plan(core: &Core, _: MakePlanRequest) -> Result<MakePlanResponse, Status> {

@@ -286,6 +286,7 @@ async fn end(core: &Core, id: AccountId, row: &AccountMove) -> Result<(), Status
         .change(move |rows| changes::end(rows, id, generation, now))
         .await?;
     core.moves.note(id, |progress| progress.waits_for.clear());
+    core.splits.look();
     let outcome = match row.stage() {
         MoveStage::Done => "done",
         _ => "reverted",

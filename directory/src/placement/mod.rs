@@ -1,6 +1,7 @@
 //! Which node has which shard, and which shard gets a new account. Pure functions.
 
 pub mod account;
+pub mod beside;
 pub(crate) mod ring;
 
 use std::collections::BTreeMap;

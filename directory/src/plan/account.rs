@@ -269,6 +269,10 @@ pub(super) fn shard_loads(rows: Rows<'_>) -> Result<Vec<ShardLoad>, ReadError> {
         .collect();
     let mut loads = Vec::new();
     for (id, shard) in rows.shards()? {
+        // One that a split makes beside those that are served: nobody could have an account there yet.
+        if shard.added && !shard.formed {
+            continue;
+        }
         let node = shard.replicas.into_iter().next().unwrap_or_default().node;
         let weight = weights.get(&node).copied().unwrap_or(100);
         loads.push(ShardLoad {

@@ -78,6 +78,12 @@ pub fn release(rows: Rows<'_>, id: &str) -> Result<Planned<()>, PlanError> {
     Ok(Planned::new(batch, ()))
 }
 
+/// Whether a hold lasts.
+pub(super) fn lasts(rows: Rows<'_>, now_millis: u64) -> Result<bool, PlanError> {
+    let holds = rows.move_holds()?;
+    Ok(holds.iter().any(|(_, hold)| hold.until_millis > now_millis))
+}
+
 /// Refuses a move that would begin while a hold lasts, and removes those whose time is over.
 pub(super) fn refuse_held(rows: Rows<'_>, now_millis: u64, batch: &mut Batch) -> Result<(), PlanError> {
     for (key, hold) in rows.move_holds()? {

@@ -15,6 +15,7 @@ pub mod rebalance;
 pub mod restore;
 pub mod shard;
 pub mod signing_key;
+pub mod split;
 
 #[cfg(test)]
 pub(crate) mod tests;

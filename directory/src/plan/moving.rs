@@ -6,7 +6,7 @@ use rookery_replication::{Batch, Column};
 use super::account::{DUE_AT_ONCE, find};
 use super::{PlanError, Planned, holding};
 use crate::schema::read::Rows;
-use crate::schema::row::{AccountMove, Life, MoveStage, Row};
+use crate::schema::row::{self, AccountMove, Life, MoveStage, Row};
 use crate::schema::{AccountId, ShardId, key};
 
 /// Moves that may be under way at one time.
@@ -26,18 +26,8 @@ pub fn begin(
     let shard = rows.shard(to)?;
     let shard = shard.ok_or_else(|| PlanError::NotFound(format!("there is no shard {to}")))?;
     let refused = |message: String| Err(PlanError::Precondition(message));
-    if account.life() != Life::Live {
-        return refused(format!(
-            "{address} is not live: an account that is made or deleted is not moved"
-        ));
-    }
-    if let Some(known) = rows.account_move(id)?
-        && known.stage().is_under_way()
-    {
-        let shard = known.to;
-        return refused(format!(
-            "{address} is being moved to shard {shard}: wait until that has ended"
-        ));
+    if let Some(why_not) = why_not_now(rows, id, &account)? {
+        return refused(why_not);
     }
     if account.shard == to.0 {
         return refused(format!("{address} is in shard {to} already"));
@@ -48,8 +38,7 @@ pub fn begin(
         ));
     }
     let moves = rows.account_moves()?;
-    let under_way = moves.iter().filter(|(_, known)| known.stage().is_under_way());
-    if under_way.count() >= MOVES_MAX {
+    if count_under_way(&moves) >= MOVES_MAX {
         return refused(format!(
             "{MOVES_MAX} accounts are being moved: wait until one has ended"
         ));
@@ -62,6 +51,43 @@ pub fn begin(
             batch.delete(Column::Rows, key::account_move(old));
         }
     }
+    let row = put_new(&mut batch, id, &account, to, now_millis);
+    Ok(Planned::new(batch, (id, row)))
+}
+
+/// Why an account cannot begin to move now, wherever to.
+pub(super) fn why_not_now(
+    rows: Rows<'_>,
+    id: AccountId,
+    account: &row::Account,
+) -> Result<Option<String>, PlanError> {
+    let address = &account.address;
+    if account.life() != Life::Live {
+        return Ok(Some(format!(
+            "{address} is not live: an account that is made or deleted is not moved"
+        )));
+    }
+    let known = rows.account_move(id)?;
+    Ok(known.filter(|known| known.stage().is_under_way()).map(|known| {
+        let shard = known.to;
+        format!("{address} is being moved to shard {shard}: wait until that has ended")
+    }))
+}
+
+/// How many of these moves are under way.
+pub(super) fn count_under_way(moves: &[(AccountId, AccountMove)]) -> usize {
+    let under_way = moves.iter().filter(|(_, known)| known.stage().is_under_way());
+    under_way.count()
+}
+
+/// Writes the row with which a move begins.
+pub(super) fn put_new(
+    batch: &mut Batch,
+    id: AccountId,
+    account: &row::Account,
+    to: ShardId,
+    now_millis: u64,
+) -> AccountMove {
     let row = AccountMove {
         from: account.shard,
         to: to.0,
@@ -69,8 +95,8 @@ pub fn begin(
         began_at_millis: now_millis,
         ..AccountMove::default()
     };
-    put(&mut batch, id, &row);
-    Ok(Planned::new(batch, (id, row)))
+    put(batch, id, &row);
+    row
 }
 
 /// Another try to copy the account.

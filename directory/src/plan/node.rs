@@ -177,6 +177,7 @@ fn place_first(
             generation: 1,
             replicas,
             formed: false,
+            added: false,
         };
         batch.put(Column::Rows, key::shard(id), row.to_stored());
         shards.push(shard::to_proto(id, row));

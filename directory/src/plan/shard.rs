@@ -126,6 +126,7 @@ mod tests {
             generation: 1,
             replicas: replicas.collect(),
             formed: true,
+            added: false,
         };
         let mut batch = Batch::new();
         batch.put(Column::Rows, key::shard(SHARD), shard.to_stored());

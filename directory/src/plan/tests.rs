@@ -2,6 +2,7 @@
 
 mod moving;
 mod restore;
+mod split;
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -27,6 +27,8 @@ pub(super) enum Table {
     LeadChange = 15,
     AccountMove = 16,
     MoveHold = 17,
+    Split = 18,
+    SplitMove = 19,
     Event = 20,
     Restore = 32,
     Awaited = 33,
@@ -173,6 +175,15 @@ pub fn account(id: AccountId) -> Vec<u8> {
     let mut key = start(Table::Account as u8);
     key.extend_from_slice(&id.0.to_be_bytes());
     key
+}
+
+/// The accounts above one, up to another, ascending.
+pub fn accounts_between(after: AccountId, last: AccountId) -> Range {
+    let mut from = account(after);
+    from.push(0);
+    let mut to = account(last);
+    to.push(0);
+    Range { from, to }
 }
 
 /// That an account is to be looked at from a time on.
@@ -323,6 +334,25 @@ pub fn move_holds() -> Range {
     prefixed(start(Table::MoveHold as u8))
 }
 
+/// The last split of a shard.
+pub fn split() -> Vec<u8> {
+    let mut key = start(Table::Split as u8);
+    key.push(1);
+    key
+}
+
+/// That an account is to go to a shard which is made by a split, and has not gone yet.
+pub fn split_move(id: AccountId) -> Vec<u8> {
+    let mut key = start(Table::SplitMove as u8);
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+/// All accounts that a split looks after still.
+pub fn split_moves() -> Range {
+    prefixed(start(Table::SplitMove as u8))
+}
+
 /// The restore that is under way.
 pub fn restore() -> Vec<u8> {
     let mut key = start(Table::Restore as u8);
@@ -432,7 +462,7 @@ pub fn read_due(key: &[u8]) -> Option<(u64, AccountId)> {
     ))
 }
 
-/// The account of an [`account`], [`account_move`] or [`awaited`] key.
+/// The account of an [`account`], [`account_move`], [`split_move`] or [`awaited`] key.
 pub fn read_account(key: &[u8]) -> Option<AccountId> {
     Some(AccountId(u64::from_be_bytes(own_part(key).try_into().ok()?)))
 }
@@ -471,6 +501,10 @@ mod tests {
             !(range.from <= longer && longer < range.to),
             "another domain with the same beginning"
         );
+        let between = accounts_between(AccountId(3), AccountId(5));
+        let is_between =
+            |id: u64| between.from <= account(AccountId(id)) && account(AccountId(id)) < between.to;
+        assert_eq!((1..9).filter(|id| is_between(*id)).collect::<Vec<u64>>(), [4, 5]);
         assert!(due(9, AccountId(u64::MAX)) < due(10, AccountId(1)));
         assert_eq!(read_due(&due(10, AccountId(7))), Some((10, AccountId(7))));
         let target = alias_target(&Address::parse("x@example.test").unwrap(), &domain, "");

@@ -1,12 +1,13 @@
 //! What the directory keeps: keys and values, byte for byte.
 //!
-//! All keys are built in [`key`]; all values are read and written in [`row`], where each begins with its version. Nothing
+//! All keys are built in [`key`]; all values are read and written as [`row`] says, where each begins with its version. Nothing
 //! here decides anything or touches a store; [`read::Rows`] reads rows out of any view.
 
 pub mod key;
 pub mod portable;
 pub mod read;
 pub mod row;
+pub mod split;
 
 use std::fmt;
 

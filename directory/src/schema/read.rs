@@ -6,6 +6,7 @@ use rookery_replication::{Column, View, ViewError};
 
 use super::key::{self, Range};
 use super::row::{self, Row, RowError};
+use super::split::{SplitMove, SplitRow};
 use super::{AccountId, KeyId, ShardId};
 use crate::address::{Address, DomainName};
 use crate::rebalance::stored::{JobRow, LeadRow, TransferRow};
@@ -173,6 +174,21 @@ impl<'a> Rows<'a> {
     pub fn account_moves(self) -> Result<Vec<(AccountId, row::AccountMove)>, ReadError> {
         let mut moves = Vec::new();
         self.scan(&key::account_moves(), |key, row| {
+            moves.extend(key::read_account(key).map(|id| (id, row)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(moves)
+    }
+
+    /// The last split of a shard.
+    pub fn split(self) -> Result<Option<SplitRow>, ReadError> {
+        self.row(&key::split())
+    }
+
+    /// All accounts that a split looks after still.
+    pub fn split_moves(self) -> Result<Vec<(AccountId, SplitMove)>, ReadError> {
+        let mut moves = Vec::new();
+        self.scan(&key::split_moves(), |key, row| {
             moves.extend(key::read_account(key).map(|id| (id, row)));
             ControlFlow::Continue(())
         })?;

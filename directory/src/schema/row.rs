@@ -77,6 +77,9 @@ pub struct Sequences {
     /// Events ever written; the last one's number.
     #[prost(uint64, tag = "8")]
     pub events: u64,
+    /// Splits of shards ever begun; the last one's number.
+    #[prost(uint64, tag = "9")]
+    pub splits: u64,
 }
 
 impl Row for Sequences {
@@ -277,6 +280,9 @@ pub struct Shard {
     /// Every first replica has been taken by its node.
     #[prost(bool, tag = "4")]
     pub formed: bool,
+    /// It was made by a split, and not by the first placement.
+    #[prost(bool, tag = "5")]
+    pub added: bool,
 }
 
 /// A replica of a shard.

@@ -27,6 +27,7 @@ fn world() -> MemoryStore {
         generation: 7,
         replicas: replicas.collect(),
         formed: true,
+        added: false,
     };
     batch.put(Column::Rows, key::shard(SHARD), placement.to_stored());
     let sequences = row::Sequences {
