@@ -21,11 +21,15 @@ const SHARE_MAX: f64 = 0.25;
 /// Nobody feels a proposal that takes less, so less is not held for usual.
 const USUAL_MIN: Duration = Duration::from_millis(3);
 
+/// With fewer proposals than this in a second hardly anybody waits: those of housekeeping and of changes of members are not felt.
+const FREQUENT: f64 = 10.0;
+
 /// How long proposals take, and usually take, on a node.
 #[derive(Default)]
 pub(crate) struct Strain {
     recent: RecentTime,
     usual: Mutex<Option<Usual>>,
+    frequency: Mutex<Option<Frequency>>,
     /// States that are being copied from or to here.
     copies: AtomicUsize,
 }
@@ -33,6 +37,18 @@ pub(crate) struct Strain {
 struct Usual {
     at: Instant,
     average: Duration,
+}
+
+/// Proposals of about the last second.
+struct Frequency {
+    at: Instant,
+    count: f64,
+}
+
+impl Frequency {
+    fn at(&self, now: Instant) -> f64 {
+        self.count * (-now.saturating_duration_since(self.at).as_secs_f64()).exp()
+    }
 }
 
 /// A state is being copied until this is dropped.
@@ -54,6 +70,10 @@ impl Strain {
     /// A proposal has been applied that took so long.
     pub(crate) fn note(&self, now: Instant, took: Duration) {
         self.recent.note(now.into_std(), took);
+        let mut frequency = self.frequency.lock();
+        let count = 1.0 + frequency.as_ref().map_or(0.0, |before| before.at(now));
+        *frequency = Some(Frequency { at: now, count });
+        drop(frequency);
         if self.copies.load(Ordering::Relaxed) > 0 {
             return;
         }
@@ -66,8 +86,16 @@ impl Strain {
         *usual = Some(Usual { at: now, average });
     }
 
-    /// How long proposals take just now, in percent of what they usually take; 0 when there was none lately.
+    /// How long proposals take just now, in percent of what they usually take; 0 when there are few.
     pub(crate) fn percent(&self, now: Instant) -> u32 {
+        let frequency = self
+            .frequency
+            .lock()
+            .as_ref()
+            .map_or(0.0, |lately| lately.at(now));
+        if frequency < FREQUENT {
+            return 0;
+        }
         let usual = self
             .usual
             .lock()
@@ -75,7 +103,7 @@ impl Strain {
             .map_or(Duration::ZERO, |usual| usual.average);
         let recent = self.recent.at(now.into_std()).as_secs_f64();
         // Saturates.
-        (recent / usual.max(USUAL_MIN).as_secs_f64() * 100.0) as u32
+        (recent / usual.max(USUAL_MIN).as_secs_f64() * 100.0).round() as u32
     }
 }
 
@@ -110,6 +138,20 @@ mod tests {
             "it is not the copying that makes it slow"
         );
         assert_eq!(strain.percent(now + Duration::from_secs(3)), 0, "nobody waits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_proposals_do_not_count() {
+        let (strain, mut now) = (Arc::new(Strain::default()), Instant::now());
+        propose(&strain, &mut now, 1000, 4 * MILLIS);
+        let _copying = strain.begin_copying();
+        for _ in 0..100 {
+            now += 300 * MILLIS;
+            strain.note(now, 100 * MILLIS);
+        }
+        assert_eq!(strain.percent(now), 0);
+        propose(&strain, &mut now, 100, 100 * MILLIS);
+        assert!(strain.percent(now) > 1000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,6 +32,9 @@ const STRAIN_LOOK: Duration = Duration::from_millis(50);
 /// The first pause for what is served.
 const STRAIN_PAUSE: Duration = Duration::from_millis(2);
 
+/// The longest one: what is served may have got slower for another reason, and copies are to end all the same.
+const STRAIN_PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// Bounds what a node fetches.
 pub(crate) struct Pace {
     log: Arc<dyn Log>,
@@ -127,7 +130,7 @@ impl Owed {
         if now.saturating_duration_since(self.looked) >= STRAIN_LOOK {
             self.looked = now;
             self.pause = if percent > STRAIN_MAX {
-                (self.pause.mul_f64(1.5) + STRAIN_PAUSE).min(SLOW_PAUSE_MAX)
+                (self.pause.mul_f64(1.5) + STRAIN_PAUSE).min(STRAIN_PAUSE_MAX)
             } else {
                 self.pause.mul_f64(0.8)
             };
@@ -244,7 +247,7 @@ mod tests {
         assert!(pieces(10, STRAIN_MAX).await > 9_000, "as much as usual");
         pieces(60, STRAIN_MAX + 1).await;
         let slow = pieces(10, STRAIN_MAX + 1).await;
-        assert!((8..=11).contains(&slow), "{slow}");
+        assert!((95..=105).contains(&slow), "{slow}");
         pieces(10, STRAIN_MAX).await;
         assert!(pieces(10, 0).await > 9_000, "nobody waits any more");
     }
