@@ -104,7 +104,7 @@ impl World {
     }
 
     /// The split as it ends.
-    fn to_the_end(&mut self) -> SplitRow {
+    fn run_to_the_end(&mut self) -> SplitRow {
         for looks in 1..1_000 {
             let step = self.step_at("", NOW + looks * LONG);
             if !step.row.state().is_under_way() {
@@ -166,7 +166,7 @@ fn half_of_the_accounts_go_to_a_new_shard_beside_the_old_one() {
     assert_eq!(step.begun.len(), MOVES_AT_ONCE);
     assert!(world.step().begun.is_empty(), "there is no room for more");
     world.arrive(false);
-    let row = world.to_the_end();
+    let row = world.run_to_the_end();
     assert_eq!(
         (row.state(), row.moved, row.left),
         (SplitState::Done, EACH / 2, 0)
@@ -236,7 +236,7 @@ fn the_busiest_are_parted() {
     assert_eq!(row.busy_staying, [accounts[20].0], "of this shard, the busiest");
     assert_eq!(row.busy_going, [accounts[7].0]);
     world.form(TO);
-    let row = world.to_the_end();
+    let row = world.run_to_the_end();
     assert_eq!(row.moved, row.expected);
     assert_eq!(world.account(accounts[7]).unwrap().shard, TO.0);
     assert_eq!(world.account(accounts[20]).unwrap().shard, FROM.0);
@@ -280,7 +280,7 @@ fn it_waits_while_it_must_not_or_cannot_go_on() {
     let step = world.step_at("", NOW + 2 * holding::HOLD_MILLIS);
     assert_eq!(step.begun.len(), MOVES_AT_ONCE);
     assert!(Rows(&world.store).move_hold(BACKUP).unwrap().is_none());
-    let row = world.to_the_end();
+    let row = world.run_to_the_end();
     assert_eq!(row.moved, EACH / 2);
 }
 
@@ -385,7 +385,7 @@ fn accounts_come_and_go_meanwhile() {
     assert_eq!(world.account(deleted).unwrap().shard, TO.0);
     let next = world.accounts(&["next@a.test"])[0];
     assert_eq!(world.account(next).unwrap().shard, TO.0, "it has the fewest");
-    let row = world.to_the_end();
+    let row = world.run_to_the_end();
     assert_eq!(row.left, 0);
     assert_ne!(world.account(young).unwrap().shard, TO.0);
     assert_eq!(world.account(there[3]).unwrap().shard, 6, "as the operator said");
@@ -401,5 +401,5 @@ fn a_page_of_another_moment_says_nothing() {
     let planned = split::step(Rows(&world.store), row.id, &page, "", NOW);
     let (step, _) = world.apply(planned).unwrap();
     assert_eq!((step.begun.len(), step.row.moved), (0, MOVES_AT_ONCE as u64));
-    assert_eq!(world.to_the_end().moved, EACH / 2);
+    assert_eq!(world.run_to_the_end().moved, EACH / 2);
 }
