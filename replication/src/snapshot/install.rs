@@ -8,7 +8,7 @@ use crate::applied::Applied;
 use crate::batch::Column;
 use crate::entry::GroupId;
 use crate::log::ReplicaId;
-use crate::store::{Store, StoreError};
+use crate::store::{OwnRows, Store, StoreError};
 use crate::view::View;
 
 /// Own rows, synced: states that are being taken in, by group.
@@ -93,8 +93,10 @@ pub(crate) fn finish_installs(store: &Store) -> Result<(), StoreError> {
 }
 
 fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), StoreError> {
-    // Of a new replica there is nothing yet. Then nothing in memory is of these keys, and no flush is waited for.
-    let was_empty = is_empty(store, group)?;
+    // Of a new replica there is nothing yet, on disk either: what was here before was removed with a flush. Then nothing in memory is of
+    // these keys, and no flush is waited for. One that has applied anything may look empty for deletions that are in memory alone.
+    let is_new = store.own_row(&Applied::key(group))?.is_none();
+    let was_empty = is_new && is_empty(store, group)?;
     if !was_empty {
         store.delete_group(group)?;
     }
