@@ -32,7 +32,7 @@ test: check ## Everything: format, lints, unit, protocol, whole-cluster and real
 	@.ci/install test
 	cargo build --workspace
 	cargo test --workspace --quiet --doc
-	cargo test --workspace --no-fail-fast --lib --bins --tests
+	@.ci/tests
 
 # The variables are options: KIND=replication (groups) or KIND=sessions (a whole cluster with clients) SEEDS=1-1000 TRACE=1
 simulate: export SEEDS ?= 1-1000

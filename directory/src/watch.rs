@@ -96,6 +96,8 @@ impl Picture {
         known.version = known.version.max(event.version);
         for node in &event.nodes {
             known.nodes.insert(node.id.clone(), node.clone());
+            // Who is new is alive until it had time to say so.
+            known.heard.entry(node.id.clone()).or_insert_with(Instant::now);
         }
         for id in &event.removed_nodes {
             known.nodes.remove(id);
@@ -358,6 +360,24 @@ mod tests {
             events.try_recv(),
             Err(broadcast::error::TryRecvError::Lagged(_))
         ));
+    }
+
+    #[test]
+    fn who_is_new_has_time_to_say_that_it_is_there() {
+        let picture = Picture::load(Rows(&MemoryStore::new()), Instant::now()).unwrap();
+        let node = Node {
+            id: "mailstore-1".to_owned(),
+            alive: true,
+            ..Node::default()
+        };
+        picture.publish(WatchEvent {
+            nodes: vec![node],
+            ..WatchEvent::default()
+        });
+        picture.expire(Instant::now());
+        assert_eq!(picture.alive().len(), 1);
+        picture.expire(Instant::now() + LIVENESS_BOUND + Duration::from_millis(1));
+        assert_eq!(picture.alive().len(), 0);
     }
 
     #[test]
