@@ -79,6 +79,11 @@ impl Applier {
         written.await.map_err(|_| closed())?
     }
 
+    /// Has something written that may be tried again while there is no room, and ends the node when it fails otherwise. Blocks.
+    pub(crate) fn insist(&self, write: impl FnMut() -> Result<(), StoreError>) -> io::Result<()> {
+        self.writer.insist(write)
+    }
+
     /// Writes what waits and ends the thread. Blocks.
     pub(crate) fn close(&self) {
         self.writer.closing.store(true, Ordering::Relaxed);
@@ -99,7 +104,11 @@ struct Writer {
 
 impl Writer {
     fn write(&self, writes: Writes) -> io::Result<()> {
-        self.write_when_there_is_room(writes).map_err(|error| {
+        self.insist(|| self.store.apply(writes.clone()))
+    }
+
+    fn insist(&self, write: impl FnMut() -> Result<(), StoreError>) -> io::Result<()> {
+        self.when_there_is_room(write).map_err(|error| {
             // What is damaged is dealt with by whoever watches for it: what is on disk is known.
             let is_known = error.damage().is_some() || error.is_no_space();
             if !is_known {
@@ -110,9 +119,11 @@ impl Writer {
     }
 
     /// Writes, and waits while there is no room for it: the log has what it says, and the store takes writes again by itself.
-    fn write_when_there_is_room(&self, writes: Writes) -> Result<(), StoreError> {
-        let kept = writes.clone();
-        let mut result = self.store.apply(writes);
+    fn when_there_is_room(
+        &self,
+        mut write: impl FnMut() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut result = write();
         let mut told = false;
         while matches!(&result, Err(error) if error.is_no_space()) && !self.closing.load(Ordering::Relaxed) {
             if !std::mem::replace(&mut told, true) {
@@ -121,7 +132,7 @@ impl Writer {
                 );
             }
             std::thread::sleep(ROOM_PAUSE);
-            result = self.store.apply(kept.clone());
+            result = write();
         }
         if told && result.is_ok() {
             tracing::info!("the disk has room again");

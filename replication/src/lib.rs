@@ -18,6 +18,8 @@ mod applied;
 #[cfg(feature = "store")]
 mod applier;
 #[cfg(feature = "store")]
+mod aside;
+#[cfg(feature = "store")]
 pub mod damage;
 #[cfg(feature = "store")]
 pub mod digest;

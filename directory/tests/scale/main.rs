@@ -3,9 +3,10 @@
 
 #![allow(clippy::print_stdout, reason = "a test program, helpers included")]
 
-mod carry_out;
 mod draw;
+mod executor;
 mod figures;
+mod group;
 mod world;
 mod year;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rookery_directory::rebalance::{Condition, Plan, Why, plan};
 
-use super::carry_out::{assert_safe, carry_out};
+use super::executor::{assert_safe, carry_out, carry_out_until_lost};
 use super::world::{Size, World};
 
 /// Weeks of the year.
@@ -90,9 +90,13 @@ pub(crate) fn live(size: Size, seed: u64) -> Vec<Record> {
                 .iter()
                 .filter(|transfer| transfer.why == Why::NodeGone)
                 .count();
-            carry_out(&mut world, &half, urgent.max(half.transfers.len() / 2));
+            let broken_off = carry_out_until_lost(&mut world, &half, urgent.max(half.transfers.len() / 2));
+            println!(
+                "week {week:>2}, a node lost half-way: {} of {} transfers taken back",
+                broken_off.reverted,
+                half.transfers.len()
+            );
             world.version += 1;
-            change(&mut world, 1, Condition::Gone);
             events = vec!["1 lost half-way".to_owned()];
         }
         plan_and_carry_out(&mut world, week, events.join(", "), &mut records);
@@ -151,7 +155,7 @@ fn planned(world: &World, week: usize, event: String) -> (Plan, Record) {
 
 fn plan_and_carry_out(world: &mut World, week: usize, event: String, records: &mut Vec<Record>) {
     let (plan, mut record) = planned(world, week, event);
-    carry_out(world, &plan, plan.transfers.len());
+    let outcome = carry_out(world, &plan);
     world.version += 1;
     assert_safe(world);
     record.after = world.balance();
@@ -173,7 +177,7 @@ fn plan_and_carry_out(world: &mut World, week: usize, event: String, records: &m
     assert!(plan.bytes_least <= plan.bytes);
     assert!(plan.problems.is_empty(), "week {week}: {:?}", plan.problems);
     println!(
-        "week {week:>2}, {:<60} {:>6} transfers, {:>9.1} TB moved, {:.3} times the least, balance {:.3} to {:.3}, {:>4} ms",
+        "week {week:>2}, {:<60} {:>6} transfers, {:>9.1} TB moved, {:.3} times the least, balance {:.3} to {:.3}, {:>4} ms, {} looks, {} taken back",
         record.event,
         record.transfers,
         record.bytes as f64 / 1e12,
@@ -181,6 +185,8 @@ fn plan_and_carry_out(world: &mut World, week: usize, event: String, records: &m
         record.before.0,
         record.after.0,
         record.cpu.as_millis(),
+        outcome.looks,
+        outcome.reverted,
     );
     records.push(record);
 }

@@ -12,6 +12,7 @@ use rookery_proto::directory::v1::{Node, NodeRole, RegisterNode};
 use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Service};
 use rookery_replication::group::Member;
 use rookery_replication::transport::Peers;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -122,12 +123,14 @@ impl Mailstore {
             .unmet(CONDITION_REGISTERED, "the directory does not know this node yet");
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let (taken_in, is_taken_in) = watch::channel(false);
         let following = heed(
             Arc::clone(&host.directory),
             Arc::clone(&shards),
             tokens,
             host.peers,
             host.health.clone(),
+            is_taken_in,
         );
         tasks.spawn(until(cancel.clone(), following));
         let registration = RegisterNode {
@@ -135,7 +138,13 @@ impl Mailstore {
             cluster_id: host.cluster_id,
             ..RegisterNode::default()
         };
-        let registering = register::register(host.directory, registration, Arc::clone(&shards), host.health);
+        let registering = register::register(
+            host.directory,
+            registration,
+            Arc::clone(&shards),
+            host.health,
+            taken_in,
+        );
         tasks.spawn(until(cancel.clone(), registering));
         tasks.spawn(until(cancel.clone(), keep_house(Arc::clone(&shards))));
         let keeping = Arc::clone(&shards);
@@ -209,14 +218,20 @@ async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
 }
 
 /// Takes in what the directory says. What is known goes on being served while the directory is away: accounts and shards
-/// do not move without it.
+/// do not move without it. No replica is opened before the directory has taken the node in, or cannot be asked: one that it refuses may be
+/// a copy of another that has the same replicas, and must not vote in their place.
 async fn heed(
     directory: Arc<dyn Caller<DirectoryProtocol>>,
     shards: Arc<Shards>,
     tokens: Arc<Tokens>,
     peers: Arc<Peers>,
     health: Health,
+    mut is_taken_in: watch::Receiver<bool>,
 ) {
+    if is_taken_in.wait_for(|is_taken_in| *is_taken_in).await.is_err() {
+        // The node is stopping.
+        return;
+    }
     let mut follower = Follower::new(directory);
     loop {
         let event = match follower.next().await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rookery_process::health::Health;
 use rookery_proto::directory::v1::{RegisterNode, RegisteredNode, Request, reply, request};
 use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Reason, Status};
+use tokio::sync::watch;
 
 use super::CONDITION_REGISTERED;
 use crate::service::Shards;
@@ -18,12 +19,13 @@ pub(super) const REGISTER_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Registers at once when what the node holds or leads has changed, and otherwise after each interval; what replicas cost is told with
-/// the latter alone. Does not end.
+/// the latter alone. Does not end. Says that the node is taken in once it is, or once it is not known whether it would be.
 pub(super) async fn register(
     directory: Arc<dyn Caller<DirectoryProtocol>>,
     mut register: RegisterNode,
     shards: Arc<Shards>,
     health: Health,
+    taken_in: watch::Sender<bool>,
 ) {
     let mut ticks = tokio::time::interval(REGISTER_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -46,6 +48,7 @@ pub(super) async fn register(
             Ok(registered) => {
                 shards.member().set_fetch_rate(registered.fetch_rate_max);
                 health.met(CONDITION_REGISTERED);
+                taken_in.send_replace(true);
                 told = None;
             }
             Err(status) if status.reason == Reason::FailedPrecondition => {
@@ -57,6 +60,7 @@ pub(super) async fn register(
                 }
             }
             Err(status) => {
+                taken_in.send_replace(true);
                 if told.as_ref().map(|told| told.reason) != Some(status.reason) {
                     tracing::warn!(%status, "cannot register with the directory; trying again");
                     told = Some(status);

@@ -228,9 +228,13 @@ impl Shards {
     pub(super) async fn measure_once(&self) {
         let (all, store) = (self.all(), Arc::clone(self.member().store()));
         let measured = self.member().store().blocking(move || {
+            let sizes = store
+                .sizes()
+                .inspect_err(|error| tracing::warn!(%error, "sizes of shards cannot be measured"))
+                .ok()?;
             let mut sum = 0;
             for hosted in all {
-                match store.group_bytes(hosted.shard().group().id()) {
+                match sizes.of(hosted.shard().group().id()) {
                     Ok(bytes) => {
                         hosted.load.bytes.store(bytes, Ordering::Relaxed);
                         sum += bytes;
@@ -241,10 +245,10 @@ impl Shards {
                 }
             }
             let disk = store.may_wait().then(|| disk_of(store.path())).flatten();
-            (sum, disk.unwrap_or_default())
+            Some((sum, disk.unwrap_or_default()))
         });
         // Otherwise the node is stopping.
-        if let Ok((sum, disk)) = measured.await {
+        if let Ok(Some((sum, disk))) = measured.await {
             metrics::gauge!("rookery_mailstore_replicas_bytes").set(sum as f64);
             *self.disk.lock() = disk;
         }

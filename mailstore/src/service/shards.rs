@@ -236,6 +236,9 @@ impl Shards {
             Ok(held) => held,
             Err(error) => return tracing::error!(%error, "cannot read which replicas this node holds"),
         };
+        if let Err(error) = self.member.remove_leftovers().await {
+            tracing::error!(%error, "a replica could not be removed; it will be tried again");
+        }
         for (group, replica) in held {
             let shard = ShardId(group.0);
             if group == GroupId::DIRECTORY || wanted.get(&shard).is_some_and(|(_, wanted)| *wanted == replica)

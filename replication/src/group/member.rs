@@ -107,6 +107,8 @@ pub struct Member {
     pub(super) snapshots: Arc<HeldSnapshots>,
     pub(super) detector: Arc<Detector>,
     pub(super) incoming: PathBuf,
+    /// States that were fetched so far: each has a folder of its own, for one may be taken in while another comes.
+    pub(super) fetches: AtomicU64,
     /// Of all states that are being fetched.
     pub(super) pace: Pace,
     applier: Arc<Applier>,
@@ -205,6 +207,7 @@ impl Member {
             snapshots: Arc::new(HeldSnapshots::new(strain)),
             detector: Arc::new(Detector::new()),
             incoming,
+            fetches: AtomicU64::new(0),
             applier,
             groups: RwLock::default(),
             removed: Arc::default(),
@@ -294,6 +297,10 @@ impl Member {
                 true => Ok(group),
                 false => Err(other(&spec, group.replica().0)),
             };
+        }
+        if let Some(row) = self.replica_row(spec.group)?.filter(|row| row.removing) {
+            // It could not be removed before, for lack of room.
+            self.remove(spec.group, row).await?;
         }
         match self.replica_row(spec.group)? {
             Some(row) if row.replica != spec.replica.0 || row.removing => {
@@ -438,6 +445,32 @@ impl Member {
         if let Some(open) = open {
             open.progress.begin_upheaval();
         }
+        self.remove(group, row).await?;
+        self.removed.notify_one();
+        Ok(())
+    }
+
+    /// Tries once more to remove what could not be removed, for lack of room.
+    pub async fn remove_leftovers(self: &Arc<Self>) -> Result<(), StoreError> {
+        for (key, value) in self.store.own_rows(REPLICA)? {
+            let group = key[REPLICA.len()..].try_into().map(u32::from_be_bytes);
+            let (row, Ok(group)) = (decode(&value)?, group) else {
+                continue;
+            };
+            let group = GroupId(group);
+            let _changing = self.changing(group).lock().await;
+            // Whoever was removing it may have ended.
+            let is_left = self.replica_row(group)?.is_some_and(|row| row.removing);
+            if row.removing && is_left {
+                self.remove(group, row).await?;
+                self.removed.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a replica that is not open.
+    async fn remove(self: &Arc<Self>, group: GroupId, row: ReplicaRow) -> Result<(), StoreError> {
         let removing = ReplicaRow {
             removing: true,
             ..row
@@ -452,9 +485,7 @@ impl Member {
         self.store
             .blocking(removal)
             .await
-            .map_err(|error| store_failure(error.to_string()))??;
-        self.removed.notify_one();
-        Ok(())
+            .map_err(|error| store_failure(error.to_string()))?
     }
 
     fn finish_removals(&self) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
@@ -128,7 +129,7 @@ impl Member {
             .ok_or_else(|| Status::invalid("there is no such column"))?;
         let mut rows = self
             .store
-            .blocking(move || held.piece(group, column, &read.after))
+            .aside(move || held.piece(group, column, &read.after))
             .await
             .map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::internal(error.to_string()))?;
@@ -156,7 +157,9 @@ impl Member {
                 transport: self.transport.as_ref(),
                 group: group.id(),
                 store: &self.store,
-                folder: self.incoming.join(group.replica().0.to_string()),
+                folder: self
+                    .incoming
+                    .join(self.fetches.fetch_add(1, Ordering::Relaxed).to_string()),
             };
             Some(receive(fetch, &offer).await?)
         };

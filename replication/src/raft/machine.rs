@@ -216,13 +216,17 @@ impl RaftStateMachine<Types> for Machine {
             sequence: received.sequence,
         };
         let (store, group, replica) = (Arc::clone(&self.store), self.group, self.replica);
-        let installed = applied.clone();
-        // One that fails leaves it so until the next start, which finishes it.
+        let (applier, installed) = (Arc::clone(&self.applier), applied.clone());
         self.progress.begin_upheaval();
-        self.store
-            .blocking(move || install(&store, group, replica, &installed, received))
-            .await?
-            .map_err(io::Error::other)?;
+        let taking_in = move || {
+            let taken_in = applier.insist(|| install(&store, group, replica, &installed, &received));
+            if taken_in.is_err() {
+                // The next start finishes it.
+                received.leave_files();
+            }
+            taken_in
+        };
+        self.store.blocking(taking_in).await??;
         *self.progress.applied.lock() = applied.clone();
         *self.progress.flushed.lock() = applied;
         self.progress.end_upheaval();

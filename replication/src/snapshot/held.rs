@@ -14,7 +14,7 @@ use crate::batch::Column;
 use crate::entry::GroupId;
 use crate::store::OwnedSnapshot;
 use crate::strain::{Copying, Strain};
-use crate::view::{View, ViewError};
+use crate::view::ViewError;
 
 /// Bytes of rows in one piece; one row alone may have more.
 pub(crate) const PIECE_BYTES_MAX: usize = 256 * 1024;
@@ -45,7 +45,7 @@ impl Held {
             ..SnapshotRows::default()
         };
         let mut bytes = 0;
-        self.view.scan(column, &from, &end, &mut |key, value| {
+        self.view.scan_once(column, &from, &end, &mut |key, value| {
             if bytes >= PIECE_BYTES_MAX {
                 piece.last = false;
                 return false;

@@ -11,10 +11,11 @@ use crate::log::ReplicaId;
 use crate::store::{OwnRows, Store, StoreError};
 use crate::view::View;
 
-/// Own rows, synced: states that are being taken in, by group.
+/// Own rows, synced: states that are being taken in, by group and replica.
 const INSTALLING: &[u8] = b"installing/";
 
-/// Own rows, synced: groups that were removed, and whose space is still to be given back.
+/// Own rows, synced: groups that were removed, and whose space is still to be given back; with the number of the write that removed
+/// them.
 const RECLAIM: &[u8] = b"reclaim/";
 
 /// What is being taken in.
@@ -39,13 +40,14 @@ struct InstallingFile {
     path: String,
 }
 
-/// Replaces a group's keys by a fetched state. When this answers it is durable.
+/// Replaces a group's keys by a fetched state. When this answers it is durable. After an error it may be called again, or is finished by
+/// the next start, for which the files have to stay.
 pub(crate) fn install(
     store: &Store,
     group: GroupId,
     replica: ReplicaId,
     applied: &Applied,
-    received: Received,
+    received: &Received,
 ) -> Result<(), StoreError> {
     let installing = Installing {
         applied: applied.row(replica),
@@ -59,15 +61,9 @@ pub(crate) fn install(
             .collect(),
         folder: received.folder().to_string_lossy().into_owned(),
     };
-    store.put_own(&key(group), installing.encode_to_vec())?;
-    let finished = finish(store, group, &installing);
-    match &finished {
-        // The files' folder goes with them.
-        Ok(()) => drop(received),
-        // The replica does nothing more until the next start, which needs them.
-        Err(_) => received.leave_files(),
-    }
-    finished
+    let key = key(group, replica);
+    store.put_own(&key, installing.encode_to_vec())?;
+    finish(store, group, &key, &installing)
 }
 
 /// Finishes what a crash broke off. To be called before any group is opened.
@@ -75,8 +71,8 @@ pub(crate) fn finish_installs(store: &Store) -> Result<(), StoreError> {
     for (key, value) in store.own_rows(INSTALLING)? {
         let group = key
             .get(INSTALLING.len()..)
-            .and_then(|group| group.try_into().ok())
-            .map(|group| GroupId(u32::from_be_bytes(group)));
+            .and_then(|rest| rest.first_chunk())
+            .map(|group| GroupId(u32::from_be_bytes(*group)));
         let (Some(group), Ok(installing)) = (group, Installing::decode(value.as_slice())) else {
             return Err(StoreError::Write(
                 "the row of a state that was being installed is damaged: remove this node's data folder and let its \
@@ -85,14 +81,14 @@ pub(crate) fn finish_installs(store: &Store) -> Result<(), StoreError> {
             ));
         };
         tracing::info!(group = group.0, "finishing an installation that was broken off");
-        finish(store, group, &installing)?;
+        finish(store, group, &key, &installing)?;
         // Already gone when the crash came late.
         let _ = store.remove_folder(installing.folder.as_ref());
     }
     Ok(())
 }
 
-fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), StoreError> {
+fn finish(store: &Store, group: GroupId, key: &[u8], installing: &Installing) -> Result<(), StoreError> {
     // Of a new replica there is nothing yet, on disk either: what was here before was removed with a flush. Then nothing in memory is of
     // these keys, and no flush is waited for. One that has applied anything may look empty for deletions that are in memory alone.
     let is_new = store.own_row(&Applied::key(group))?.is_none();
@@ -118,7 +114,7 @@ fn finish(store: &Store, group: GroupId, installing: &Installing) -> Result<(), 
         store.apply(writes)?;
         store.flush()?;
     }
-    store.delete_own(&key(group))
+    store.delete_own(key)
 }
 
 fn is_empty(store: &Store, group: GroupId) -> Result<bool, StoreError> {
@@ -133,34 +129,51 @@ fn is_empty(store: &Store, group: GroupId) -> Result<bool, StoreError> {
     Ok(is_empty)
 }
 
-fn key(group: GroupId) -> Vec<u8> {
-    [INSTALLING, &group.0.to_be_bytes()].concat()
+fn key(group: GroupId, replica: ReplicaId) -> Vec<u8> {
+    [INSTALLING, &group.0.to_be_bytes(), &replica.0.to_be_bytes()].concat()
 }
 
 /// Removes all of a group's keys, and notes that their space is to be given back. When this answers it is durable.
 pub(crate) fn remove_range(store: &Store, group: GroupId) -> Result<(), StoreError> {
-    if store.may_wait() {
-        store.put_own(&[RECLAIM, &group.0.to_be_bytes()].concat(), Vec::new())?;
-    }
     store.delete_group(group)?;
     let mut writes = store.begin();
     writes.delete_own(Applied::key(group));
     store.apply(writes)?;
     store.flush()?;
-    // Of a state that could not be taken in: it must not come back in place of another replica's.
-    store.delete_own(&key(group))?;
-    store.drop_files(group);
+    // Of states that could not be taken in: they must not come back in place of another replica's.
+    for (key, _) in store.own_rows(&[INSTALLING, &group.0.to_be_bytes()].concat())? {
+        store.delete_own(&key)?;
+    }
+    if store.may_wait() {
+        // A crash before does all of it again.
+        let removed_by = store.last_write();
+        store.put_own(
+            &[RECLAIM, &group.0.to_be_bytes()].concat(),
+            removed_by.to_be_bytes(),
+        )?;
+    }
     Ok(())
 }
 
-/// Gives back the space of groups that were removed, as it was noted. Blocks as long as it takes.
-pub(crate) fn reclaim_ranges(store: &Store) -> Result<(), StoreError> {
-    for (key, _) in store.own_rows(RECLAIM)? {
+/// Gives back the space of groups that were removed, as it was noted. Blocks as long as it takes. Whether that is all: what somebody reads
+/// still, as it was before, stays.
+pub(crate) fn reclaim_ranges(store: &Store) -> Result<bool, StoreError> {
+    let mut is_all = true;
+    for (key, value) in store.own_rows(RECLAIM)? {
         let group = key.get(RECLAIM.len()..).and_then(|group| group.try_into().ok());
+        let removed_by = value.as_slice().try_into().map_or(0, u64::from_be_bytes);
+        if !store.frees(removed_by) {
+            is_all = false;
+            continue;
+        }
         if let Some(group) = group.map(u32::from_be_bytes) {
             store.reclaim_group(GroupId(group));
         }
-        store.delete_own(&key)?;
+        // Not when the end has come meanwhile, or the group was removed once more.
+        let is_same = store.own_row(&key)? == Some(value);
+        if store.frees(removed_by) && is_same {
+            store.delete_own(&key)?;
+        }
     }
-    Ok(())
+    Ok(is_all)
 }

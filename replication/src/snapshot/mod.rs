@@ -8,6 +8,8 @@ mod held;
 mod install;
 mod pace;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use held::{Held, HeldSnapshots};
 pub(crate) use install::{finish_installs, install, reclaim_ranges, remove_range};

@@ -197,7 +197,7 @@ async fn take_in(
     let (store, file) = (Arc::clone(fetch.store), path.clone());
     fetch
         .store
-        .blocking(move || store.write_file(column, &file, rows))
+        .aside(move || store.write_file(column, &file, rows))
         .await
         .map_err(|error| Status::internal(error.to_string()))?
         .map_err(|error| Status::unavailable(error.to_string()))?;

@@ -4,12 +4,15 @@
 //! ([`crate::log`]) has what they say. Few rows of this crate's own are written and synced at once. Read by everybody.
 //! Never interprets a value.
 
+#[cfg(test)]
+mod failing;
 mod files;
 mod memory;
 mod owned;
 mod resident;
 mod rocks;
 mod size;
+mod snapshot;
 mod space;
 mod writes;
 
@@ -19,7 +22,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rocksdb::WriteBatch;
 
-use self::rocks::{Rocks, RocksSnapshot};
+use self::rocks::Rocks;
+use self::snapshot::Moment;
+use crate::aside::Aside;
 use crate::batch::{Batch, Column};
 use crate::damage::{self, ADVICE, Damages, DescribeKey};
 use crate::entry::GroupId;
@@ -28,6 +33,8 @@ use crate::view::{Damage, View, ViewError, Visitor};
 pub use self::memory::MemoryDisk;
 pub use self::owned::OwnedSnapshot;
 pub use self::resident::Resident;
+pub use self::size::Sizes;
+pub use self::snapshot::Snapshot;
 pub(crate) use self::writes::Writes;
 
 /// Bytes of writes up to which they are made by whoever has them, if that needs no wait.
@@ -110,37 +117,10 @@ impl StoreError {
 pub struct Store {
     engine: Engine,
     damages: Arc<Damages>,
+    /// Over one that does not wait there are none.
+    aside: Option<Aside>,
     #[cfg(test)]
-    pub(crate) failing: Failing,
-}
-
-/// What writes of applied entries fail with, and how often they have.
-#[cfg(test)]
-#[derive(Default)]
-pub(crate) struct Failing {
-    with: parking_lot::Mutex<Option<&'static str>>,
-    times: std::sync::atomic::AtomicU64,
-}
-
-#[cfg(test)]
-impl Failing {
-    /// From now on writes fail with this, or no longer.
-    pub(crate) fn set(&self, with: Option<&'static str>) {
-        *self.with.lock() = with;
-    }
-
-    /// How many have failed.
-    pub(crate) fn times(&self) -> u64 {
-        self.times.load(std::sync::atomic::Ordering::SeqCst)
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        let Some(reason) = *self.with.lock() else {
-            return Ok(());
-        };
-        self.times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Err(StoreError::Write(reason.to_owned()))
-    }
+    pub(crate) failing: failing::Failing,
 }
 
 enum Engine {
@@ -159,21 +139,26 @@ impl Store {
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let rocks = Rocks::open(path, options)?;
         let damages = Arc::clone(rocks.damages());
-        Ok(Self::with(Engine::Rocks(Box::new(rocks)), damages))
+        let aside = Aside::start().map_err(|error| StoreError::Open {
+            path: path.to_owned(),
+            reason: format!("cannot start threads: {error}"),
+        })?;
+        Ok(Self::with(Engine::Rocks(Box::new(rocks)), damages, Some(aside)))
     }
 
     /// A store over rows in memory. Nothing that it does waits or leaves the calling thread.
     pub fn in_memory(disk: Arc<MemoryDisk>) -> Self {
         let damages = Damages::new(Path::new(""), damage::describe_bytes);
-        Self::with(Engine::Memory(disk), Arc::new(damages))
+        Self::with(Engine::Memory(disk), Arc::new(damages), None)
     }
 
-    fn with(engine: Engine, damages: Arc<Damages>) -> Self {
+    fn with(engine: Engine, damages: Arc<Damages>, aside: Option<Aside>) -> Self {
         Self {
             engine,
             damages,
+            aside,
             #[cfg(test)]
-            failing: Failing::default(),
+            failing: failing::Failing::default(),
         }
     }
 
@@ -209,6 +194,17 @@ impl Store {
         }
     }
 
+    /// The same for work that others need not wait for: it gets what they leave of a processor.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        match &self.aside {
+            Some(aside) => aside.run(work).await,
+            None => Ok(work()),
+        }
+    }
+
     /// What can be read of it without waiting for a disk, up to so many rows.
     pub fn resident(&self, rows_max: usize) -> Resident<'_> {
         Resident::new(self, rows_max)
@@ -225,6 +221,8 @@ impl Store {
     /// Writes what is in memory to files, all columns and the own rows together: what is applied, and the own row that says how
     /// far that is.
     pub fn flush(&self) -> Result<(), StoreError> {
+        #[cfg(test)]
+        self.failing.step()?;
         match &self.engine {
             Engine::Rocks(rocks) => rocks.flush(),
             Engine::Memory(disk) => {
@@ -257,7 +255,7 @@ impl Store {
     /// Writes without a log: durable after the next [`Store::flush`], and lost with all later ones in a crash before it.
     pub(crate) fn apply(&self, writes: Writes) -> Result<(), StoreError> {
         #[cfg(test)]
-        self.failing.check()?;
+        self.failing.check().and_then(|()| self.failing.step())?;
         match (&self.engine, writes) {
             (Engine::Rocks(rocks), Writes::Rocks(writes)) => rocks.apply(writes),
             (Engine::Memory(disk), Writes::Memory(writes)) => {
@@ -301,6 +299,8 @@ impl Store {
 
     /// Sets a row of this crate's own, durably. Such rows never depend on what is applied.
     pub(crate) fn put_own(&self, key: &[u8], value: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        #[cfg(test)]
+        self.failing.step()?;
         match &self.engine {
             Engine::Rocks(rocks) => rocks.put_own(key, value.as_ref()),
             Engine::Memory(disk) => {
@@ -312,6 +312,8 @@ impl Store {
 
     /// Removes a row of this crate's own, durably.
     pub(crate) fn delete_own(&self, key: &[u8]) -> Result<(), StoreError> {
+        #[cfg(test)]
+        self.failing.step()?;
         match &self.engine {
             Engine::Rocks(rocks) => rocks.delete_own(key),
             Engine::Memory(disk) => {
@@ -355,10 +357,22 @@ impl Store {
         }
     }
 
-    /// Drops files that hold nothing but a group's deleted keys. Only costs space when it fails.
-    pub(crate) fn drop_files(&self, group: GroupId) {
-        if let Engine::Rocks(rocks) = &self.engine {
-            rocks.drop_files(group);
+    /// The number of the last write; 0 in memory.
+    pub(crate) fn last_write(&self) -> u64 {
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.last_write(),
+            Engine::Memory(_) => 0,
+        }
+    }
+
+    /// Whether what was removed up to the write of this number can be freed now: nobody reads rows as they were before, and the store is
+    /// not ending.
+    pub(crate) fn frees(&self, write: u64) -> bool {
+        match &self.engine {
+            Engine::Rocks(rocks) => {
+                !rocks.is_stopping.load(std::sync::atomic::Ordering::SeqCst) && !rocks.is_read_before(write)
+            }
+            Engine::Memory(_) => true,
         }
     }
 
@@ -421,40 +435,6 @@ impl View for Store {
             _ if from >= to => Ok(()),
             Engine::Rocks(rocks) => rocks.scan(column, (from, to), visit),
             Engine::Memory(disk) => disk.rows().columns.scan(column, from, to, visit),
-        }
-    }
-}
-
-/// The store as it was at one moment.
-pub struct Snapshot<'a>(Moment<'a>);
-
-enum Moment<'a> {
-    Rocks(RocksSnapshot<'a>),
-    Memory(Arc<memory::Rows>),
-}
-
-impl OwnRows for Snapshot<'_> {
-    fn own_row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        match &self.0 {
-            Moment::Rocks(snapshot) => snapshot.own_row(key),
-            Moment::Memory(rows) => Ok(rows.own_row(key)),
-        }
-    }
-}
-
-impl View for Snapshot<'_> {
-    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        match &self.0 {
-            Moment::Rocks(snapshot) => snapshot.get(column, key),
-            Moment::Memory(rows) => rows.columns.get(column, key),
-        }
-    }
-
-    fn scan(&self, column: Column, from: &[u8], to: &[u8], visit: Visitor<'_>) -> Result<(), ViewError> {
-        match &self.0 {
-            _ if from >= to => Ok(()),
-            Moment::Rocks(snapshot) => snapshot.scan(column, (from, to), visit),
-            Moment::Memory(rows) => rows.columns.scan(column, from, to, visit),
         }
     }
 }

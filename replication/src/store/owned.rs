@@ -30,6 +30,19 @@ impl OwnedSnapshot {
     }
 }
 
+impl OwnedSnapshot {
+    /// As [`Snapshot::scan_once`].
+    pub(crate) fn scan_once(
+        &self,
+        column: Column,
+        from: &[u8],
+        to: &[u8],
+        visit: Visitor<'_>,
+    ) -> Result<(), ViewError> {
+        self.0.borrow_dependent().scan_once(column, from, to, visit)
+    }
+}
+
 impl View for OwnedSnapshot {
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         self.0.borrow_dependent().get(column, key)

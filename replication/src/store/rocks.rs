@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, ErrorKind, FlushOptions, IngestExternalFileOptions, MergeOperands, Options, ReadOptions,
-    ReadTier, WriteBatch, WriteOptions,
+    DBRecoveryMode, Env, ErrorKind, FlushOptions, IngestExternalFileOptions, MergeOperands, Options,
+    ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 use super::{OwnRow, StoreError, StoreOptions};
@@ -29,6 +30,10 @@ pub(super) struct Rocks {
     damages: Arc<Damages>,
     /// One at a time writes bodies anew.
     pub(super) reclaiming: Mutex<()>,
+    /// Nothing is compacted any more.
+    pub(super) is_stopping: AtomicBool,
+    /// As [`StoreOptions::blob_bytes_min`].
+    pub(super) blob_bytes_min: u64,
     /// Held alone by what makes all other writes wait, for a disk: files that are taken in, rows that are synced.
     waits: RwLock<()>,
 }
@@ -36,18 +41,23 @@ pub(super) struct Rocks {
 impl Rocks {
     pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         let cache = Cache::new_lru_cache(options.block_cache_bytes);
-        let columns = Column::ALL.map(|column| {
-            ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache))
-        });
+        let mut own_rows = Options::default();
+        own_rows.set_disable_auto_compactions(options.is_damaged);
+        let columns = Column::ALL
+            .map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache)))
+            .into_iter()
+            .chain([ColumnFamilyDescriptor::new(OWN_ROWS, own_rows)]);
         if let Some(damage) = damage::before_opening(path) {
             return Err(StoreError::Damaged(damage));
         }
-        let db = DB::open_cf_descriptors(&database_options(options), path, columns)
+        let db = DB::open_cf_descriptors(&database_options(path, options)?, path, columns)
             .map_err(|error| not_opened(path, &error))?;
         Ok(Self {
             db,
             damages: Arc::new(Damages::new(path, options.describe_key)),
             reclaiming: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+            blob_bytes_min: options.blob_bytes_min,
             waits: RwLock::default(),
         })
     }
@@ -329,9 +339,11 @@ impl RocksSnapshot<'_> {
         &self,
         column: Column,
         (from, to): (&[u8], &[u8]),
+        is_kept: bool,
         visit: Visitor<'_>,
     ) -> Result<(), ViewError> {
         let mut options = ReadOptions::default();
+        options.fill_cache(is_kept);
         options.set_iterate_upper_bound(to);
         self.rocks.walk(
             self.inner
@@ -370,8 +382,12 @@ fn not_opened(path: &Path, error: &rocksdb::Error) -> StoreError {
     }
 }
 
-fn database_options(options: &StoreOptions) -> Options {
+fn database_options(path: &Path, options: &StoreOptions) -> Result<Options, StoreError> {
     let mut database = Options::default();
+    // What is served goes before compactions, which get what is left of the processors.
+    let mut environment = Env::new().map_err(|error| not_opened(path, &error))?;
+    environment.lower_thread_pool_cpu_priority();
+    database.set_env(&environment);
     database.create_if_missing(true);
     database.create_missing_column_families(true);
     // Columns are flushed together, so that what a crash leaves is the state of one entry, in all of them.
@@ -389,7 +405,7 @@ fn database_options(options: &StoreOptions) -> Options {
     database.set_bytes_per_sync(BYTES_PER_SYNC);
     database.set_keep_log_file_num(4);
     database.set_max_log_file_size(4 * 1024 * 1024);
-    database
+    Ok(database)
 }
 
 pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {

@@ -3,6 +3,8 @@
 //! Rows go with the files that are compacted. Values in blob files go only with the whole file, in which those of all groups
 //! lie: when enough of them is garbage, what is left in them is written anew.
 
+use std::sync::atomic::Ordering;
+
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
 
 use super::rocks::Rocks;
@@ -20,15 +22,16 @@ const AGE_CUTOFF: &str = "blob_garbage_collection_age_cutoff";
 const AGE_CUTOFF_USUAL: &str = "0.25";
 
 impl Rocks {
-    pub(super) fn drop_files(&self, group: GroupId) {
-        let (from, to) = group.key_range();
-        // Those of bodies are read: that is how what they refer to becomes garbage.
-        for column in Column::ALL.into_iter().filter(|column| *column != Column::Bodies) {
-            let Ok(family) = self.column(column) else { continue };
-            if let Err(error) = self.db.delete_file_in_range_cf(family, &from, &to) {
-                tracing::warn!(group = group.0, %error, "files of a removed group stay until they are compacted");
-            }
-        }
+    /// The number of the last write.
+    pub(super) fn last_write(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
+    /// Whether somebody reads rows as they were before the write of this number: what was removed is not freed then.
+    pub(super) fn is_read_before(&self, write: u64) -> bool {
+        let oldest = self.db.property_int_value("rocksdb.oldest-snapshot-sequence");
+        // Zero: nobody does.
+        matches!(oldest, Ok(Some(oldest)) if (1..write).contains(&oldest))
     }
 
     pub(super) fn reclaim_group(&self, group: GroupId) {
@@ -69,6 +72,7 @@ impl Rocks {
     }
 
     pub(super) fn stop_background(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
         self.db.cancel_all_background_work(true);
     }
 }

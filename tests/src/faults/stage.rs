@@ -17,6 +17,7 @@ use super::room::Room;
 use super::shim;
 use super::workload::{Credentials, Proxy, address};
 use crate::cluster::{Cluster, Launch, Options};
+use crate::http;
 
 /// How long a client's command waits for its shard.
 const PATIENCE: &str = "10s";
@@ -431,6 +432,17 @@ impl Stage {
     /// The same, whatever comes of it.
     pub fn try_operate(&self, arguments: &[&str]) -> Result<std::process::Output> {
         self.cluster.try_operate(arguments, "")
+    }
+
+    /// The sum of a counter on the metrics pages of all nodes that answer.
+    pub fn counted(&self, counter: &str) -> u64 {
+        let nodes = self.cluster.manifest().nodes.iter();
+        let pages = nodes.filter_map(|node| http::get(&node.http, "/metrics").ok());
+        let figure = |page: &str| {
+            let figure = page.lines().find_map(|line| line.strip_prefix(counter))?;
+            figure.trim().parse::<u64>().ok()
+        };
+        pages.filter_map(|(_, page)| figure(&page)).sum()
     }
 
     /// The node that leads each shard, as far as the directory knows.

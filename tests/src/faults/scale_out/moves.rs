@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::super::stage::Stage;
 
+/// What a mailstore counts of the states that it fetches.
+const RECEIVED: &str = "rookery_replication_snapshot_received_bytes_total ";
+
 /// What one rebalance came to.
 #[derive(Debug, Clone)]
 pub struct Move {
@@ -14,10 +17,12 @@ pub struct Move {
     pub what: &'static str,
     /// Transfers that were done.
     pub transfers: u64,
-    /// Bytes that were copied, as stored.
+    /// Bytes that were to be copied, as far as the plan knew.
     pub bytes: u64,
-    /// The least that had to be.
+    /// The least that had to be, as far as it knew.
     pub bytes_least: u64,
+    /// Bytes of rows that mailstores have fetched meanwhile.
+    pub received: u64,
     /// From its beginning to its end.
     pub seconds: f64,
     /// The most loaded node's load as a part of its share, in millionths.
@@ -35,6 +40,7 @@ pub struct Move {
 impl Move {
     /// Has the cluster rebalanced, and waits until that has ended.
     pub(super) fn make(stage: &Stage, what: &'static str, limits: &[&str]) -> Result<Self> {
+        let received_before = stage.counted(RECEIVED);
         let plan = asked(stage, &["--json", "rebalance", "plan"])?;
         let begin = ["rebalance", "apply", "--yes"];
         stage.operate(&[&begin[..], limits].concat())?;
@@ -51,6 +57,7 @@ impl Move {
             transfers: number(&job["transfers"]["done"])?,
             bytes: number(&job["bytes_copied"])?,
             bytes_least: number(&plan["bytes_least"])?,
+            received: stage.counted(RECEIVED) - received_before,
             seconds: millis as f64 / 1e3,
             load_most_ppm: stands("load_most_ppm")?,
             load_least_ppm: stands("load_least_ppm")?,
@@ -71,14 +78,15 @@ impl fmt::Display for Move {
         let part = |ppm: u64| ppm as f64 / 1e6;
         write!(
             f,
-            "{}: {} transfers, {:.0} MB copied (at least {:.0}), {:.1} s, {:.0} MB/s; the most loaded mailstore has {:.3} of its \
+            "{}: {} transfers, {:.0} MB (at least {:.0}), {:.0} MB fetched, {:.1} s, {:.0} MB/s; the most loaded mailstore has {:.3} of its \
              share ({:.3} foreseen; bytes alone {:.3}, leads {:.3}), the least loaded {:.3}",
             self.what,
             self.transfers,
             mega(self.bytes),
             mega(self.bytes_least),
+            mega(self.received),
             self.seconds,
-            mega(self.bytes) / self.seconds.max(0.001),
+            mega(self.received) / self.seconds.max(0.001),
             part(self.load_most_ppm),
             part(self.foreseen_most_ppm),
             part(self.bytes_most_ppm),
