@@ -1,7 +1,11 @@
 //! The planner through a year of a made-up cluster: a small one in every run of the tests, and by `make scale` one of 1,000 nodes, 65,536
 //! shards and 100 million accounts, which writes its figures into `docs/scale.md` and draws `docs/scale.svg`.
 
-#![allow(clippy::print_stdout, reason = "a test program, helpers included")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test program, helpers included"
+)]
 
 mod draw;
 mod executor;
