@@ -42,6 +42,9 @@ const LOG_FOLDER: &str = "log";
 /// Where states are that are being fetched.
 const INCOMING_FOLDER: &str = "incoming";
 
+/// How long a replica that is closed has to end what it is writing.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
 /// Replicas that are opened or closed at one time.
 const CHANGES_MAX: usize = 32;
 
@@ -421,24 +424,37 @@ impl Member {
     /// Closes a replica; what it has stays. Proposals under way end as lost.
     pub async fn close_group(&self, group: GroupId) {
         let _changing = self.changing(group).lock().await;
-        self.close_open(group).await;
+        self.close_written(group).await;
     }
 
-    async fn close_open(&self, group: GroupId) {
+    /// Closes a replica of which nothing is written any more afterwards: its end does not wait for what is being applied.
+    async fn close_written(&self, group: GroupId) {
+        if let Some(open) = self.close_open(group).await
+            && !open.progress.close(CLOSE_MAX).await
+        {
+            tracing::warn!(
+                group = group.0,
+                "the replica is closed while it is written to: is its disk slow, or full?"
+            );
+        }
+    }
+
+    async fn close_open(&self, group: GroupId) -> Option<Arc<Group>> {
         let open = self.groups.write().remove(&group);
         self.group_changes.fetch_add(1, Ordering::Relaxed);
-        if let Some(open) = open
+        if let Some(open) = &open
             && let Err(error) = open.raft.shutdown().await
         {
             tracing::error!(group = group.0, %error, "the group's consensus ended badly");
         }
+        open
     }
 
     /// Removes a replica for good, with all that it has. A crash in the middle is finished at the next start.
     pub async fn remove_group(self: &Arc<Self>, group: GroupId) -> Result<(), StoreError> {
         let _changing = self.changing(group).lock().await;
         let open = self.group(group);
-        self.close_open(group).await;
+        self.close_written(group).await;
         let Some(row) = self.replica_row(group)? else {
             return Ok(());
         };

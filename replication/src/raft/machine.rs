@@ -5,7 +5,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -35,6 +36,10 @@ pub(crate) struct Progress {
     upheavals: AtomicU64,
     /// Bytes that have come of a state that is being fetched; 0 while none is.
     pub(crate) fetched: AtomicU64,
+    /// Held while something is written: whether nothing may be any more.
+    closed: tokio::sync::Mutex<bool>,
+    /// What waits for room is to be given up.
+    is_closing: AtomicBool,
 }
 
 impl Progress {
@@ -56,6 +61,22 @@ impl Progress {
         }
         let seen = look();
         (self.upheavals.load(Ordering::SeqCst) == before).then_some(seen)
+    }
+
+    /// Nothing else is written until what is returned is dropped. Error: the replica has been closed.
+    async fn write(&self) -> io::Result<tokio::sync::MutexGuard<'_, bool>> {
+        let closed = self.closed.lock().await;
+        match *closed {
+            true => Err(io::Error::other("the replica has been closed")),
+            false => Ok(closed),
+        }
+    }
+
+    /// Nothing is written any more once this has answered that it is so; what is being written may take longer than is waited for.
+    pub(crate) async fn close(&self, waits: Duration) -> bool {
+        self.is_closing.store(true, Ordering::SeqCst);
+        let closed = tokio::time::timeout(waits, self.closed.lock()).await;
+        closed.map(|mut closed| *closed = true).is_ok()
     }
 
     /// What is applied.
@@ -101,8 +122,7 @@ impl Machine {
             applied: Mutex::new(applied.clone()),
             // What is found at the start has come from files.
             flushed: Mutex::new(applied),
-            upheavals: AtomicU64::new(0),
-            fetched: AtomicU64::new(0),
+            ..Progress::default()
         };
         Ok(Self {
             group,
@@ -187,6 +207,7 @@ impl RaftStateMachine<Types> for Machine {
                 break;
             }
             writes.put_own(Applied::key(self.group), applied.row(self.replica));
+            let _writing = self.progress.write().await?;
             self.applier.apply(writes).await?;
             *self.progress.applied.lock() = applied;
             for (responder, outcome) in answers {
@@ -217,12 +238,23 @@ impl RaftStateMachine<Types> for Machine {
         };
         let (store, group, replica) = (Arc::clone(&self.store), self.group, self.replica);
         let (applier, installed) = (Arc::clone(&self.applier), applied.clone());
+        let progress = Arc::clone(&self.progress);
+        let _writing = self.progress.write().await?;
         self.progress.begin_upheaval();
         let taking_in = move || {
-            let taken_in = applier.insist(|| install(&store, group, replica, &installed, &received));
-            if taken_in.is_err() {
-                // The next start finishes it.
+            let mut is_done = false;
+            let taken_in = applier.insist(|| {
+                if !progress.is_closing.load(Ordering::SeqCst) {
+                    install(&store, group, replica, &installed, &received)?;
+                    is_done = true;
+                }
+                Ok(())
+            });
+            if !is_done {
+                // The next start finishes it, unless the replica is removed.
                 received.leave_files();
+                taken_in?;
+                return Err(io::Error::other("the replica is being closed"));
             }
             taken_in
         };
