@@ -129,4 +129,4 @@ fn store_failure(reason: String) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

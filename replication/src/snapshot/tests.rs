@@ -9,10 +9,13 @@ use futures_util::future::BoxFuture;
 use rookery_proto::Status;
 use rookery_proto::replication::v1::{InstallSnapshot, Request, reply, request};
 
-use super::{Fetch, Fetching, Held, Pace, Received, finish_installs, install, receive, remove_range};
+use super::{
+    Fetch, Fetching, Held, Pace, Received, finish_installs, install, receive, reclaim_ranges, remove_range,
+};
 use crate::applied::{Applied, Sequence};
 use crate::batch::{Batch, Column};
 use crate::entry::{GroupId, LeaderId};
+use crate::group::tests::alone::copy_folder;
 use crate::log::{MemoryLog, ReplicaId};
 use crate::store::{OwnedSnapshot, Store, StoreOptions};
 use crate::strain::Strain;
@@ -42,19 +45,6 @@ fn open(folder: &Path) -> Arc<Store> {
     Arc::new(Store::open(&folder.join("store"), &options).unwrap())
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).unwrap();
-        }
-    }
-}
-
 impl Node {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -70,12 +60,13 @@ impl Node {
     /// As a process that is killed leaves the folder: what is only in its memory is gone.
     fn crash(&mut self) {
         let (kept, home) = (tempfile::tempdir().unwrap(), self.folder.path().to_owned());
-        copy(&home, kept.path());
+        copy_folder(&home, kept.path());
         // A store's end writes what a crash would not have.
         let elsewhere = tempfile::tempdir().unwrap();
         self.store = open(elsewhere.path());
         std::fs::remove_dir_all(&home).unwrap();
-        copy(kept.path(), &home);
+        std::fs::create_dir(&home).unwrap();
+        copy_folder(kept.path(), &home);
         self.store = open(&home);
     }
 
@@ -317,4 +308,26 @@ async fn a_state_is_taken_in_whole_wherever_the_machine_stops() {
             }
         }
     }
+}
+
+#[test]
+fn who_reads_a_removed_replica_reads_all_of_it_and_its_space_is_freed_afterwards() {
+    let node = Node::new();
+    node.put(GROUP, 0..30, "kept", 11);
+    node.store.flush().unwrap();
+    // Into files below the first level, of this group alone.
+    node.store.reclaim_group(GROUP);
+    let before = node.rows(GROUP);
+    let reading = OwnedSnapshot::of(Arc::clone(&node.store));
+    remove_range(&node.store, GROUP).unwrap();
+    let are_waiting = || !node.store.own_rows(b"reclaim/").unwrap().is_empty();
+    assert!(!reclaim_ranges(&node.store).unwrap() && are_waiting());
+    assert!(
+        rows(&reading, GROUP, applied(11)).1 == before.1,
+        "rows are missing"
+    );
+    assert!(node.rows(GROUP).1.is_empty());
+    drop(reading);
+    assert!(reclaim_ranges(&node.store).unwrap() && !are_waiting());
+    assert_eq!(node.store.sizes().unwrap().of(GROUP).unwrap(), 0);
 }

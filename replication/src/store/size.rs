@@ -56,10 +56,12 @@ impl Sizes<'_> {
         match &self.store.engine {
             Engine::Rocks(rocks) => {
                 for column in Column::ALL {
-                    bytes += rocks.range_bytes(column, &from, &to)?;
+                    let of_range = rocks.range_bytes(column, &from, &to)?;
+                    bytes += of_range;
+                    if column == Column::Bodies {
+                        bytes += self.blobs.of(&from, &to, of_range);
+                    }
                 }
-                let of_range = rocks.range_bytes(Column::Bodies, &from, &to)?;
-                bytes += self.blobs.of(&from, &to, of_range);
             }
             Engine::Memory(disk) => {
                 let rows = disk.rows();

@@ -42,7 +42,7 @@ async fn what_is_applied_stays_after_a_close_and_after_a_crash() {
 }
 
 /// Copies a folder that is in use as it is at one moment: no file came, went or grew while it was copied.
-pub(super) fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     loop {
         let before = files_of(from);
         let copied = before
@@ -197,4 +197,36 @@ async fn a_store_that_fails_is_told() {
     assert_eq!(commit(&leader, put("k", "2")).await, Err(ProposeError::Lost));
     assert_eq!(failures.load(Ordering::SeqCst), 1);
     assert_eq!(value(&member, "k"), None);
+}
+
+#[tokio::test]
+async fn a_removal_for_which_there_was_no_room_keeps_no_other_replica_out() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (member, group) = open(folder.path()).await;
+    let leader = leader_of(&group).await;
+    assert_eq!(commit(&leader, put("k", "1")).await, Ok(()));
+    drop((leader, group));
+    let full = Some("IO error: No space left on device: While appending to file");
+    member.store().failing.set(full);
+    assert!(member.remove_group(GROUP).await.is_err());
+    assert!(member.remove_leftovers().await.is_err());
+    member.store().failing.set(None);
+    assert_eq!(
+        value(&member, "k").as_deref(),
+        Some("1"),
+        "it could not be removed"
+    );
+    let replica = crate::log::ReplicaId(99);
+    let other = ReplicaSpec {
+        group: GROUP,
+        replica,
+        start: Start::Form(vec![GroupMember {
+            replica,
+            node: "node-1".to_owned(),
+            witness: false,
+        }]),
+    };
+    member.open_group(other).await.expect("opens");
+    assert_eq!(value(&member, "k"), None);
+    member.close().await;
 }

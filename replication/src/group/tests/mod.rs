@@ -1,6 +1,6 @@
 //! Groups on real stores and logs, alone and of three.
 
-mod alone;
+pub(crate) mod alone;
 mod follow;
 mod moves;
 mod space;
