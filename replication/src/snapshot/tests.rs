@@ -310,20 +310,19 @@ async fn a_state_is_taken_in_whole_wherever_the_machine_stops() {
     }
 }
 
-#[test]
-fn who_reads_a_removed_replica_reads_all_of_it_and_its_space_is_freed_afterwards() {
-    let node = Node::new();
-    node.put(GROUP, 0..30, "kept", 11);
-    node.store.flush().unwrap();
-    // Into files below the first level, of this group alone.
-    node.store.reclaim_group(GROUP);
+#[tokio::test]
+async fn who_reads_a_removed_replica_reads_all_of_it_and_its_space_is_freed_afterwards() {
+    let ((_leading, leader), node) = (leader(), Node::new());
+    // Files of this group alone, below the first level.
+    let received = fetched(&node, &leader).await;
+    install(&node.store, GROUP, REPLICA, &applied(99), &received).unwrap();
     let before = node.rows(GROUP);
     let reading = OwnedSnapshot::of(Arc::clone(&node.store));
     remove_range(&node.store, GROUP).unwrap();
     let are_waiting = || !node.store.own_rows(b"reclaim/").unwrap().is_empty();
     assert!(!reclaim_ranges(&node.store).unwrap() && are_waiting());
     assert!(
-        rows(&reading, GROUP, applied(11)).1 == before.1,
+        rows(&reading, GROUP, applied(99)).1 == before.1,
         "rows are missing"
     );
     assert!(node.rows(GROUP).1.is_empty());
