@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::mailstore::v1::{self as mailstore, request};
@@ -15,10 +16,10 @@ use rookery_proto::{Body, Call, CallContext, Caller, MailstoreProtocol, Reason, 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_millis;
-use crate::plan::account::{self, Told};
+use crate::plan::account::{self, Purged, Told};
 use crate::schema::read::ReadError;
 use crate::schema::row::{Account, Life};
-use crate::schema::{AccountId, key};
+use crate::schema::{AccountId, ShardId, key};
 use crate::state::State;
 use crate::watch::Picture;
 
@@ -80,7 +81,7 @@ impl ShardCall {
 /// What came of one due row.
 enum Outcome {
     Told(Told),
-    Gone(Due),
+    Gone(Purged),
     Failed(Status),
 }
 
@@ -106,7 +107,7 @@ impl Provisioner {
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Outcome::Told(one) => told.push(one),
-                Outcome::Gone(due) => gone.push(due),
+                Outcome::Gone(one) => gone.push(one),
                 Outcome::Failed(status) => failure = Some(status),
             }
         }
@@ -141,7 +142,14 @@ impl Provisioner {
             }
             Ok(Ok((Some(account), None))) => account,
             // It was purged already.
-            Ok(Ok((None, _))) => return Outcome::Gone((due_millis, id)),
+            Ok(Ok((None, _))) => {
+                return Outcome::Gone(Purged {
+                    due_millis,
+                    id,
+                    shard: ShardId(0),
+                    generation: 0,
+                });
+            }
             Ok(Err(error)) => return Outcome::Failed(error.into()),
             Err(status) => return Outcome::Failed(status),
         };
@@ -171,9 +179,15 @@ impl Provisioner {
             account: id.0,
             generation: account.generation,
         });
+        let purged = Purged {
+            due_millis,
+            id,
+            shard: ShardId(account.shard),
+            generation: account.generation,
+        };
         self.call(&account, call)
             .await
-            .map_or_else(Outcome::Failed, |()| Outcome::Gone((due_millis, id)))
+            .map_or_else(Outcome::Failed, |()| Outcome::Gone(purged))
     }
 
     /// Makes a call on the node that leads the account's shard: both calls that are made so may be made again.
@@ -189,12 +203,24 @@ impl Provisioner {
         call: request::Call,
         timeout: Duration,
     ) -> Result<mailstore::Reply, Status> {
+        self.ask_leader_with(shard, call, None, timeout).await
+    }
+
+    /// The same with a body.
+    pub async fn ask_leader_with(
+        &self,
+        shard: u32,
+        call: request::Call,
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<mailstore::Reply, Status> {
         let began = Instant::now();
         let (tried_until, deadline) = (began + CALL_TIMEOUT, began + timeout);
         let mut hint = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let begun = self.call_node(shard, &hint, call.clone(), None, left);
+            let body = body.clone().map(Body::whole);
+            let begun = self.call_node(shard, &hint, call.clone(), body, left);
             let result = match begun {
                 Ok(begun) => begun.single().await,
                 Err(status) => Err(status),

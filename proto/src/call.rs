@@ -173,6 +173,17 @@ pub trait BodySource: Send + Sync {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>>;
 }
 
+/// A body that is known as a whole.
+struct Whole(Bytes);
+
+impl BodySource for Whole {
+    fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        let length = self.0.len().min(CHUNK_BYTES_MAX);
+        let chunk = self.0.split_to(length);
+        Poll::Ready((!chunk.is_empty()).then_some(Ok(chunk)))
+    }
+}
+
 impl Body {
     /// A body and the sender that fills it. Dropping the sender ends the body; an error sent into it fails the call.
     pub fn channel() -> (mpsc::Sender<Result<Bytes, Status>>, Self) {
@@ -183,6 +194,11 @@ impl Body {
                 chunks: Chunks::Channel(chunks),
             },
         )
+    }
+
+    /// A body that is known as a whole.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::from_source(Box::new(Whole(bytes)))
     }
 
     /// For transports: a body that comes out of a source.

@@ -58,7 +58,8 @@ pub mod replication {
 }
 
 pub use call::{
-    Body, Call, CallContext, Caller, Incoming, Peer, Protocol, Replies, ReplySink, Role, Service,
+    Body, Call, CallContext, Caller, Incoming, Peer, Protocol, REPLY_BYTES_MAX, Replies, ReplySink, Role,
+    Service,
 };
 pub use protocols::{DirectoryProtocol, MailstoreProtocol, ReplicationProtocol};
 pub use status::{Reason, Status};

@@ -375,3 +375,34 @@ fn leader_of_directory(cluster: &Cluster) -> String {
     let leader = nodes.iter().find(leads).unwrap();
     leader["id"].as_str().unwrap().to_owned()
 }
+
+/// What is known of a message's structure is one row, and that may be larger than a request.
+#[test]
+fn a_message_with_a_large_structure_goes_along() {
+    let cluster = cluster(1);
+    let mut message = String::from(
+        "From: a@example.test\r\nSubject: large\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n",
+    );
+    for part in 0..12 {
+        message.push_str("--b\r\nContent-Type: application/octet-stream");
+        for number in 0..130 {
+            message.push_str(&format!(";\r\n p{part}x{number}=\"{}\"", "v".repeat(900)));
+        }
+        message.push_str("\r\n\r\ntext\r\n");
+    }
+    message.push_str("--b--\r\n");
+    let mut session = ImapClient::login(&cluster.proxy(0).imap, USER).unwrap();
+    session.append("INBOX", "()", &message).unwrap().ok().unwrap();
+    session.command("SELECT INBOX").unwrap().ok().unwrap();
+    let structure = |session: &mut ImapClient| {
+        let fetched = session.command("FETCH 1 (BODYSTRUCTURE)").unwrap().ok().unwrap();
+        fetched.untagged.concat()
+    };
+    let before = structure(&mut session);
+    assert!(before.len() > 1024 * 1024, "{} bytes", before.len());
+    let (_, (there, _)) = here_and_there(&cluster);
+    let moved = ["account", "move", USER, "--to-shard", &there.to_string()];
+    cluster.operate(&moved, "").unwrap();
+    assert_eq!(shard_of(&cluster, USER), there);
+    assert!(structure(&mut session) == before, "the structure is another");
+}

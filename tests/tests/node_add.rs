@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rookery_tests::cluster::program;
-use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
+use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, http, messages};
 use serde_json::Value;
 
 /// How long a node may take to say or become something.
@@ -256,17 +256,50 @@ fn a_new_machine_joins_with_what_is_printed_and_gets_its_share() {
         assert!(told.iter().any(is_told), "{kind}: {told:?}");
     }
 
-    // A copy of the machine, without its data, beside it.
+    // A copy of the machine beside it: it may have the same replicas, and opens none.
+    drop(joined);
     let copy = cluster.scratch().join("copy");
-    fs::create_dir(&copy).unwrap();
-    for name in ["rookery.toml", "ca.pem", "node.key", "node.pem"] {
-        fs::copy(machine.join(name), copy.join(name)).unwrap();
-    }
+    copy_folder(&machine, &copy);
+    let joined = Process::start(&config, &cluster.scratch().join("again.log"));
+    wait_until("the node is back", || {
+        node(&cluster, "mailstore-3").is_some_and(|node| node["alive"] == true)
+    });
     let twin = Process::start(&copy.join("rookery.toml"), &cluster.scratch().join("twin.log"));
     twin.until_says("another process is mailstore-3 already");
-    let after = node(&cluster, "mailstore-3").unwrap();
-    assert_eq!(after["address"], listed["address"]);
+    let (status, missing) = http::get(&refused(&cluster), "/readyz").unwrap();
+    assert_eq!(status, 503);
+    assert!(missing.contains("another process is mailstore-3"), "{missing}");
+    assert!(missing.contains("the shard map is not known yet"), "{missing}");
+    let (_, metrics) = http::get(&refused(&cluster), "/metrics").unwrap();
+    assert!(!metrics.contains("rookery_mailstore_shards "), "{metrics}");
+    let shards = node(&cluster, "mailstore-3").unwrap()["shards"].clone();
+    assert!(shards.as_u64().unwrap() > 0);
     drop((joined, twin));
+}
+
+/// Where the process listens that the directory has refused.
+fn refused(cluster: &Cluster) -> String {
+    let log = fs::read_to_string(cluster.node("directory-1").data.join("log")).unwrap();
+    let line = log
+        .lines()
+        .rfind(|line| line.contains("two processes have the id of one node"))
+        .unwrap();
+    let words = line.split_whitespace();
+    let http = words.filter_map(|word| word.strip_prefix("http=")).next();
+    http.unwrap().trim_matches('"').to_owned()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -88,6 +88,8 @@ async fn fill_parts(clients: &mut Clients, folder: &Path, backup_id: String) -> 
         .into_inner()
         .shards
         .into_iter()
+        // Nobody answers for one that a split has added and that is not open yet.
+        .filter(|shard| !shard.forming)
         .map(|shard| shard.id)
         .collect();
     shards.sort_unstable();

@@ -34,7 +34,9 @@ pub(super) async fn shards(core: &Core, after: Option<u32>, limit: usize) -> Res
                 let accounts = rows.counter(&key::count_shard_accounts(ShardId(shard.id)))?;
                 let load = |node: &String| reports.get(node)?.loads.get(&shard.id);
                 let led = load(&shard.leader).or_else(|| shard.replicas.iter().find_map(load));
+                let row = rows.shard(ShardId(shard.id))?;
                 Ok(Shard {
+                    forming: row.is_some_and(|row| row.added && !row.formed),
                     bytes: led.map_or(0, |load| load.bytes),
                     operations_milli: led.map_or(0, |load| load.operations_milli),
                     cpu_ppm: led.map_or(0, |load| load.cpu_ppm),

@@ -5,11 +5,14 @@
 
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{self as mailstore, MovedRows, reply, request};
 
-use super::{CALL_TIMEOUT, ask};
+use super::{CALL_TIMEOUT, ask, ask_with};
+use crate::clock::now_millis;
 use crate::core::Core;
+use crate::plan::holding;
 use crate::schema::AccountId;
 use crate::schema::row::AccountMove;
 
@@ -32,6 +35,9 @@ const FREEZE_PAUSES: [Duration; 4] = [
 
 /// How long to wait until the account can be frozen: longer than an upload that nobody goes on with is kept.
 const FREEZE_WAIT_MAX: Duration = Duration::from_secs(70 * 60);
+
+/// How long to wait for that while a backup waits for the move.
+const FREEZE_WAIT_HELD: Duration = Duration::from_secs(30);
 
 /// A try to copy an account.
 pub(super) struct Copying<'a> {
@@ -91,7 +97,7 @@ impl<'a> Copying<'a> {
 
     /// Freezes the account as soon as it can be; answers its last modseq.
     pub(super) async fn freeze(&mut self) -> Result<u64, Status> {
-        let until = Instant::now() + FREEZE_WAIT_MAX;
+        let began = Instant::now();
         let mut tries = 0;
         loop {
             let freeze = request::Call::FreezeAccount(mailstore::FreezeAccount {
@@ -100,8 +106,11 @@ impl<'a> Copying<'a> {
                 generation: self.row.generation,
             });
             match ask(self.core, self.row.from, freeze).await {
-                Err(status) if status.is_retryable() && Instant::now() < until => {
+                Err(status) if status.is_retryable() && began.elapsed() < FREEZE_WAIT_MAX => {
                     let why = status.message;
+                    if began.elapsed() > FREEZE_WAIT_HELD && self.is_held().await? {
+                        return Err(Status::unavailable(format!("a backup waits, and {why}")));
+                    }
                     self.core.moves.note(self.id, |progress| progress.waits_for = why);
                     let pause = FREEZE_PAUSES.get(tries).or(FREEZE_PAUSES.last());
                     tokio::time::sleep(pause.copied().unwrap_or_default()).await;
@@ -118,6 +127,12 @@ impl<'a> Copying<'a> {
                 refused => return refused,
             }
         }
+    }
+
+    /// Whether a backup waits for all moves to end.
+    async fn is_held(&self) -> Result<bool, Status> {
+        let read = self.core.state.read(|rows| holding::lasts(rows, now_millis()));
+        Ok(read.await??)
     }
 
     /// Hands on rows until there are no more; answers how many, and the note from which the next pass begins.
@@ -163,9 +178,9 @@ impl<'a> Copying<'a> {
             account: self.id.0,
             generation: self.row.generation,
             attempt: self.row.attempt,
-            rows,
         });
-        ask(self.core, self.row.to, take).await?;
+        let rows = MovedRows { rows, next: None }.encode_to_vec();
+        ask_with(self.core, self.row.to, take, Some(rows.into())).await?;
         self.core.moves.note(self.id, |progress| {
             progress.rows += count;
             progress.bytes += bytes as u64;

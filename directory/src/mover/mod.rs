@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rookery_proto::mailstore::v1::{self as mailstore, request};
 use rookery_proto::{Reason, Status};
@@ -305,7 +306,13 @@ async fn end(core: &Core, id: AccountId, row: &AccountMove) -> Result<(), Status
 
 /// Makes a call that answers a modseq on the leader of a shard.
 async fn ask(core: &Core, shard: u32, call: request::Call) -> Result<u64, Status> {
-    let reply = core.provisioner.ask_leader(shard, call, CALL_TIMEOUT).await?;
+    ask_with(core, shard, call, None).await
+}
+
+/// The same with a body.
+async fn ask_with(core: &Core, shard: u32, call: request::Call, body: Option<Bytes>) -> Result<u64, Status> {
+    let asked = core.provisioner.ask_leader_with(shard, call, body, CALL_TIMEOUT);
+    let reply = asked.await?;
     match reply.call {
         Some(mailstore::reply::Call::Done(done)) => Ok(done.modseq),
         _ => Err(Status::internal(format!("shard {shard} answered something else"))),

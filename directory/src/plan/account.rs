@@ -214,15 +214,35 @@ pub fn delete(
         .recipients_changed())
 }
 
-/// The shards have purged these accounts: nothing is left of them but that their ids are used.
-pub fn purged(rows: Rows<'_>, gone: &[(u64, AccountId)]) -> Result<Planned<()>, PlanError> {
+/// An account that a shard has purged, because of a due row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    /// The due row's time.
+    pub due_millis: u64,
+    /// The account.
+    pub id: AccountId,
+    /// The shard that it was purged in.
+    pub shard: ShardId,
+    /// The generation of its placement there.
+    pub generation: u64,
+}
+
+/// The shards have purged these accounts: nothing is left of them but that their ids are used. Those that have gone to another shard
+/// meanwhile stay due, and are purged there.
+pub fn purged(rows: Rows<'_>, gone: &[Purged]) -> Result<Planned<()>, PlanError> {
     let mut batch = Batch::new();
-    for (due_millis, id) in gone {
-        batch.delete(Column::Rows, key::due(*due_millis, *id));
-        if let Some(account) = rows.account(*id)?
-            && account.life() == Life::Deleted
-        {
-            batch.delete(Column::Rows, key::account(*id));
+    for purged in gone {
+        let (due, id) = (key::due(purged.due_millis, purged.id), purged.id);
+        let Some(account) = rows.account(id)? else {
+            batch.delete(Column::Rows, due);
+            continue;
+        };
+        if (account.shard, account.generation) != (purged.shard.0, purged.generation) {
+            continue;
+        }
+        batch.delete(Column::Rows, due);
+        if account.life() == Life::Deleted {
+            batch.delete(Column::Rows, key::account(id));
             batch.add(key::count_shard_accounts(ShardId(account.shard)), -1);
         }
     }

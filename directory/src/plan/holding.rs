@@ -79,7 +79,7 @@ pub fn release(rows: Rows<'_>, id: &str) -> Result<Planned<()>, PlanError> {
 }
 
 /// Whether a hold lasts.
-pub(super) fn lasts(rows: Rows<'_>, now_millis: u64) -> Result<bool, PlanError> {
+pub fn lasts(rows: Rows<'_>, now_millis: u64) -> Result<bool, PlanError> {
     let holds = rows.move_holds()?;
     Ok(holds.iter().any(|(_, hold)| hold.until_millis > now_millis))
 }

@@ -246,7 +246,10 @@ fn next_placement(
         return Ok(Err("there is no such shard".to_owned()));
     };
     if !placement.formed {
-        return Ok(Err("the shard is being formed".to_owned()));
+        match formed_without(&placement, transfer.from_replica) {
+            Some(formed) => placement.formed = formed,
+            None => return Ok(Err("the shard is being formed".to_owned())),
+        }
     }
     if placement.generation != transfer.generation {
         return Ok(Err(
@@ -289,6 +292,20 @@ fn next_placement(
     };
     placement.replicas.insert(at, new);
     Ok(Ok((placement, u32::try_from(slot).unwrap_or(0))))
+}
+
+/// Whether a shard that is being formed is so with another in place of a replica that no node has opened; `None` when it cannot go
+/// without that. Where most of the others are open they have formed the group, and the new one is taken in as into any other; an only
+/// replica forms it anew. Nothing is acknowledged before a shard is formed.
+fn formed_without(placement: &row::Shard, replica: u64) -> Option<bool> {
+    let is_awaited = |one: &row::Replica| one.id == replica && !one.taken;
+    placement.replicas.iter().find(|one| is_awaited(one))?;
+    let all = placement.replicas.len();
+    let taken = placement.replicas.iter().filter(|one| one.taken).count();
+    if all == 1 {
+        return Some(false);
+    }
+    (taken > all / 2).then_some(true)
 }
 
 /// Names the old replica of a transfer again. When the placement has changed since, there is nothing to be taken back.

@@ -15,7 +15,7 @@ use super::*;
 use crate::address::Address;
 use crate::schema::read::Rows;
 use crate::schema::row::{self, Life, Row};
-use crate::schema::{KeyId, key};
+use crate::schema::{KeyId, ShardId, key};
 
 const NOW: u64 = 1_000;
 
@@ -139,6 +139,24 @@ impl World {
     pub(crate) fn delete(&mut self, address: &str) -> AccountId {
         let planned = account::delete(Rows(&self.store), address, NOW, 500);
         self.apply(planned).unwrap().0
+    }
+
+    /// Its shard has purged a deleted account.
+    pub(crate) fn purge(&mut self, id: AccountId) {
+        let purged = self.purged(id);
+        let planned = account::purged(Rows(&self.store), &[purged]);
+        self.apply(planned).unwrap();
+    }
+
+    /// That the shard which has it now has purged it.
+    fn purged(&self, id: AccountId) -> account::Purged {
+        let account = self.account(id).unwrap();
+        account::Purged {
+            due_millis: account.purge_at_millis,
+            id,
+            shard: ShardId(account.shard),
+            generation: account.generation,
+        }
     }
 
     fn account(&self, id: AccountId) -> Option<row::Account> {
@@ -344,8 +362,7 @@ fn ids_are_never_used_again() {
     assert!(second > first);
     // The old one's mail goes, the new one stays.
     assert_eq!(world.dues(), [(account::DUE_AT_ONCE, second), (NOW + 500, first)]);
-    let planned = account::purged(Rows(&world.store), &[(NOW + 500, first)]);
-    world.apply(planned).unwrap();
+    world.purge(first);
     assert_eq!(world.account(first), None);
     assert_eq!(world.dues(), [(account::DUE_AT_ONCE, second)]);
     world.live();

@@ -33,14 +33,38 @@ pub enum BodySource {
     Chunks(Vec<Bytes>),
     /// In a finished upload of this account.
     Upload(AccountId, UploadId),
+    /// In an upload that is not finished or not there any more. A plan that was made with it before is answered as it was, and an account
+    /// that went to another shard, and its uploads with it, is said to be there; nothing new can be stored.
+    Gone,
 }
 
 impl PreparedBody {
+    /// What is left to say of an upload that is not there.
+    pub fn gone() -> Self {
+        Self {
+            hash: BodyHash::default(),
+            source: BodySource::Gone,
+            analysis: Bytes::new(),
+            header_len: 0,
+        }
+    }
+
+    /// FAILED_PRECONDITION when its bytes are nowhere.
+    pub(super) fn refuse_gone(&self) -> Result<(), Status> {
+        match self.source {
+            BodySource::Gone => Err(Status::new(
+                Reason::FailedPrecondition,
+                "the upload is not finished, or has expired: send it again",
+            )),
+            BodySource::Chunks(_) | BodySource::Upload(..) => Ok(()),
+        }
+    }
+
     /// Bytes that it keeps in memory.
     pub fn bytes(&self) -> usize {
         let chunks = match &self.source {
             BodySource::Chunks(chunks) => chunks.iter().map(Bytes::len).sum(),
-            BodySource::Upload(..) => 0,
+            BodySource::Upload(..) | BodySource::Gone => 0,
         };
         chunks + self.analysis.len()
     }
@@ -60,6 +84,7 @@ impl BodyAdder {
         batch: &mut Batch,
         body: &PreparedBody,
     ) -> Result<(), Status> {
+        body.refuse_gone()?;
         let key = keys::body(reader.shard, &body.hash);
         if self.stored.contains(&body.hash) {
             batch.add(key, 1);
@@ -94,6 +119,7 @@ impl BodyAdder {
                 use_upload(reader, batch, *account, *upload, &body.hash)?;
                 BodyLocation::Upload(*account, *upload)
             }
+            BodySource::Gone => return body.refuse_gone(),
         };
         batch.put(Column::Rows, key, BodyRecord { location }.encode());
         self.stored.insert(body.hash);

@@ -3,6 +3,7 @@
 use rookery_proto::Status;
 use rookery_replication::{Batch, Column, View};
 
+use super::arriving;
 use super::bodies::Releaser;
 use super::{Plan, PlanContext, done};
 use crate::schema::garbage::GARBAGE_ITEMS_MAX;
@@ -46,6 +47,7 @@ pub(super) fn collect(view: &dyn View, context: &PlanContext) -> Result<Plan, St
         }
         Garbage::Account => {
             if purge(&reader, &mut releaser, &mut batch)? {
+                arriving::drop_all(&reader, &mut batch)?;
                 keys::delete_account_rows(&mut batch, context.shard, account);
                 batch.delete(Column::Rows, key);
             } else {

@@ -39,6 +39,11 @@ pub(super) fn deliver(view: &dyn View, context: &PlanContext, command: &Deliver)
                         let outcome =
                             match deliver_one(view, context, command, recipient, &mut bodies, &mut plan) {
                                 Ok(outcome) => outcome,
+                                // Nobody can get what is not there.
+                                Err(status) if status.reason == Reason::FailedPrecondition => {
+                                    command.body.refuse_gone()?;
+                                    refused(recipient.account.0, status)
+                                }
                                 // What is wrong with one recipient concerns no other, damage to its rows as little
                                 // as its quota; a store that cannot be read concerns all.
                                 Err(status)

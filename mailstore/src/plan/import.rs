@@ -66,7 +66,7 @@ impl<'a> Import<'a> {
             return Ok(());
         }
         match (row.column, named) {
-            (RowColumn::Bodies, Named::BodyChunk(hash, chunk)) => self.chunk(row, &hash, chunk),
+            (RowColumn::Bodies, Named::BodyChunk(hash, chunk)) => self.chunk(row, &hash, chunk).map(drop),
             (RowColumn::Counters, Named::Message(account, _)) => self.message_references(row, account),
             (RowColumn::Rows, Named::Message(account, _)) => self.message(row, account),
             (RowColumn::Rows, Named::HandOff(id)) => self.hand_off(row, &id),
@@ -126,17 +126,23 @@ impl<'a> Import<'a> {
         Ok(record.is_some())
     }
 
-    /// Takes a chunk of a body, unless the shard has the body.
-    pub(super) fn chunk(&mut self, row: &Row, hash: &BodyHash, chunk: u32) -> Result<(), Status> {
+    /// Takes a chunk of a body, unless the shard has the body. Whether it was taken.
+    pub(super) fn chunk(&mut self, row: &Row, hash: &BodyHash, chunk: u32) -> Result<bool, Status> {
         if u64::from(chunk) >= chunk_count(hash.size) {
             return Err(Status::invalid(format!("the body {hash:?} has no chunk {chunk}")));
         }
         // With a record the body is whole, and perhaps in an upload's chunks.
-        if self.reader(AccountId(0)).body(hash)?.is_none() {
+        let is_taken = self.reader(AccountId(0)).body(hash)?.is_none();
+        if is_taken {
             self.batch.put(Column::Bodies, row.key.clone(), row.value.clone());
             self.written.insert(row.key.clone());
         }
-        Ok(())
+        Ok(is_taken)
+    }
+
+    /// Whether this plan gave the body its record.
+    pub(super) fn has_recorded(&self, hash: &BodyHash) -> bool {
+        self.bodies.contains(hash)
     }
 
     /// Sets the references of a message beyond the first. Nothing else changes them before the account is live.
@@ -188,13 +194,13 @@ impl<'a> Import<'a> {
             self.batch.add(key, 1);
             return Ok(());
         }
-        // Chunks are imported, and go, together or in order: with the last, all are there.
-        if let Some(last) = chunk_count(hash.size).checked_sub(1) {
-            let last = keys::body_chunk(self.context.shard, hash, last as u32);
-            if !self.written.contains(&last) && !self.contains(Column::Bodies, &last)? {
+        // The first ones may have been passed over or have gone: the body had a record when they came, and lost its last message since.
+        for chunk in 0..chunk_count(hash.size) {
+            let chunk = keys::body_chunk(self.context.shard, hash, chunk as u32);
+            if !self.written.contains(&chunk) && !self.contains(Column::Bodies, &chunk)? {
                 return Err(Status::new(
                     Reason::FailedPrecondition,
-                    format!("chunks of the body {hash:?} are missing: run the restore again"),
+                    format!("chunks of the body {hash:?} are missing: send them again"),
                 ));
             }
         }

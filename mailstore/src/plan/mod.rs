@@ -6,6 +6,7 @@
 
 mod account;
 mod append;
+mod arriving;
 mod bodies;
 mod collect;
 mod copy;
@@ -177,7 +178,7 @@ pub enum Command {
     /// See [`proto::ReceiveAccount`].
     ReceiveAccount(proto::ReceiveAccount),
     /// See [`proto::TakeRows`].
-    TakeRows(proto::TakeRows),
+    TakeRows(TakeRows),
     /// See [`proto::SettleAccount`].
     SettleAccount(proto::SettleAccount),
     /// Works off some garbage and removes some of what has expired.
@@ -228,6 +229,19 @@ impl Command {
                 _ => 0,
             }
     }
+}
+
+/// See [`proto::TakeRows`].
+#[derive(Debug, Clone)]
+pub struct TakeRows {
+    /// Whose.
+    pub account: AccountId,
+    /// The move's.
+    pub generation: u64,
+    /// Which try of the move.
+    pub attempt: u32,
+    /// The rows.
+    pub rows: Vec<proto::MovedRow>,
 }
 
 /// See [`proto::Append`].

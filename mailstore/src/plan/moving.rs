@@ -12,14 +12,15 @@ use rookery_proto::{Reason, Status};
 use rookery_replication::{Batch, Column, View, Write};
 
 use super::account::{reader, refuse_older};
+use super::arriving::{self, Arriving};
 use super::bodies::Releaser;
 use super::import::Import;
-use super::{Plan, PlanContext, done};
+use super::{Plan, PlanContext, TakeRows, done};
 use crate::schema::leaving::LEAVING_MAX;
 use crate::schema::named::{self, Named};
 use crate::schema::{
-    AccountId, AccountRecord, AccountState, Garbage, Leaving, LeavingAccount, ModSeq, Reader, ReplyRecord,
-    Touched, TouchedKey, Value, keys, unread,
+    AccountId, AccountRecord, AccountState, Garbage, Leaving, LeavingAccount, MessageRecord, ModSeq, Reader,
+    ReplyRecord, Touched, TouchedKey, Value, keys, unread,
 };
 
 /// Begins to note what changes in the account.
@@ -174,12 +175,8 @@ pub(super) fn receive(
 }
 
 /// Takes in rows of an account that comes.
-pub(super) fn take(
-    view: &dyn View,
-    context: &PlanContext,
-    command: &proto::TakeRows,
-) -> Result<Plan, Status> {
-    let reader = reader(view, context, command.account)?;
+pub(super) fn take(view: &dyn View, context: &PlanContext, command: &TakeRows) -> Result<Plan, Status> {
+    let reader = reader(view, context, command.account.0)?;
     let record = reader.account_record()?;
     let is_now = record.is_some_and(|record| {
         record.state == AccountState::Incoming(command.attempt) && record.generation == command.generation
@@ -196,6 +193,7 @@ pub(super) fn take(
     }
     let mut import = Import::new(view, context);
     let mut releaser = Releaser::new(reader);
+    let mut arriving = Arriving::new(reader);
     for row in &command.rows {
         match &row.value {
             Some(value) => {
@@ -204,24 +202,38 @@ pub(super) fn take(
                     key: keys::with_shard(context.shard, &row.key),
                     value: value.clone(),
                 };
-                take_one(&mut import, reader.account, &row)?;
+                take_one(&mut import, &mut arriving, reader.account, &row)?;
             }
             None => remove(&mut import.batch, &mut releaser, &reader, row)?,
         }
     }
+    arriving.finish(&mut import)?;
     let mut batch = import.batch;
     releaser.finish(&mut batch);
     Ok(Plan::new(batch, done(ModSeq(0))))
 }
 
-fn take_one(import: &mut Import<'_>, account: AccountId, row: &Row) -> Result<(), Status> {
+fn take_one(
+    import: &mut Import<'_>,
+    arriving: &mut Arriving<'_>,
+    account: AccountId,
+    row: &Row,
+) -> Result<(), Status> {
     let unreadable = |error| Status::invalid(format!("a row of account {account} is unreadable: {error}"));
     let (shard, named) = named::check(row).map_err(unreadable)?;
     match (row.column, named) {
-        (RowColumn::Bodies, Named::BodyChunk(hash, chunk)) => return import.chunk(row, &hash, chunk),
+        (RowColumn::Bodies, Named::BodyChunk(hash, chunk)) => {
+            if import.chunk(row, &hash, chunk)? {
+                arriving.chunk_came(hash);
+            }
+            return Ok(());
+        }
         _ if named.account() != Some(account) => {}
         (RowColumn::Counters, Named::Message(..)) => return import.message_references(row, account),
-        (RowColumn::Rows, Named::Message(..)) => return import.message(row, account),
+        (RowColumn::Rows, Named::Message(..)) => {
+            arriving.message_came(&MessageRecord::decode(&row.value).map_err(unreadable)?.body);
+            return import.message(row, account);
+        }
         (RowColumn::Rows, Named::Reply { session, number, .. }) => {
             let reply = ReplyRecord::decode(&row.value).map_err(unreadable)?;
             import.put(row);
@@ -317,6 +329,7 @@ pub(super) fn settle(
         quota_bytes: command.quota_bytes,
     };
     let mut batch = Batch::new();
+    arriving::drop_all(&reader, &mut batch)?;
     put_record(&mut batch, context, reader.account, live);
     let event = MailboxEvent {
         account: command.account,

@@ -3,6 +3,7 @@
 //! A cursor that gives a bounded piece at each step, so that a slow caller costs a snapshot and no memory.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use rookery_proto::Status;
@@ -12,6 +13,7 @@ use rookery_replication::Column;
 use super::SharedView;
 use crate::schema::body::chunk_count;
 use crate::schema::keys::{self, Kind};
+use crate::schema::named::{self, Named};
 use crate::schema::{AccountId, BodyHash, HandOffRecord, Reader, ShardId, Value};
 
 /// Bytes of one piece.
@@ -45,11 +47,13 @@ pub struct ExportCursor {
     view: SharedView,
     shard: ShardId,
     rest: Rest,
+    /// The body whose chunks are being read, and whether it has a record.
+    body: Option<(BodyHash, bool)>,
     pending: BytesMut,
 }
 
 impl ExportCursor {
-    /// All rows of the shard.
+    /// All rows of the shard, but chunks of bodies that have come without a message.
     pub fn all(view: SharedView, shard: ShardId) -> Self {
         let (from, _) = keys::shard_range(shard);
         Self::new(view, shard, Rest::Columns { column: 0, from })
@@ -67,6 +71,7 @@ impl ExportCursor {
             view,
             shard,
             rest,
+            body: None,
             pending: BytesMut::new(),
         }
     }
@@ -90,7 +95,21 @@ impl ExportCursor {
             return Ok(());
         };
         let (start, to) = keys::shard_range(self.shard);
-        self.rest = match self.scan(column, &from, &to, |_| Ok(()))? {
+        let view = Arc::clone(&self.view);
+        let reader = Reader::new(&*view, self.shard, AccountId(0));
+        let mut body = self.body.take();
+        let next = self.scan(column, &from, &to, |key, _| {
+            let Some((_, Named::BodyChunk(hash, _))) = named::named(column, key) else {
+                return Ok(true);
+            };
+            let (_, has_record) = match body.filter(|(known, _)| *known == hash) {
+                Some(known) => known,
+                None => *body.insert((hash, reader.body(&hash)?.is_some())),
+            };
+            Ok(has_record)
+        })?;
+        self.body = body;
+        self.rest = match next {
             Some(from) => Rest::Columns { column: index, from },
             None => Rest::Columns {
                 column: index + 1,
@@ -102,11 +121,11 @@ impl ExportCursor {
 
     fn step_hand_offs(&mut self, from: &[u8], mut bodies: BTreeSet<BodyHash>) -> Result<(), Status> {
         let (_, to) = keys::kind_range(self.shard, Kind::HandOff);
-        let next = self.scan(RowColumn::Rows, from, &to, |value| {
+        let next = self.scan(RowColumn::Rows, from, &to, |_, value| {
             let record = HandOffRecord::decode(value)
                 .map_err(|error| Status::internal(format!("a hand-off is unreadable: {error}")))?;
             bodies.insert(record.body);
-            Ok(())
+            Ok(true)
         })?;
         self.rest = match next {
             Some(from) => Rest::HandOffs { from, bodies },
@@ -141,25 +160,27 @@ impl ExportCursor {
         Ok(())
     }
 
-    /// Adds the rows from a key on. Where to go on, or `None` when these were the last.
+    /// Adds the rows from a key on that are wanted. Where to go on, or `None` when these were the last.
     fn scan(
         &mut self,
         column: RowColumn,
         from: &[u8],
         to: &[u8],
-        mut look: impl FnMut(&[u8]) -> Result<(), Status>,
+        mut is_wanted: impl FnMut(&[u8], &[u8]) -> Result<bool, Status>,
     ) -> Result<Option<Bytes>, Status> {
         let pending = &mut self.pending;
-        let mut failed = None;
-        let mut next = None;
+        let (mut failed, mut next, mut read) = (None, None, 0);
         let scanned = self.view.scan(store_column(column), from, to, &mut |key, value| {
-            let added =
-                look(value).and_then(|()| encode_frame(column, key, value, pending).map_err(too_large));
+            read += key.len() + value.len();
+            let added = is_wanted(key, value).and_then(|is_wanted| match is_wanted {
+                true => encode_frame(column, key, value, pending).map_err(too_large),
+                false => Ok(()),
+            });
             if let Err(status) = added {
                 failed = Some(status);
                 return false;
             }
-            if pending.len() < STEP_BYTES {
+            if read < STEP_BYTES {
                 return true;
             }
             // The key right after this one.
@@ -187,8 +208,6 @@ fn store_column(column: RowColumn) -> Column {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use rookery_proto::rows::{Row, RowDecoder};
     use rookery_replication::{Batch, MemoryStore};
 
@@ -230,7 +249,22 @@ mod tests {
         for shard in [2, 4] {
             batch.put(Column::Rows, keys::account(ShardId(shard), AccountId(1)), "no");
         }
-        let key = keys::body_chunk(SHARD, &BodyHash::of(b"x"), 0);
+        // Chunks came, and no message did.
+        batch.put(
+            Column::Bodies,
+            keys::body_chunk(SHARD, &BodyHash::of(b"y"), 0),
+            "no",
+        );
+        let hash = BodyHash::of(b"x");
+        let location = BodyLocation::Own;
+        let record = Row {
+            column: RowColumn::Rows,
+            key: keys::body(SHARD, &hash),
+            value: BodyRecord { location }.encode(),
+        };
+        batch.put(Column::Rows, record.key.clone(), record.value.clone());
+        expected.push(record);
+        let key = keys::body_chunk(SHARD, &hash, 0);
         // Larger than a step.
         let value = Bytes::from(vec![1u8; 2 * STEP_BYTES]);
         batch.put(Column::Bodies, key.clone(), value.clone());

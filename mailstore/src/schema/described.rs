@@ -58,6 +58,13 @@ impl fmt::Display for Named {
             Named::HandOff(_) => f.write_str("a hand-off"),
             Named::Leaving => f.write_str("the accounts that leave the shard"),
             Named::Touched(account) => write!(f, "a note of what changed in account {account}, which leaves"),
+            Named::Arriving(account, hash) => {
+                write!(
+                    f,
+                    "body {}, of which chunks came with account {account}",
+                    Short(hash)
+                )
+            }
         }
     }
 }

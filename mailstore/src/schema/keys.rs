@@ -38,6 +38,8 @@ pub enum Kind {
     Upload = 0x19,
     /// Account, number of the note: keys that a plan changed while the account leaves the shard.
     Touched = 0x1a,
+    /// Account, body hash, size: a body of which chunks have come with an account, and no message yet.
+    Arriving = 0x1b,
     /// Body hash, size. In bodies: then the chunk. In counters: references to it beyond the first.
     Body = 0x30,
     /// Account, modseq, part.
@@ -53,7 +55,7 @@ pub enum Kind {
 }
 
 /// Kinds whose keys go on with an account, but the account's record.
-const ACCOUNT_KINDS: [Kind; 10] = [
+const ACCOUNT_KINDS: [Kind; 11] = [
     Kind::AccountCounters,
     Kind::Mailbox,
     Kind::Subscription,
@@ -64,6 +66,7 @@ const ACCOUNT_KINDS: [Kind; 10] = [
     Kind::Reply,
     Kind::Upload,
     Kind::Touched,
+    Kind::Arriving,
 ];
 
 /// Kinds of rows that an account takes along to another shard, but its messages.
@@ -407,6 +410,27 @@ pub fn touched_from(shard: ShardId, account: AccountId, note: u64) -> KeyRange {
 /// The number in a key of [`touched`].
 pub fn touched_of(key: &[u8]) -> Option<u64> {
     u64_at(key, 13)
+}
+
+/// A body of which chunks have come with an account, and no message yet.
+pub fn arriving(shard: ShardId, account: AccountId, hash: &BodyHash) -> Bytes {
+    Key::account(shard, Kind::Arriving, account)
+        .bytes(&hash.blake3)
+        .u64(hash.size)
+        .done()
+}
+
+/// All such bodies of an account.
+pub fn all_arriving(shard: ShardId, account: AccountId) -> KeyRange {
+    Key::account(shard, Kind::Arriving, account).range()
+}
+
+/// The body that a key of [`arriving`] names.
+pub fn arriving_of(key: &[u8]) -> Option<BodyHash> {
+    Some(BodyHash {
+        blake3: key.get(13..29)?.try_into().ok()?,
+        size: u64_at(key, 29)?,
+    })
 }
 
 /// Rows that an account takes along to another shard, but its messages.

@@ -65,6 +65,8 @@ pub enum Named {
     Leaving,
     /// A note of what changed in an account that leaves.
     Touched(AccountId),
+    /// A body of which chunks have come with an account, and no message yet.
+    Arriving(AccountId, BodyHash),
 }
 
 impl Named {
@@ -83,6 +85,7 @@ impl Named {
             | Named::Upload(account, _)
             | Named::UploadChunk(account, ..)
             | Named::Touched(account)
+            | Named::Arriving(account, _)
             | Named::Garbage(account) => Some(account),
             Named::Body(_) | Named::BodyChunk(..) | Named::Index | Named::HandOff(_) | Named::Leaving => None,
         }
@@ -187,6 +190,8 @@ fn row(kind: u8, mut fields: Fields<'_>) -> Option<Named> {
         let named = Named::Touched(fields.account()?);
         fields.u64()?;
         named
+    } else if is(Kind::Arriving) {
+        Named::Arriving(fields.account()?, fields.hash()?)
     } else if is(Kind::ReplyExpiry) || is(Kind::UploadExpiry) || is(Kind::HandOffDue) {
         return Some(Named::Index);
     } else {
@@ -256,7 +261,7 @@ pub fn check(row: &Row) -> Result<(ShardId, Named), DecodeError> {
                 .map(drop)
                 .ok_or(DecodeError::Damaged("name of a subscription"))
         }
-        (_, Named::Index) => Ok(()),
+        (_, Named::Index | Named::Arriving(..)) => Ok(()),
         (_, Named::UploadChunk(..) | Named::BodyChunk(..)) => Err(DecodeError::Damaged("key")),
     }?;
     Ok((shard, named))
@@ -336,6 +341,10 @@ mod tests {
             (keys::hand_off(SHARD, &session), Named::HandOff(session)),
             (keys::leaving(SHARD), Named::Leaving),
             (keys::touched(SHARD, ACCOUNT, 5), Named::Touched(ACCOUNT)),
+            (
+                keys::arriving(SHARD, ACCOUNT, &hash),
+                Named::Arriving(ACCOUNT, hash),
+            ),
             (keys::hand_off_due(SHARD, 1, &session), Named::Index),
             (keys::reply_expiry(SHARD, 1, ACCOUNT, &session, 2), Named::Index),
             (keys::upload_expiry(SHARD, 1, ACCOUNT, upload), Named::Index),

@@ -15,7 +15,7 @@ use crate::schema::{AccountId, BodyHash, BodyLocation, BodyRecord, UploadId};
 const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
 
 impl MailstoreService {
-    /// Makes a body ready. An upload must be one of `account`'s.
+    /// Makes a body ready. An upload must be one of `account`'s; that it is not there is for the plan to say.
     pub(super) async fn prepare_body(
         &self,
         shard: &Arc<HostedShard>,
@@ -56,22 +56,22 @@ impl MailstoreService {
         let upload =
             UploadId::from_slice(id).ok_or_else(|| Status::invalid("the id of an upload is 16 bytes"))?;
         let snapshot = self.snapshot(shard, account);
-        let gone = || {
-            Status::new(
-                Reason::FailedPrecondition,
-                "the upload is not finished, or has expired: send it again",
-            )
+        let Some(upload_record) = snapshot.reader().upload(upload)? else {
+            return Ok(PreparedBody::gone());
         };
-        let upload_record = snapshot.reader().upload(upload)?.ok_or_else(gone)?;
-        let finished = upload_record.finished.ok_or_else(gone)?;
+        let Some(finished) = upload_record.finished else {
+            return Ok(PreparedBody::gone());
+        };
         let hash = finished.hash;
         // A plan may still take the upload's chunks. Otherwise they belong to the body already, or were given up for it.
         let unused = !finished.used && upload_record.chunks > 0;
         let location = BodyLocation::Upload(account, upload);
-        let record = if unused {
-            BodyRecord { location }
-        } else {
-            snapshot.reader().body(&hash)?.ok_or_else(gone)?
+        let record = match unused {
+            true => Some(BodyRecord { location }),
+            false => snapshot.reader().body(&hash)?,
+        };
+        let Some(record) = record else {
+            return Ok(PreparedBody::gone());
         };
         let remembered = self.analyser.remembered(&hash).filter(|_| !unused);
         let analysed = match remembered {

@@ -162,6 +162,7 @@ impl MailstoreService {
             Call::LeaseHandOffs(lease) => return self.lease_hand_offs(&incoming, lease, &replies).await,
             Call::ExportShard(export) => return self.export_shard(&incoming, export, &replies).await,
             Call::ExportAccount(export) => return self.export_account(&incoming, export, &replies).await,
+            Call::TakeRows(take) => Box::pin(self.take_rows(incoming, take)).await?,
             Call::ImportRows(import) => Box::pin(self.import_rows(incoming, import)).await?,
             Call::CompareReplicas(compare) => self.compare_replicas(&incoming, compare).await?,
             Call::Watch(watch) => return self.watch(&incoming, watch, &replies).await,

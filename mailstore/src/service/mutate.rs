@@ -85,12 +85,6 @@ impl MailstoreService {
                 None,
                 Command::ReceiveAccount(receive),
             ),
-            Call::TakeRows(take) => (
-                self.shard(take.shard, generation).await?,
-                take.account,
-                None,
-                Command::TakeRows(take),
-            ),
             Call::SettleAccount(settle) => (
                 self.shard(settle.shard, generation).await?,
                 settle.account,

@@ -4,7 +4,7 @@
 //! DIRECTORIES (1, 3 or 5), NEMESES (names, separated by commas), PAIRS (how likely a second fault meanwhile is, 0 to 1), SIZE (`small` as in `make test`, or `large`), EVIDENCE (a folder).
 //!
 //! With SCENARIO=scale-out there are no nemeses: clients work while mailstores are added and drained, and times are told. SEEDS, REPLICAS
-//! (3), SIZE, and BALLAST (bytes of mail that lie there before) are its options.
+//! (3), SIZE, BALLAST (bytes of mail that lie there before) and TIMES (a file for what each operation took) are its options.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -74,6 +74,8 @@ fn scale_out() -> Result<bool> {
         };
         options.replicas = number("REPLICAS", "3")?;
         options.ballast_bytes = number("BALLAST", &options.ballast_bytes.to_string())?;
+        let times = variable("TIMES", "");
+        options.times = (!times.is_empty()).then(|| times.into());
         let report = scale_out::run(&options)?;
         say(&report.to_string());
         is_good &= report.is_unnoticed();

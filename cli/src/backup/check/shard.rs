@@ -37,8 +37,8 @@ struct References {
     listed: Vec<(AccountId, MessageNumber)>,
     /// The messages, ascending.
     messages: Vec<(AccountId, MessageNumber, BodyHash)>,
-    /// Bodies that have a record, ascending.
-    bodies: Vec<BodyHash>,
+    /// Bodies that have a record, ascending, and whether their chunks are their own.
+    bodies: Vec<(BodyHash, bool)>,
     /// Bodies whose chunks are an upload's.
     uploads: HashMap<(AccountId, UploadId), BodyHash>,
     /// Bodies that hand-offs name.
@@ -54,7 +54,10 @@ pub(in crate::backup) fn check(folder: &Path, part: &Part, progress: &mut Progre
     let mut references = References::default();
     let shard = ShardId(part.shard.unwrap_or_default());
     for column in RowColumn::ALL {
-        let mut bodies = BodyCheck::default();
+        let mut bodies = BodyCheck {
+            are_loose: part.kind == PartKind::HandOffs,
+            ..BodyCheck::default()
+        };
         let mut reader = RowReader::new(folder, &part.files, column);
         each_row(&mut reader, &mut damages, |reader, damages, row| {
             progress.add(row.frame_bytes());
@@ -109,7 +112,7 @@ impl References {
             }
             Named::Body(hash) => {
                 let record = BodyRecord::decode(&row.value).map_err(unreadable)?;
-                self.bodies.push(hash);
+                self.bodies.push((hash, record.location == BodyLocation::Own));
                 if hash.size == 0 {
                     self.whole.push(hash);
                 }
@@ -134,6 +137,12 @@ impl References {
         self.accounts.binary_search(&account).is_ok()
     }
 
+    /// Whether the chunks of a body that has a record are its own.
+    fn record(&self, hash: &BodyHash) -> Option<bool> {
+        let found = self.bodies.binary_search_by_key(hash, |(hash, _)| *hash);
+        Some(self.bodies.get(found.ok()?)?.1)
+    }
+
     fn follow(&mut self, part: &Part, damages: &mut Damages) {
         let file = part.files.first().map_or_else(String::new, |file| {
             let (name, _) = file.name.split_once('.').unwrap_or((&file.name, ""));
@@ -147,7 +156,7 @@ impl References {
         };
         self.whole.sort_unstable();
         let has_body = |hash: &BodyHash| {
-            let is_known = part.kind == PartKind::HandOffs || self.bodies.binary_search(hash).is_ok();
+            let is_known = part.kind == PartKind::HandOffs || self.record(hash).is_some();
             is_known && (hash.size == 0 || self.whole.binary_search(hash).is_ok())
         };
         for (account, number, body) in &self.messages {
@@ -179,6 +188,8 @@ impl References {
 /// Chunks of one body after the other.
 #[derive(Default)]
 struct BodyCheck {
+    /// Bodies have no records, as in a part of hand-offs.
+    are_loose: bool,
     current: Option<Current>,
 }
 
@@ -201,6 +212,8 @@ impl BodyCheck {
         named: Named,
     ) {
         let (hash, chunk) = match named {
+            // They came with an account whose move was taken back before their message came: nothing refers to them.
+            Named::BodyChunk(hash, _) if !self.are_loose && references.record(&hash) != Some(true) => return,
             Named::BodyChunk(hash, chunk) => (hash, chunk),
             Named::UploadChunk(account, upload, chunk) => match references.uploads.get(&(account, upload)) {
                 Some(hash) => (*hash, chunk),

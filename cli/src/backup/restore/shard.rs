@@ -224,7 +224,11 @@ impl Restore {
             let is_sent = match named {
                 Named::Message(account, number) => !gone.contains(&(account, number)),
                 // Uploads that are used are their bodies now; others are sent again by whoever sent them.
-                Named::Account(_) | Named::Garbage(_) | Named::Upload(..) | Named::Touched(_) => false,
+                Named::Account(_)
+                | Named::Garbage(_)
+                | Named::Upload(..)
+                | Named::Touched(_)
+                | Named::Arriving(..) => false,
                 _ => true,
             };
             if is_sent {

@@ -76,6 +76,7 @@ mod tests {
             bytes: 5_000,
             operations_milli: 900,
             cpu_ppm: 1_200,
+            forming: false,
         }
     }
 

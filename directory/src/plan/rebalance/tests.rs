@@ -177,6 +177,59 @@ fn a_transfer_for_another_placement_is_skipped() {
     assert!(skipped(|_| (), Some("d")).contains("drained"));
 }
 
+/// A node dies while the shard is being formed on it.
+#[test]
+fn a_shard_whose_last_replica_never_opened_is_formed_with_another() {
+    let begun = |taken: [bool; 3], from: (u64, &str)| {
+        let mut store = world();
+        let mut row = Rows(&store).shard(SHARD).unwrap().unwrap();
+        row.formed = false;
+        for (replica, taken) in row.replicas.iter_mut().zip(taken) {
+            replica.taken = taken;
+        }
+        let mut batch = Batch::new();
+        batch.put(Column::Rows, key::shard(SHARD), row.to_stored());
+        store.apply(&batch);
+        let job = running(&mut store, vec![transfer(from, "d", 7)], Vec::new());
+        let planned = begin_transfer(Rows(&store), job, 0, NOW);
+        let stage = made(&mut store, planned).stage();
+        (stage, Rows(&store).shard(SHARD).unwrap().unwrap())
+    };
+    let (stage, row) = begun([true, true, false], (3, "c"));
+    assert_eq!(stage, Stage::Changing);
+    assert!(row.formed, "the new one joins what the others have formed");
+    let replicas: Vec<_> = row
+        .replicas
+        .iter()
+        .map(|replica| (replica.id, replica.node.as_str(), replica.taken))
+        .collect();
+    assert_eq!(replicas, [(1, "a", true), (2, "b", true), (4, "d", false)]);
+
+    // An only one forms the group itself.
+    let mut store = world();
+    let mut row = Rows(&store).shard(SHARD).unwrap().unwrap();
+    (row.formed, row.replicas[0].taken) = (false, false);
+    row.replicas.truncate(1);
+    let mut batch = Batch::new();
+    batch.put(Column::Rows, key::shard(SHARD), row.to_stored());
+    store.apply(&batch);
+    let job = running(&mut store, vec![transfer((1, "a"), "d", 7)], Vec::new());
+    let planned = begin_transfer(Rows(&store), job, 0, NOW);
+    assert_eq!(made(&mut store, planned).stage(), Stage::Changing);
+    assert!(!Rows(&store).shard(SHARD).unwrap().unwrap().formed);
+    assert_eq!(placement(&store).1, named(&[(4, "d")]));
+
+    // Too few have opened theirs, and one that has opened its own may have voted.
+    for (taken, from) in [
+        ([true, false, false], (3, "c")),
+        ([true, true, false], (2, "b")),
+        ([true, true, false], (1, "a")),
+    ] {
+        let (stage, row) = begun(taken, from);
+        assert_eq!((stage, row.formed), (Stage::Skipped, false), "{taken:?} {from:?}");
+    }
+}
+
 #[test]
 fn one_rebalance_at_a_time_and_only_by_the_newest_state() {
     let mut store = world();

@@ -97,6 +97,30 @@ fn one_that_ends_leaves_the_account_in_the_other_shard() {
 }
 
 #[test]
+fn a_deleted_account_is_purged_where_it_is_at_last() {
+    let (mut world, id, _, to) = world();
+    let generation = world.begin(USER, to).unwrap().generation;
+    let planned = moving::freeze(Rows(&world.store), id, generation);
+    world.apply(planned).unwrap();
+    world.delete(USER);
+    let before = world.purged(id);
+    let planned = moving::switch(Rows(&world.store), id, generation);
+    world.apply(planned).unwrap();
+
+    // The shard that it has left says so late.
+    let planned = account::purged(Rows(&world.store), &[before]);
+    world.apply(planned).unwrap();
+    let due = (before.due_millis, id);
+    assert_eq!(world.known(id).shard, to.0);
+    assert!(world.dues().contains(&due), "it is purged in the other shard");
+
+    world.purge(id);
+    assert_eq!(world.account(id), None);
+    assert!(!world.dues().contains(&due));
+    assert_eq!(world.accounts_of(to), 0);
+}
+
+#[test]
 fn one_that_is_taken_back_uses_up_its_generation() {
     let (mut world, id, from, to) = world();
     let generation = world.begin(USER, to).unwrap().generation;

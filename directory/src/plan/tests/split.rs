@@ -379,8 +379,7 @@ fn accounts_come_and_go_meanwhile() {
         world.delete(&world.address(id));
     }
     world.arrive(false);
-    let planned = account::purged(Rows(&world.store), &[(NOW + 500, purged)]);
-    world.apply(planned).unwrap();
+    world.purge(purged);
     world.step();
     assert_eq!(world.account(deleted).unwrap().shard, TO.0);
     let next = world.accounts(&["next@a.test"])[0];

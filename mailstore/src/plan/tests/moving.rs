@@ -13,7 +13,8 @@ use rookery_replication::{Column, MemoryStore, View};
 use super::super::*;
 use super::prepared;
 use crate::read::MovedCursor;
-use crate::schema::{AccountState, Reader, Value, keys};
+use crate::schema::body::{BODY_CHUNK_BYTES, encode_chunk};
+use crate::schema::{AccountState, BodyHash, Reader, Value, keys};
 
 const FROM: ShardId = ShardId(1);
 const TO: ShardId = ShardId(2);
@@ -153,27 +154,57 @@ impl World {
         self.at(TO, ACCOUNT, Command::SettleAccount(settle))
     }
 
+    fn cursor(&self, since: Option<u64>) -> MovedCursor {
+        MovedCursor::new(Arc::new(self.from.clone()), FROM, ACCOUNT, 2, since).unwrap()
+    }
+
     /// Copies what there is, or what has changed; answers the next note. `pieces` ends it early.
     fn pass(&mut self, attempt: u32, since: Option<u64>, pieces: usize) -> u64 {
-        let view = Arc::new(self.from.clone());
-        let mut cursor = MovedCursor::new(view, FROM, ACCOUNT, 2, since).unwrap();
+        let mut cursor = self.cursor(since);
         for _ in 0..pieces {
-            let piece = cursor.next_piece().unwrap();
-            if !piece.rows.is_empty() {
-                let take = proto::TakeRows {
-                    shard: TO.0,
-                    account: ACCOUNT.0,
-                    generation: 2,
-                    attempt,
-                    rows: piece.rows,
-                };
-                self.at(TO, ACCOUNT, Command::TakeRows(take)).unwrap();
-            }
-            if let Some(next) = piece.next {
+            if let Some(next) = self.copy_piece(&mut cursor, attempt).unwrap() {
                 return next;
             }
         }
         0
+    }
+
+    fn copy_piece(&mut self, cursor: &mut MovedCursor, attempt: u32) -> Result<Option<u64>, Status> {
+        let piece = cursor.next_piece().unwrap();
+        if !piece.rows.is_empty() {
+            let take = TakeRows {
+                account: ACCOUNT,
+                generation: 2,
+                attempt,
+                rows: piece.rows,
+            };
+            self.at(TO, ACCOUNT, Command::TakeRows(take))?;
+        }
+        Ok(piece.next)
+    }
+
+    /// Chunks of bodies that a shard holds.
+    fn chunks(&self, shard: ShardId) -> usize {
+        let (from, to) = keys::kind_range(shard, keys::Kind::Body);
+        let mut chunks = 0;
+        let count = &mut |_: &[u8], _: &[u8]| {
+            chunks += 1;
+            true
+        };
+        self.store(shard).scan(Column::Bodies, &from, &to, count).unwrap();
+        chunks
+    }
+
+    /// Bodies of which a shard has noted that chunks came.
+    fn arriving(&self, shard: ShardId) -> usize {
+        let (from, to) = keys::all_arriving(shard, ACCOUNT);
+        let mut noted = 0;
+        let count = &mut |_: &[u8], _: &[u8]| {
+            noted += 1;
+            true
+        };
+        self.store(shard).scan(Column::Rows, &from, &to, count).unwrap();
+        noted
     }
 
     /// What the account has in a shard, by keys without the shard's number, and the bodies of its messages with how many of
@@ -221,14 +252,12 @@ impl World {
             })
             .unwrap();
         assert_eq!(found, expected, "references to bodies in shard {shard}");
-        let mut chunks = 0;
-        store
-            .scan(Column::Bodies, &from, &to, &mut |_, _| {
-                chunks += 1;
-                true
-            })
-            .unwrap();
-        assert_eq!(chunks, found.len(), "chunks of bodies in shard {shard}");
+        assert_eq!(
+            self.chunks(shard),
+            found.len(),
+            "chunks of bodies in shard {shard}"
+        );
+        assert_eq!(self.arriving(shard), 0, "bodies that arrive in shard {shard}");
     }
 }
 
@@ -241,9 +270,30 @@ fn put(shard: ShardId, account: AccountId, generation: u64) -> Command {
     })
 }
 
+/// A text of three chunks that no compression makes smaller, so that it comes in two pieces.
+fn large_text() -> Vec<u8> {
+    let mut text = vec![0; 2 * BODY_CHUNK_BYTES + 1_000];
+    StdRng::seed_from_u64(1).fill(&mut text[..]);
+    text
+}
+
+fn append_large() -> Command {
+    let text = large_text();
+    append_body(PreparedBody {
+        hash: BodyHash::of(&text),
+        source: BodySource::Chunks(text.chunks(BODY_CHUNK_BYTES).map(encode_chunk).collect()),
+        analysis: Bytes::new(),
+        header_len: 0,
+    })
+}
+
 fn append(text: u8) -> Command {
+    append_body(prepared(&[text; 30]))
+}
+
+fn append_body(body: PreparedBody) -> Command {
     let message = AppendMessage {
-        body: prepared(&[text; 30]),
+        body,
         flags: proto::Flags::default(),
         internal_date: None,
     };
@@ -501,9 +551,8 @@ fn it_is_live_in_one_shard_at_most() {
     world.settle(2, modseq).unwrap();
     world.at(TO, ACCOUNT, create()).unwrap();
     let rows = world.rows(TO);
-    let late = proto::TakeRows {
-        shard: TO.0,
-        account: ACCOUNT.0,
+    let late = TakeRows {
+        account: ACCOUNT,
         generation: 2,
         attempt: 1,
         rows: Vec::new(),
@@ -521,9 +570,8 @@ fn an_older_try_ends_with_a_newer_one() {
     world.leave(2).unwrap();
     world.receive(2, 2).unwrap();
     assert_eq!(reason(world.receive(2, 1)), Reason::WrongGeneration);
-    let late = proto::TakeRows {
-        shard: TO.0,
-        account: ACCOUNT.0,
+    let late = TakeRows {
+        account: ACCOUNT,
         generation: 2,
         attempt: 1,
         rows: Vec::new(),
@@ -532,4 +580,98 @@ fn an_older_try_ends_with_a_newer_one() {
         reason(world.at(TO, ACCOUNT, Command::TakeRows(late))),
         Reason::WrongGeneration
     );
+}
+
+#[test]
+fn chunks_whose_message_never_came_go_with_the_move() {
+    let mut world = World::new();
+    world.at(FROM, ACCOUNT, append_large()).unwrap();
+    world.leave(2).unwrap();
+    world.receive(2, 1).unwrap();
+    world.pass(1, None, 1);
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (2, 1));
+    let (from, to) = (world.from.clone(), world.to.clone());
+
+    // Taken back.
+    world.at(FROM, ACCOUNT, put(FROM, ACCOUNT, 3)).unwrap();
+    world.depart(TO, 3, FROM).unwrap();
+    world.collect(TO);
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (0, 0));
+
+    // The message goes before the next try, and the move ends well.
+    (world.from, world.to) = (from.clone(), to.clone());
+    take_steps(&mut world, &[Step::Delete(1), Step::Collect]);
+    world.receive(2, 2).unwrap();
+    world.pass(2, None, usize::MAX);
+    assert_eq!(world.arriving(TO), 1);
+    let modseq = world.freeze(2).unwrap();
+    world.pass(2, Some(0), usize::MAX);
+    world.depart(FROM, 2, TO).unwrap();
+    world.settle(2, modseq).unwrap();
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (0, 0));
+
+    // The next try brings all of it.
+    (world.from, world.to) = (from, to);
+    world.receive(2, 2).unwrap();
+    world.pass(2, None, usize::MAX);
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (3, 0));
+}
+
+#[test]
+fn a_shared_body_that_goes_while_the_account_comes_is_sent_again() {
+    let neighbour = AccountId(11);
+    let mut world = World::new();
+    world.at(FROM, ACCOUNT, append_large()).unwrap();
+    world.at(TO, neighbour, put(TO, neighbour, 1)).unwrap();
+    world.leave(2).unwrap();
+    world.receive(2, 1).unwrap();
+    let forget = |world: &mut World, uid: u32| {
+        let store = proto::Store {
+            mailbox: 1,
+            uids: one(uid),
+            mode: proto::store::Mode::Add.into(),
+            flags: Some(proto::Flags {
+                system: 8,
+                keywords: Vec::new(),
+            }),
+            unchanged_since: 0,
+        };
+        world.at(TO, neighbour, Command::Store(store)).unwrap();
+        let expunge = proto::Expunge {
+            mailbox: 1,
+            only: false,
+            uids: None,
+        };
+        world.at(TO, neighbour, Command::Expunge(expunge)).unwrap();
+        world.collect(TO);
+    };
+
+    // The neighbour has it when its first chunks come, and not when its last one does.
+    world.at(TO, neighbour, append_large()).unwrap();
+    let mut cursor = world.cursor(None);
+    assert_eq!(world.copy_piece(&mut cursor, 1), Ok(None));
+    forget(&mut world, 1);
+    assert_eq!(world.chunks(TO), 0);
+    let refused = world.copy_piece(&mut cursor, 1);
+    assert_eq!(refused.unwrap_err().reason, Reason::FailedPrecondition);
+
+    // The first chunks are there, and go with those that the neighbour gets and drops.
+    world.receive(2, 2).unwrap();
+    let mut cursor = world.cursor(None);
+    assert_eq!(world.copy_piece(&mut cursor, 2), Ok(None));
+    world.at(TO, neighbour, append_large()).unwrap();
+    forget(&mut world, 2);
+    let refused = world.copy_piece(&mut cursor, 2);
+    assert_eq!(refused.unwrap_err().reason, Reason::FailedPrecondition);
+
+    world.receive(2, 3).unwrap();
+    world.pass(3, None, usize::MAX);
+    let modseq = world.freeze(2).unwrap();
+    world.pass(3, Some(0), usize::MAX);
+    world.depart(FROM, 2, TO).unwrap();
+    world.settle(2, modseq).unwrap();
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (3, 0));
+    let hash = BodyHash::of(&large_text());
+    let reader = Reader::new(world.store(TO), TO, ACCOUNT);
+    assert!(reader.body(&hash).unwrap().is_some());
 }

@@ -94,3 +94,96 @@ fn an_owner_over_its_quota_uploads_nothing() {
     rig.run(put_account(1, 5)).expect("puts");
     rig.run(chunk(2, 0, b"x")).expect("stores");
 }
+
+/// An answer is lost, the account goes, its uploads with it, and the proxy asks again: by the same key, with an upload that is nowhere.
+#[test]
+fn what_was_done_with_an_upload_is_answered_when_the_upload_is_gone() {
+    let mut rig = Rig::new();
+    let keyed = |rig: &mut Rig, number: u64, body: PreparedBody| {
+        let context = PlanContext {
+            shard: SHARD,
+            now_millis: rig.now,
+            limits: rig.limits,
+            disk_nearly_full: false,
+        };
+        let message = AppendMessage {
+            body,
+            flags: proto::Flags::default(),
+            internal_date: None,
+        };
+        let mutation = Mutation {
+            account: ACCOUNT,
+            key: Some(MutationKey {
+                session: [1; 16],
+                number,
+                issued_at_millis: rig.now,
+            }),
+            command: Command::Append(Append {
+                mailbox: 1,
+                messages: vec![message],
+            }),
+        };
+        let plan = plan(&rig.store, &context, &mutation)?;
+        rig.store.apply(&plan.batch);
+        Ok::<_, Status>(plan.reply.call)
+    };
+    let deliver = |body: PreparedBody, transaction: u8| {
+        Command::Deliver(Deliver {
+            transaction: [transaction; 16],
+            issued_at_millis: 10_000_000,
+            body,
+            recipients: vec![Ok(DeliverRecipient {
+                account: ACCOUNT,
+                prefix: Bytes::new(),
+            })],
+        })
+    };
+    let outcome = |call: reply::Call| match call {
+        reply::Call::Delivered(mut delivered) => delivered.outcomes.remove(0),
+        other => panic!("{other:?}"),
+    };
+
+    let appended = keyed(&mut rig, 1, prepared(b"x"));
+    assert!(matches!(appended, Ok(Some(reply::Call::Appended(_)))));
+    let delivered = outcome(rig.run(deliver(prepared(b"x"), 1)).unwrap());
+    assert_eq!(delivered.error, None);
+
+    assert_eq!(keyed(&mut rig, 1, PreparedBody::gone()), appended);
+    let again = outcome(rig.run(deliver(PreparedBody::gone(), 1)).unwrap());
+    assert_eq!(again, delivered);
+    let is_refused = |result: Result<_, Status>| result.unwrap_err().reason == Reason::FailedPrecondition;
+    assert!(is_refused(keyed(&mut rig, 2, PreparedBody::gone())));
+    assert_eq!(
+        rig.refused(deliver(PreparedBody::gone(), 2)),
+        Reason::FailedPrecondition
+    );
+
+    // The account has gone with all that it had.
+    let leave = proto::LeaveAccount {
+        shard: SHARD.0,
+        account: ACCOUNT.0,
+        generation: 2,
+    };
+    rig.run(Command::LeaveAccount(leave)).unwrap();
+    let freeze = proto::FreezeAccount {
+        shard: SHARD.0,
+        account: ACCOUNT.0,
+        generation: 2,
+    };
+    rig.run(Command::FreezeAccount(freeze)).unwrap();
+    let depart = proto::DepartAccount {
+        shard: SHARD.0,
+        account: ACCOUNT.0,
+        generation: 2,
+        to_shard: 5,
+    };
+    rig.run(Command::DepartAccount(depart)).unwrap();
+    rig.run(Command::Collect).unwrap();
+    let moved = keyed(&mut rig, 1, PreparedBody::gone());
+    assert_eq!(moved.unwrap_err().reason, Reason::Moved);
+    let moved = outcome(rig.run(deliver(PreparedBody::gone(), 1)).unwrap());
+    assert_eq!(
+        Status::from(moved.error.expect("it is elsewhere")).reason,
+        Reason::Moved
+    );
+}

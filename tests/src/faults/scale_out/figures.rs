@@ -1,6 +1,9 @@
 //! What clients had to wait while something went on.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
 
 use super::super::history::{Action, Event, Nanos, Outcome};
 
@@ -84,6 +87,22 @@ impl Figures {
             failed,
         }
     }
+}
+
+/// Writes what each operation took, an operation a line: seconds since the history began, milliseconds, kind, account.
+pub(super) fn write_times(events: &[Event], path: &Path) -> Result<()> {
+    let mut lines = String::from("s,ms,kind,account\n");
+    for event in events {
+        writeln!(
+            lines,
+            "{:.3},{:.1},{},{}",
+            event.invoked as f64 / 1e9,
+            (event.completed - event.invoked) as f64 / 1e6,
+            event.action.kind(),
+            event.account
+        )?;
+    }
+    std::fs::write(path, lines).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Times in milliseconds, a phase a line.

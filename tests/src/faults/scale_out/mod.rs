@@ -7,6 +7,7 @@ mod ballast;
 mod figures;
 mod moves;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -37,6 +38,8 @@ pub struct ScaleOutOptions {
     pub ballast_accounts: u32,
     /// How long nothing is moved: before the cluster grows, between that and the drain, and after it.
     pub quiet: Duration,
+    /// A file for what each operation took.
+    pub times: Option<PathBuf>,
 }
 
 impl ScaleOutOptions {
@@ -59,6 +62,7 @@ impl ScaleOutOptions {
             ballast_bytes: 2_000_000_000,
             ballast_accounts: 400,
             quiet: Duration::from_secs(45),
+            times: None,
         }
     }
 
@@ -158,6 +162,9 @@ fn perform(options: &ScaleOutOptions, stage: &mut Stage) -> Result<ScaleOutRepor
     let spans = Vec::<FaultSpan>::new();
     let recorded = phases.recorded;
     let (history, ending) = crowd.finish(spans, Duration::from_secs(90))?;
+    if let Some(path) = &options.times {
+        figures::write_times(&history.events, path)?;
+    }
     let figures = recorded
         .iter()
         .map(|phase| Figures::of(phase, &history.events))
