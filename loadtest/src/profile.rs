@@ -1,0 +1,563 @@
+//! What a run does, as TOML: a profile for each workload is built in, and a file or options say otherwise.
+//!
+//! Unknown keys are refused, so that a misspelt one is not taken for its default.
+
+mod check;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::schedule::{Arrivals, Bounds};
+use crate::target::{Protocol, ServerConfig};
+
+/// What sessions do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Workload {
+    /// Clients that log in, read, change and append, in the shares of a usual stress mix
+    Mixed,
+    /// Thousands of sessions that stay, each with a rare command
+    LongLived,
+    /// Messages in by LMTP, SMTP or submission
+    Deliver,
+    /// Messages in by IMAP
+    Append,
+    /// A client's first synchronisation: all mailboxes, all messages
+    Sync,
+    /// Sessions in IDLE, and how soon they hear of new messages
+    Idle,
+    /// Searches whose result is known
+    Search,
+    /// Connect, log in, select, log out
+    Login,
+    /// Whole commands over one mailbox of many messages
+    BigMailbox,
+}
+
+impl Workload {
+    /// The profile that is built in.
+    pub(crate) fn built_in(self) -> &'static str {
+        match self {
+            Self::Mixed => include_str!("../profiles/mixed.toml"),
+            Self::LongLived => include_str!("../profiles/long-lived.toml"),
+            Self::Deliver => include_str!("../profiles/deliver.toml"),
+            Self::Append => include_str!("../profiles/append.toml"),
+            Self::Sync => include_str!("../profiles/sync.toml"),
+            Self::Idle => include_str!("../profiles/idle.toml"),
+            Self::Search => include_str!("../profiles/search.toml"),
+            Self::Login => include_str!("../profiles/login.toml"),
+            Self::BigMailbox => include_str!("../profiles/big-mailbox.toml"),
+        }
+    }
+
+    /// As commands and profiles write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::LongLived => "long-lived",
+            Self::Deliver => "deliver",
+            Self::Append => "append",
+            Self::Sync => "sync",
+            Self::Idle => "idle",
+            Self::Search => "search",
+            Self::Login => "login",
+            Self::BigMailbox => "big-mailbox",
+        }
+    }
+}
+
+/// How arrivals of an open loop follow each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Spacing {
+    /// At equal distances.
+    Even,
+    /// Independently, as from many people.
+    #[default]
+    Poisson,
+}
+
+/// A profile. `docs/loadtest.md` has each key with its default.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    pub(crate) workload: Workload,
+    /// Measured time of a run.
+    #[serde(default = "defaults::seconds")]
+    pub(crate) seconds: f64,
+    /// Time before it that does not count.
+    #[serde(default)]
+    pub(crate) warmup_seconds: f64,
+    /// End after so many operations in place of `seconds`.
+    pub(crate) operations: Option<u64>,
+    #[serde(default = "defaults::sessions")]
+    pub(crate) sessions: usize,
+    /// Operations a second (open loop); absent: each session goes on when it was answered (closed loop).
+    pub(crate) rate: Option<f64>,
+    #[serde(default)]
+    pub(crate) spacing: Spacing,
+    /// Sessions opened a second before the work; absent: as fast as they open.
+    pub(crate) open_rate: Option<f64>,
+    #[serde(default = "defaults::message_bytes")]
+    pub(crate) message_bytes: usize,
+    /// Threads of the load tester.
+    #[serde(default = "defaults::one")]
+    pub(crate) threads: usize,
+    #[serde(default)]
+    pub(crate) seed: u64,
+    /// How often each server's turn comes.
+    #[serde(default = "defaults::one")]
+    pub(crate) rounds: usize,
+    /// Look afterwards whether all that was acknowledged is there, once.
+    #[serde(default)]
+    pub(crate) oracle: bool,
+    #[serde(default)]
+    pub(crate) server: ServerConfig,
+    /// A second server, measured in turn with the first.
+    pub(crate) beside: Option<ServerConfig>,
+    #[serde(default)]
+    pub(crate) deliver: Deliver,
+    #[serde(default)]
+    pub(crate) append: Append,
+    #[serde(default)]
+    pub(crate) mixed: Mixed,
+    #[serde(default)]
+    pub(crate) long_lived: LongLived,
+    #[serde(default)]
+    pub(crate) sync: Sync,
+    #[serde(default)]
+    pub(crate) idle: Idle,
+    #[serde(default)]
+    pub(crate) search: Search,
+    #[serde(default)]
+    pub(crate) login: Login,
+    #[serde(default)]
+    pub(crate) big_mailbox: BigMailbox,
+}
+
+mod defaults {
+    pub(super) fn seconds() -> f64 {
+        10.0
+    }
+    pub(super) fn sessions() -> usize {
+        10
+    }
+    pub(super) fn message_bytes() -> usize {
+        10 * 1024
+    }
+    pub(super) fn one() -> usize {
+        1
+    }
+}
+
+/// By what messages are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DeliverBy {
+    /// RFC 2033.
+    Lmtp,
+    /// RFC 5321.
+    Smtp,
+    /// RFC 6409, with a login.
+    Submission,
+}
+
+impl From<DeliverBy> for Protocol {
+    fn from(by: DeliverBy) -> Self {
+        match by {
+            DeliverBy::Lmtp => Self::Lmtp,
+            DeliverBy::Smtp => Self::Smtp,
+            DeliverBy::Submission => Self::Submission,
+        }
+    }
+}
+
+/// Of `deliver`, and of the messages that `idle` hears of.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Deliver {
+    pub(crate) protocol: DeliverBy,
+    /// Recipients of each message.
+    pub(crate) recipients: usize,
+    /// A new connection after so many; 0: connections stay.
+    pub(crate) messages_per_connection: u64,
+}
+
+impl Default for Deliver {
+    fn default() -> Self {
+        Self {
+            protocol: DeliverBy::Lmtp,
+            recipients: 1,
+            messages_per_connection: 0,
+        }
+    }
+}
+
+/// Of `append`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Append {
+    /// Messages of each command.
+    pub(crate) batch: usize,
+}
+
+impl Default for Append {
+    fn default() -> Self {
+        Self { batch: 1 }
+    }
+}
+
+/// Of `mixed`: in percent, how likely a session's round holds each command, and comes to it again at once.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Mixed {
+    pub(crate) list: u32,
+    pub(crate) status: u32,
+    pub(crate) select: u32,
+    pub(crate) fetch: u32,
+    pub(crate) fetch_body: u32,
+    pub(crate) fetch_body_again: u32,
+    pub(crate) store: u32,
+    pub(crate) delete: u32,
+    pub(crate) expunge: u32,
+    pub(crate) append: u32,
+    pub(crate) append_again: u32,
+    pub(crate) logout: u32,
+    /// Messages that each account has before.
+    pub(crate) messages: u32,
+}
+
+impl Default for Mixed {
+    fn default() -> Self {
+        Self {
+            list: 50,
+            status: 50,
+            select: 100,
+            fetch: 100,
+            fetch_body: 100,
+            fetch_body_again: 30,
+            store: 50,
+            delete: 100,
+            expunge: 100,
+            append: 100,
+            append_again: 5,
+            logout: 100,
+            messages: 30,
+        }
+    }
+}
+
+/// Of `long-lived`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LongLived {
+    /// Seconds between two commands of a session, on average.
+    pub(crate) seconds_between: f64,
+    /// Seconds between the last opening and the measurement of memory.
+    pub(crate) settle_seconds: f64,
+}
+
+impl Default for LongLived {
+    fn default() -> Self {
+        Self {
+            seconds_between: 60.0,
+            settle_seconds: 3.0,
+        }
+    }
+}
+
+/// Of `sync`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sync {
+    /// Messages that each account has.
+    pub(crate) messages: u32,
+    /// Accounts that are synchronised, in turn.
+    pub(crate) accounts: u64,
+    /// Messages whose bodies are asked for at a time.
+    pub(crate) batch: u32,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            messages: 500,
+            accounts: 20,
+            batch: 100,
+        }
+    }
+}
+
+/// Of `idle`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Idle {
+    /// Messages a second of which sessions are to hear; 0: none.
+    pub(crate) notify_rate: f64,
+    /// Seconds between the last opening and the measurement of memory.
+    pub(crate) settle_seconds: f64,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self {
+            notify_rate: 20.0,
+            settle_seconds: 3.0,
+        }
+    }
+}
+
+/// Of `search`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Search {
+    /// Messages of the mailbox that is searched, in each account.
+    pub(crate) messages: u32,
+    /// Accounts that are searched, in turn.
+    pub(crate) accounts: u64,
+    /// What is searched for, in turn: `flags`, `from`, `subject`, `since`, `body`, `text`.
+    pub(crate) kinds: Vec<SearchKind>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        use SearchKind::{Body, Flags, From, Since, Subject, Text};
+        Self {
+            messages: 1000,
+            accounts: 10,
+            kinds: vec![Flags, From, Subject, Since, Body, Text],
+        }
+    }
+}
+
+/// What is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SearchKind {
+    /// Messages that are not flagged: all.
+    Flags,
+    /// A sender.
+    From,
+    /// A word of the Subject.
+    Subject,
+    /// Messages since a day.
+    Since,
+    /// A word of the text.
+    Body,
+    /// A word anywhere.
+    Text,
+}
+
+/// Of `login`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Login {
+    /// Whether each session selects INBOX.
+    pub(crate) select: bool,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self { select: true }
+    }
+}
+
+/// Of `big-mailbox`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BigMailbox {
+    /// Messages of the mailbox.
+    pub(crate) messages: u32,
+    /// How often each command is measured in a run.
+    pub(crate) repeat: u32,
+    /// Messages of each APPEND that fills it.
+    pub(crate) batch: usize,
+}
+
+impl Default for BigMailbox {
+    fn default() -> Self {
+        Self {
+            messages: 20_000,
+            repeat: 3,
+            batch: 50,
+        }
+    }
+}
+
+impl Profile {
+    /// The profile of a workload or of a file, with what else was said put over it in order: paths of keys and their values.
+    pub(crate) fn load(
+        workload: Option<Workload>,
+        file: Option<&Path>,
+        over: Vec<(String, toml::Value)>,
+    ) -> Result<Self> {
+        let mut table = match (workload, file) {
+            (_, Some(path)) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the profile {}", path.display()))?;
+                // Read alone first, so that an error tells its line.
+                toml::from_str::<Self>(&text)
+                    .with_context(|| format!("in the profile {}", path.display()))?;
+                toml::from_str(&text)?
+            }
+            (Some(workload), None) => toml::from_str::<toml::Table>(workload.built_in())?,
+            (None, None) => bail!("say which workload, or name a profile with --profile"),
+        };
+        if let Some(workload) = workload {
+            table.insert(
+                "workload".to_owned(),
+                toml::Value::String(workload.name().to_owned()),
+            );
+        }
+        for (path, value) in over {
+            put(&mut table, &path, value)?;
+        }
+        let profile: Self = toml::Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| anyhow!("{}", error.to_string().trim_end()))?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// How the work's operations follow each other.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        let rate = match self.workload {
+            Workload::LongLived => Some(self.sessions as f64 / self.long_lived.seconds_between),
+            Workload::Idle => Some(self.idle.notify_rate),
+            _ => self.rate,
+        };
+        match (rate, self.spacing) {
+            (None, _) => Arrivals::Closed,
+            (Some(rate), Spacing::Even) => Arrivals::Even(rate),
+            (Some(rate), Spacing::Poisson) => Arrivals::Poisson(rate),
+        }
+    }
+
+    /// When the work ends.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let seconds = self.warmup_seconds + self.seconds;
+        let counted = self.operations.is_some();
+        Bounds {
+            time: (!counted).then(|| std::time::Duration::from_secs_f64(seconds)),
+            operations: self.operations,
+        }
+    }
+
+    /// Seconds between the last opening and a measurement of a connection's memory, for workloads that measure it.
+    pub(crate) fn settle_seconds(&self) -> Option<f64> {
+        match self.workload {
+            Workload::LongLived => Some(self.long_lived.settle_seconds),
+            Workload::Idle => Some(self.idle.settle_seconds),
+            _ => None,
+        }
+    }
+}
+
+/// A value as an option gives it: a number, true or false, or a text.
+pub(crate) fn value_of(text: &str) -> toml::Value {
+    if let Ok(number) = text.parse::<i64>() {
+        return toml::Value::Integer(number);
+    }
+    if let Ok(number) = text.parse::<f64>() {
+        return toml::Value::Float(number);
+    }
+    match text {
+        "true" => toml::Value::Boolean(true),
+        "false" => toml::Value::Boolean(false),
+        _ => toml::Value::String(text.to_owned()),
+    }
+}
+
+/// Puts a value where a path such as `mixed.list` leads.
+fn put(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()> {
+    let Some((first, rest)) = path.split_once('.') else {
+        match (table.get_mut(path), value) {
+            // What is said of a server is put over what the file says of it, key by key.
+            (Some(toml::Value::Table(held)), toml::Value::Table(new)) => held.extend(new),
+            (_, value) => drop(table.insert(path.to_owned(), value)),
+        }
+        return Ok(());
+    };
+    let inner = table
+        .entry(first)
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let inner = inner
+        .as_table_mut()
+        .with_context(|| format!("{first} has no keys of its own"))?;
+    put(inner, rest, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(workload: Workload, over: &[(&str, &str)]) -> Result<Profile> {
+        let over = over
+            .iter()
+            .map(|(path, value)| ((*path).to_owned(), value_of(value)));
+        Profile::load(Some(workload), None, over.collect())
+    }
+
+    #[test]
+    fn every_built_in_profile_is_one_and_names_its_workload() {
+        for workload in Workload::value_variants() {
+            let profile = with(*workload, &[]).unwrap();
+            assert_eq!(profile.workload, *workload);
+            assert!(
+                workload
+                    .built_in()
+                    .contains(&format!("workload = \"{}\"", workload.name()))
+            );
+        }
+    }
+
+    #[test]
+    fn options_are_put_over_the_profile_and_unknown_keys_are_refused() {
+        let profile = with(
+            Workload::Mixed,
+            &[("mixed.list", "7"), ("seconds", "0.5"), ("rate", "100")],
+        )
+        .unwrap();
+        assert_eq!((profile.mixed.list, profile.seconds), (7, 0.5));
+        assert_eq!(profile.arrivals(), Arrivals::Poisson(100.0));
+        for key in ["secondss", "mixed.lists", "server.host"] {
+            let refused = with(Workload::Mixed, &[(key, "7")]).unwrap_err().to_string();
+            assert!(refused.contains("unknown field"), "{key}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_a_profile_and_its_errors_tell_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("profile.toml");
+        std::fs::write(
+            &path,
+            "workload = \"deliver\"\nsessions = 3\n[server]\nlmtp = \"127.0.0.1:24\"\n",
+        )
+        .unwrap();
+        let server = toml::Value::Table(ServerConfig::parse("name=A").unwrap());
+        let profile = Profile::load(None, Some(&path), vec![("server".to_owned(), server)]).unwrap();
+        assert_eq!(profile.server.lmtp.as_deref(), Some("127.0.0.1:24"));
+        assert_eq!(profile.server.name.as_deref(), Some("A"));
+        std::fs::write(&path, "workload = \"deliver\"\nsesions = 3\n").unwrap();
+        let refused = format!("{:#}", Profile::load(None, Some(&path), Vec::new()).unwrap_err());
+        assert!(
+            refused.contains("line 2") && refused.contains("sesions"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn long_lived_sessions_make_a_rate_of_their_pauses() {
+        let over = [
+            ("sessions", "600"),
+            ("long_lived.seconds_between", "60"),
+            ("spacing", "even"),
+        ];
+        let profile = with(Workload::LongLived, &over).unwrap();
+        assert_eq!(profile.arrivals(), Arrivals::Even(10.0));
+    }
+}
