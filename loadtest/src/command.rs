@@ -189,6 +189,11 @@ fn servers(profile: &Profile) -> Result<Vec<Arc<Target>>> {
     if let Some(beside) = &profile.beside {
         servers.push(Arc::new(Target::open(beside, "beside")?));
     }
+    for server in &servers {
+        for protocol in profile.protocols() {
+            server.endpoint(protocol)?;
+        }
+    }
     if let [first, second] = servers.as_slice()
         && first.name == second.name
     {
@@ -210,7 +215,7 @@ async fn measure(profile: Profile, servers: &[Arc<Target>], progress: Arc<Progre
             if profile.rounds > 1 {
                 progress.say(&format!("{}: round {round} of {}", server.name, profile.rounds));
             }
-            let run = Arc::new(Run::new(&profile, server, &corpus, &progress)?);
+            let run = Arc::new(Run::new(&profile, server, &corpus, &progress, round)?);
             outcomes.push(execute(&run).await?);
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Cpu(f64);
 pub(crate) struct Cost {
     /// User and system time of all its processes.
     pub(crate) cpu_seconds: f64,
-    /// The same for a whole operation, in milliseconds; the kernel counts in hundredths of a second.
+    /// The same for a whole operation, in milliseconds.
     pub(crate) cpu_ms: f64,
     /// Memory at the end, with pages that processes share counted once.
     pub(crate) pss_kib: u64,
@@ -32,14 +32,28 @@ pub(crate) struct Cost {
 /// CPU that the processes and their descendants have used so far, those that have ended too.
 pub(crate) fn cpu(pids: &[u32]) -> Result<Cpu> {
     let ticks_a_second = rustix::param::clock_ticks_per_second() as f64;
-    let mut ticks = 0;
+    let mut seconds = 0.0;
     for pid in tree(pids)? {
         // It may have ended meanwhile; its parent has its time then.
         if let Some(stat) = stat(pid) {
-            ticks += stat.ticks;
+            // Ticks count threads that have ended, and are cut to hundredths of a second: much for many small processes.
+            let own = stat.own_ticks as f64 / ticks_a_second;
+            seconds += own.max(threads_seconds(pid)) + stat.children_ticks as f64 / ticks_a_second;
         }
     }
-    Ok(Cpu(ticks as f64 / ticks_a_second))
+    Ok(Cpu(seconds))
+}
+
+/// CPU of a process's threads that have not ended, to the nanosecond; zero where the kernel does not tell.
+fn threads_seconds(pid: u32) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0.0;
+    };
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    nanos.sum::<u64>() as f64 / 1e9
 }
 
 impl Cpu {
@@ -99,7 +113,10 @@ pub(crate) fn machine() -> Result<String> {
 
 struct Stat {
     parent: u32,
-    ticks: u64,
+    /// User and system time of the process.
+    own_ticks: u64,
+    /// The same of its children that have ended.
+    children_ticks: u64,
 }
 
 /// What the kernel tells of a process (proc_pid_stat(5)).
@@ -112,10 +129,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     // The program's name stands in brackets and may hold anything.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    // utime, stime, and both of children that were waited for.
-    let ticks = number(11)? + number(12)? + number(13)? + number(14)?;
-    let parent = u32::try_from(number(1)?).ok()?;
-    Some(Stat { parent, ticks })
+    Some(Stat {
+        parent: u32::try_from(number(1)?).ok()?,
+        own_ticks: number(11)? + number(12)?,
+        children_ticks: number(13)? + number(14)?,
+    })
 }
 
 /// The processes and all that descend from them, each once.
@@ -147,7 +165,7 @@ mod tests {
     fn a_stat_line_is_read_whatever_the_program_is_called() {
         let line = "7 (a ) (b) S 3 7 7 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 9 0 5 6";
         let stat = parse_stat(line).unwrap();
-        assert_eq!((stat.parent, stat.ticks), (3, 127));
+        assert_eq!((stat.parent, stat.own_ticks, stat.children_ticks), (3, 120, 7));
         assert!(parse_stat("7 (cut) S 3").is_none());
     }
 
@@ -171,6 +189,8 @@ mod tests {
         let before = own_cpu();
         assert!(std::hint::black_box((0..100_000u64).sum::<u64>()) > 0);
         assert!(own_cpu() > before);
+        let tree = cpu(&[std::process::id()]).unwrap();
+        assert!(tree.0 >= before.as_secs_f64() / 2.0, "{tree:?} and {before:?}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::corpus::{Corpus, MessageId};
 use crate::cost::{self, Cost, Cpu};
 use crate::figures::{Figure, Outcome};
 use crate::oracle::Ledger;
-use crate::profile::{Profile, Workload};
+use crate::profile::Profile;
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::schedule::Schedule;
@@ -48,23 +48,21 @@ struct Meter {
 }
 
 impl Run {
-    /// Makes ready; connects to nobody yet. Must be called within a tokio runtime.
+    /// Makes ready; connects to nobody yet. In a round all servers have the same arrivals. Must be called within a tokio
+    /// runtime.
     pub(crate) fn new(
         profile: &Arc<Profile>,
         target: &Arc<Target>,
         corpus: &Arc<Corpus>,
         progress: &Arc<Progress>,
+        round: usize,
     ) -> Result<Self> {
-        let speaks_imap = profile.workload != Workload::Deliver || profile.oracle;
+        let speaks_imap = profile.protocols().contains(&Protocol::Imap);
         let imap = speaks_imap.then(|| target.endpoint(Protocol::Imap)).transpose()?;
         let id: u64 = rand::random();
+        let seed = profile.seed.wrapping_add(round as u64);
         Ok(Self {
-            schedule: Schedule::new(
-                profile.arrivals(),
-                profile.bounds(),
-                profile.seed ^ id,
-                Timer::exact()?,
-            ),
+            schedule: Schedule::new(profile.arrivals(), profile.bounds(), seed, Timer::exact()?),
             profile: Arc::clone(profile),
             target: Arc::clone(target),
             corpus: Arc::clone(corpus),

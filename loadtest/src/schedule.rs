@@ -80,9 +80,9 @@ impl Schedule {
         let _ = self.start.set(at);
     }
 
-    /// Gives out nothing more.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+    /// Gives out nothing more; whether that was said before.
+    pub(crate) fn stop(&self) -> bool {
+        self.stopped.swap(true, Ordering::Relaxed)
     }
 
     /// When it ends; `None`: only a number of operations ends it, or it has not begun.
@@ -254,7 +254,7 @@ mod tests {
     async fn a_stopped_schedule_gives_out_nothing() {
         let schedule = schedule(Arrivals::Even(1.0), None, None);
         assert!(schedule.next().await.is_some());
-        schedule.stop();
+        assert!(!schedule.stop() && schedule.stop());
         assert_eq!(schedule.next().await, None);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -64,8 +64,12 @@ pub(crate) async fn drive<S: Session>(run: &Arc<Run>) -> Result<()> {
                 Some(session) => ended.extend(session?),
                 None => break,
             },
-            // What was measured until then is told.
-            _ = tokio::signal::ctrl_c() => run.schedule.stop(),
+            // What was measured until then is told, unless that takes too long as well.
+            _ = tokio::signal::ctrl_c() => {
+                if run.schedule.stop() {
+                    bail!("interrupted");
+                }
+            }
         }
     }
     run.end_measuring()?;

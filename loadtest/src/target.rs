@@ -246,11 +246,11 @@ fn password(config: &ServerConfig, cluster: Option<&Cluster>) -> Result<String> 
         return std::env::var(variable)
             .with_context(|| format!("password_env names {variable}, which is not set"));
     }
+    if let Some(cluster) = cluster {
+        return Ok(cluster.accounts.password.clone());
+    }
     // An unset variable is an empty password: not every workload logs in.
-    Ok(std::env::var(PASSWORD_VARIABLE)
-        .ok()
-        .or(cluster.map(|cluster| cluster.accounts.password.clone()))
-        .unwrap_or_default())
+    Ok(std::env::var(PASSWORD_VARIABLE).unwrap_or_default())
 }
 
 /// What is read of a playground's `cluster.json`.

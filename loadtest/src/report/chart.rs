@@ -11,15 +11,22 @@ const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 28.0;
 const TOP: f64 = 12.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 28.0;
 
 /// Points of a line at most; of more, each group's largest is drawn.
 const POINTS_MAX: usize = 600;
 
-/// A named line.
+/// Colours that the page's style has.
+const COLOURS: usize = 6;
+
+/// A line.
 pub(crate) struct Line {
-    /// Its name in the key.
+    /// Its name in the key; lines of one name share their place there.
     pub(crate) name: String,
+    /// What tells it from others of that name, when it is pointed at.
+    pub(crate) title: String,
+    /// The number of its colour.
+    pub(crate) colour: usize,
     /// (x, y), by ascending x.
     pub(crate) points: Vec<(f64, f64)>,
 }
@@ -61,7 +68,7 @@ pub(crate) fn over_time(title: &str, unit: &str, lines: &[Line]) -> String {
     let below: Vec<(f64, String)> = (0..=4)
         .map(|step| {
             let at = last * f64::from(step) / 4.0;
-            (at, format!("{} s", number(at)))
+            (at, format!("{} s", beside_scale(at)))
         })
         .collect();
     let beside: Vec<f64> = (0..=4).map(|step| y.to * f64::from(step) / 4.0).collect();
@@ -84,6 +91,8 @@ pub(crate) fn by_share(title: &str, unit: &str, lines: &[Line]) -> String {
         .iter()
         .map(|line| Line {
             name: line.name.clone(),
+            title: line.title.clone(),
+            colour: line.colour,
             points: line
                 .points
                 .iter()
@@ -139,7 +148,7 @@ fn draw(
             WIDTH - RIGHT,
             LEFT - 6.0,
             at + 4.0,
-            number(*value)
+            beside_scale(*value)
         );
     }
     for (value, name) in below {
@@ -151,7 +160,7 @@ fn draw(
             escaped(name)
         );
     }
-    for (index, line) in lines.iter().enumerate() {
+    for line in lines {
         let points = thinned(&line.points);
         let path: Vec<String> = points
             .iter()
@@ -160,22 +169,33 @@ fn draw(
         let _ = writeln!(
             svg,
             "<polyline class=\"line c{}\" points=\"{}\"><title>{}</title></polyline>",
-            index % 6,
+            line.colour % COLOURS,
             path.join(" "),
-            escaped(&line.name)
+            escaped(&line.title)
         );
     }
     svg.push_str("</svg>\n<div class=\"key\">");
     for (index, line) in lines.iter().enumerate() {
-        let _ = write!(
-            svg,
-            "<span class=\"c{}\">{}</span> ",
-            index % 6,
-            escaped(&line.name)
-        );
+        if lines[..index].iter().all(|other| other.name != line.name) {
+            let _ = write!(
+                svg,
+                "<span class=\"c{}\">{}</span> ",
+                line.colour % COLOURS,
+                escaped(&line.name)
+            );
+        }
     }
     svg.push_str("</div></figure>\n");
     svg
+}
+
+/// A value beside a scale, without digits that say nothing.
+fn beside_scale(value: f64) -> String {
+    let text = number(value);
+    if !text.contains('.') {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn extent(lines: &[Line], of: impl Fn(&(f64, f64)) -> f64) -> Option<f64> {
@@ -228,13 +248,15 @@ mod tests {
 
     #[test]
     fn lines_lie_within_the_drawing() {
-        let line = Line {
+        let line = || Line {
             name: "A & B".to_owned(),
+            title: "round 1".to_owned(),
+            colour: 0,
             points: (0..2_000)
                 .map(|second| (f64::from(second), f64::from(second % 37)))
                 .collect(),
         };
-        let chart = over_time("rate", "/s", &[line]);
+        let chart = over_time("rate", "/s", &[line(), line()]);
         let points = chart
             .split("points=\"")
             .nth(1)
@@ -255,13 +277,15 @@ mod tests {
                 .iter()
                 .all(|(x, y)| (LEFT..=WIDTH).contains(x) && (0.0..=HEIGHT).contains(y))
         );
-        assert!(chart.contains("A &amp; B"));
+        assert_eq!(chart.matches("A &amp; B").count(), 1, "one name in the key");
     }
 
     #[test]
     fn latencies_are_drawn_by_share_whatever_they_are() {
         let line = |value: f64| Line {
             name: String::new(),
+            title: String::new(),
+            colour: 0,
             points: vec![(0.5, value), (1.0, value * 3.0)],
         };
         for value in [0.0, 0.001, 5.0, 60_000.0] {

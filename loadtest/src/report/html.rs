@@ -69,18 +69,13 @@ fn timelines(report: &Report) -> String {
     ];
     let mut text = String::new();
     for (title, unit, of) in charts {
-        let lines: Vec<Line> = report
-            .outcomes()
-            .map(|(round, outcome)| Line {
-                name: name(report, round, outcome),
-                points: outcome
-                    .timeline
-                    .iter()
-                    .map(|second| (second.second as f64, of(second)))
-                    .collect(),
-            })
-            .collect();
-        text.push_str(&over_time(title, unit, &lines));
+        let drawn = lines(report, |outcome| {
+            // The last second is not whole.
+            let whole = outcome.timeline.len().saturating_sub(1).max(1);
+            let seconds = outcome.timeline.iter().take(whole);
+            Some(seconds.map(|second| (second.second as f64, of(second))).collect())
+        });
+        text.push_str(&over_time(title, unit, &drawn));
     }
     text
 }
@@ -97,26 +92,29 @@ fn curves(report: &Report) -> String {
     }
     let mut text = String::new();
     for operation in names {
-        let lines: Vec<Line> = report
-            .outcomes()
-            .filter_map(|(round, outcome)| {
-                let of = outcome.operations.iter().find(|of| of.operation == operation)?;
-                Some(Line {
-                    name: name(report, round, outcome),
-                    points: of.latencies.curve.clone(),
-                })
-            })
-            .collect();
-        text.push_str(&by_share(operation, "ms, by share of operations", &lines));
+        let drawn = lines(report, |outcome| {
+            let of = outcome.operations.iter().find(|of| of.operation == operation)?;
+            Some(of.latencies.curve.clone())
+        });
+        text.push_str(&by_share(operation, "ms, by share of operations", &drawn));
     }
     text
 }
 
-fn name(report: &Report, round: usize, outcome: &Outcome) -> String {
-    match report.profile.rounds {
-        1 => outcome.server.clone(),
-        _ => format!("{}, round {}", outcome.server, round + 1),
+/// A line for each run that has one, in its server's colour.
+fn lines(report: &Report, points: impl Fn(&Outcome) -> Option<Vec<(f64, f64)>>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (colour, rounds) in report.servers.iter().enumerate() {
+        for (round, outcome) in rounds.iter().enumerate() {
+            lines.extend(points(outcome).map(|points| Line {
+                name: outcome.server.clone(),
+                title: format!("{}, round {}", outcome.server, round + 1),
+                colour,
+                points,
+            }));
+        }
     }
+    lines
 }
 
 /// A text as HTML has it.

@@ -151,7 +151,7 @@ async fn fetch(run: &Run, imap: &mut Imap, exists: u32, known: &mut Vec<(u32, Me
             known.extend(MessageId::find(response.text()).map(|id| (uid, id)));
         })
         .await?;
-    // A message that another session has removed may be left out (RFC 2180 §4.1.2).
+    // A message that another session has removed may be left out.
     judge(run, ended, &line, told > last - first)
 }
 
@@ -175,11 +175,9 @@ async fn store(run: &Run, imap: &mut Imap, exists: u32) -> Result<()> {
     let how = HOWS.choose(&mut rand::rng()).copied().unwrap_or("+FLAGS");
     let flag = FLAGS.choose(&mut rand::rng()).copied().unwrap_or("\\Seen");
     let line = format!("STORE {number} {how} ({flag})");
-    let mut told = false;
-    let ended = imap
-        .attempt(&line, |response| told |= response.fetched() == Some(number))
-        .await?;
-    judge(run, ended, &line, told)
+    // Flags that stay as they were need not be told.
+    let ended = imap.attempt(&line, |_| {}).await?;
+    judge(run, ended, &line, true)
 }
 
 /// Marks messages for removal that this session knows, so many of them at most.
@@ -201,12 +199,18 @@ async fn delete(
     judge(run, ended, &line, true)
 }
 
-/// A command is right when it succeeds with its whole answer, or when what it was about has gone meanwhile.
+/// A command is right when it succeeds with its whole answer, or when what it was about may have gone meanwhile.
 fn judge(run: &Run, ended: Tagged, line: &str, whole: bool) -> Result<()> {
-    if ended.is_gone() || (!whole && ended.clone().ok().is_ok()) {
+    let alone = run.profile.sessions as u64 <= run.target.accounts.count;
+    if ended.is_gone() && !alone {
         run.raced();
         return Ok(());
     }
     ended.ok().with_context(|| line.to_owned())?;
+    match (whole, alone) {
+        (true, _) => {}
+        (false, true) => bail!("{line}: the answer is not whole"),
+        (false, false) => run.raced(),
+    }
     Ok(())
 }
