@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     /// Threads of the load tester
     #[arg(long)]
     threads: Option<u32>,
-    /// How often each server's turn comes
+    /// How often each server's turn comes; 3 for two servers
     #[arg(long)]
     rounds: Option<u32>,
     /// Look afterwards whether all that was acknowledged is there, once
@@ -210,10 +210,10 @@ async fn measure(profile: Profile, servers: &[Arc<Target>], progress: Arc<Progre
     let machine = local.then(cost::machine).transpose()?;
     let corpus = Arc::new(Corpus::new(profile.seed));
     let mut outcomes: Vec<Vec<Outcome>> = servers.iter().map(|_| Vec::new()).collect();
-    for round in 1..=profile.rounds {
+    for round in 1..=profile.rounds() {
         for (server, outcomes) in servers.iter().zip(&mut outcomes) {
-            if profile.rounds > 1 {
-                progress.say(&format!("{}: round {round} of {}", server.name, profile.rounds));
+            if profile.rounds() > 1 {
+                progress.say(&format!("{}: round {round} of {}", server.name, profile.rounds()));
             }
             let run = Arc::new(Run::new(&profile, server, &corpus, &progress, round)?);
             outcomes.push(execute(&run).await?);

@@ -17,6 +17,9 @@ pub(crate) use tables::{
     Append, BigMailbox, Deliver, Idle, Login, LongLived, Mixed, Search, SearchKind, Sync,
 };
 
+/// Rounds of a comparison where nothing else is said.
+const COMPARED_ROUNDS: usize = 3;
+
 /// What sessions do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -112,9 +115,8 @@ pub(crate) struct Profile {
     pub(crate) threads: usize,
     #[serde(default)]
     pub(crate) seed: u64,
-    /// How often each server's turn comes.
-    #[serde(default = "defaults::one")]
-    pub(crate) rounds: usize,
+    /// How often each server's turn comes; see [`Profile::rounds`].
+    rounds: Option<usize>,
     /// Look afterwards whether all that was acknowledged is there, once.
     #[serde(default)]
     pub(crate) oracle: bool,
@@ -190,6 +192,12 @@ impl Profile {
             .map_err(|error: toml::de::Error| anyhow!("{}", error.to_string().trim_end()))?;
         profile.check()?;
         Ok(profile)
+    }
+
+    /// How often each server's turn comes: for a comparison several times, as a ratio without its spread says little.
+    pub(crate) fn rounds(&self) -> usize {
+        let usual = if self.beside.is_some() { COMPARED_ROUNDS } else { 1 };
+        self.rounds.unwrap_or(usual)
     }
 
     /// What is spoken with a server.

@@ -174,3 +174,6 @@ pub(crate) async fn close<S: Session>(sessions: Vec<S>) {
     // Who takes longer is closed without a word.
     let _ = timeout(CLOSE_MAX, all).await;
 }
+
+#[cfg(test)]
+mod tests;

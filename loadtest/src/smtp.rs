@@ -86,9 +86,9 @@ impl Smtp {
         Ok(())
     }
 
-    /// Delivers one message to its recipients. The message needs no stuffing of dots. Any refusal is an error; when this
-    /// returns the server has taken the message for each recipient.
-    pub(crate) async fn deliver(&mut self, recipients: &[String], message: &[u8]) -> Result<()> {
+    /// Delivers one message to its recipients. The message needs no stuffing of dots; its end is put behind it. Any refusal
+    /// is an error; when this returns the server has taken the message for each recipient.
+    pub(crate) async fn deliver(&mut self, recipients: &[String], message: &mut Vec<u8>) -> Result<()> {
         self.output.clear();
         // Writing to memory cannot fail.
         let _ = write!(self.output, "MAIL FROM:<{SENDER}>\r\n");
@@ -110,10 +110,8 @@ impl Smtp {
             }
         }
         self.output = commands;
-        let mut data = Vec::with_capacity(message.len() + 3);
-        data.extend_from_slice(message);
-        data.extend_from_slice(b".\r\n");
-        self.wire.send(&data).await?;
+        message.extend_from_slice(b".\r\n");
+        self.wire.send(message).await?;
         // LMTP answers for each recipient (RFC 2033 §4.2).
         let replies = if self.protocol == Protocol::Lmtp {
             recipients.len()
@@ -195,7 +193,7 @@ mod tests {
         .await;
         let mut lmtp = Smtp::connect(&endpoint, 0, Protocol::Lmtp, NOBODY).await.unwrap();
         let recipients = ["a@x.test".to_owned(), "b@x.test".to_owned()];
-        lmtp.deliver(&recipients, b"Subject: a\r\n\r\ntext\r\n")
+        lmtp.deliver(&recipients, &mut b"Subject: a\r\n\r\ntext\r\n".to_vec())
             .await
             .unwrap();
         lmtp.quit().await.unwrap();
@@ -219,7 +217,10 @@ mod tests {
         let mut smtp = Smtp::connect(&endpoint, 0, Protocol::Submission, ("me", "secret"))
             .await
             .unwrap();
-        let refused = smtp.deliver(&["a@x.test".to_owned()], b"\r\n").await.unwrap_err();
+        let refused = smtp
+            .deliver(&["a@x.test".to_owned()], &mut b"\r\n".to_vec())
+            .await
+            .unwrap_err();
         assert_eq!(
             format!("{refused:#}"),
             "RCPT TO:<a@x.test>: expected 250, was answered \"550 nobody\""

@@ -26,7 +26,7 @@ impl Profile {
         within("warmup_seconds", self.warmup_seconds, 0.0, SECONDS_MAX)?;
         within("sessions", self.sessions as f64, 1.0, SESSIONS_MAX as f64)?;
         within("threads", self.threads as f64, 1.0, THREADS_MAX as f64)?;
-        within("rounds", self.rounds as f64, 1.0, 1_000.0)?;
+        within("rounds", self.rounds() as f64, 1.0, 1_000.0)?;
         within(
             "message_bytes",
             self.message_bytes as f64,

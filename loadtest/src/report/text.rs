@@ -164,11 +164,11 @@ fn compared(report: &Report) -> String {
     }
     let mut rows = vec![heading];
     rows.extend(report.rows.iter().map(row));
-    let rounds = report.profile.rounds;
-    format!(
-        "medians of {rounds} rounds (smallest-largest)\n{}",
-        aligned(&rows)
-    )
+    let heading = match report.profile.rounds() {
+        1 => "one round".to_owned(),
+        rounds => format!("medians of {rounds} rounds (smallest-largest)"),
+    };
+    format!("{heading}\n{}", aligned(&rows))
 }
 
 fn row(row: &Row) -> Vec<String> {

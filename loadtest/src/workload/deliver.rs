@@ -96,8 +96,9 @@ pub(crate) async fn send(
     message.clear();
     run.corpus
         .write(id, run.profile.message_bytes, &recipients[0], message);
+    let bytes = message.len() as u64;
     smtp.deliver(&recipients, message).await?;
-    run.recorder.bytes(message.len() as u64);
+    run.recorder.bytes(bytes);
     if let Some(ledger) = &run.ledger {
         for account in accounts {
             ledger.acknowledge(*account, id);
