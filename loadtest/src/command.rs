@@ -1,7 +1,8 @@
 //! The command: from its options to a profile, from a profile to runs, from runs to reports.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -118,14 +119,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     let profile = arguments.profile().map_err(|error| wrong_use(&error))?;
     let servers = servers(&profile).map_err(|error| wrong_use(&error))?;
+    // What cannot be written is told before a long run, not after it.
+    let json = create(arguments.json.as_deref())?;
+    let html = create(arguments.html.as_deref())?;
     allow_connections()?;
-    let runtime = runtime(profile.threads)?;
-    let report = runtime.block_on(measure(
-        profile,
-        &servers,
-        Arc::new(Progress::new(arguments.quiet)),
-    ))?;
-    arguments.write(&report)?;
+    let progress = Arc::new(Progress::new(arguments.quiet));
+    let report = runtime(profile.threads)?.block_on(measure(profile, &servers, progress))?;
+    if let Some(mut file) = json {
+        serde_json::to_writer_pretty(&mut file, &report).context("cannot write the report as JSON")?;
+        writeln!(file).context("cannot write the report as JSON")?;
+    }
+    if let Some(mut file) = html {
+        let page = html::html(&report);
+        file.write_all(page.as_bytes())
+            .context("cannot write the report as a page")?;
+    }
+    write!(std::io::stdout(), "{}", text::text(&report)).context("cannot print the report")?;
     Ok(report.is_good())
 }
 
@@ -164,20 +173,12 @@ impl Arguments {
         }
         Profile::load(self.workload, self.profile.as_deref(), over)
     }
+}
 
-    fn write(&self, report: &Report) -> Result<()> {
-        write!(std::io::stdout(), "{}", text::text(report)).context("cannot print the report")?;
-        let json = || serde_json::to_string_pretty(report).context("the report as JSON");
-        if let Some(path) = &self.json {
-            std::fs::write(path, json()? + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if let Some(path) = &self.html {
-            std::fs::write(path, html::html(report))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(())
-    }
+/// A file that a report goes into, if one is wanted.
+fn create(path: Option<&Path>) -> Result<Option<File>> {
+    path.map(|path| File::create(path).with_context(|| format!("cannot write {}", path.display())))
+        .transpose()
 }
 
 /// The servers of a profile, in their order.
@@ -193,6 +194,7 @@ fn servers(profile: &Profile) -> Result<Vec<Arc<Target>>> {
         for protocol in profile.protocols() {
             server.endpoint(protocol)?;
         }
+        cost::check(&server.pids)?;
     }
     if let [first, second] = servers.as_slice()
         && first.name == second.name
@@ -202,7 +204,7 @@ fn servers(profile: &Profile) -> Result<Vec<Arc<Target>>> {
     Ok(servers)
 }
 
-/// Each server in turn, round by round.
+/// Each server in turn, round by round, until a run is interrupted.
 async fn measure(profile: Profile, servers: &[Arc<Target>], progress: Arc<Progress>) -> Result<Report> {
     let profile = Arc::new(profile);
     let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -210,13 +212,16 @@ async fn measure(profile: Profile, servers: &[Arc<Target>], progress: Arc<Progre
     let machine = local.then(cost::machine).transpose()?;
     let corpus = Arc::new(Corpus::new(profile.seed));
     let mut outcomes: Vec<Vec<Outcome>> = servers.iter().map(|_| Vec::new()).collect();
-    for round in 1..=profile.rounds() {
+    'rounds: for round in 1..=profile.rounds() {
         for (server, outcomes) in servers.iter().zip(&mut outcomes) {
             if profile.rounds() > 1 {
                 progress.say(&format!("{}: round {round} of {}", server.name, profile.rounds()));
             }
             let run = Arc::new(Run::new(&profile, server, &corpus, &progress, round)?);
             outcomes.push(execute(&run).await?);
+            if run.schedule.is_stopped() {
+                break 'rounds;
+            }
         }
     }
     Ok(Report {

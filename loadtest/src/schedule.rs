@@ -85,6 +85,11 @@ impl Schedule {
         self.stopped.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether it was stopped before its end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     /// When it ends; `None`: only a number of operations ends it, or it has not begun.
     pub(crate) fn end(&self) -> Option<Instant> {
         Some(*self.start.get()? + self.bounds.time?)
@@ -97,7 +102,7 @@ impl Schedule {
 
     /// Waits for the next operation of whoever asks, and says when it should begin; `None` at the end.
     pub(crate) async fn next(&self) -> Option<Instant> {
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.is_stopped() {
             return None;
         }
         let rate = match self.arrivals {
@@ -126,7 +131,7 @@ impl Schedule {
         self.timer.sleep_until(intended).await;
         let gap = self.gap(&mut next.rng, rate);
         next.after += gap;
-        (!self.stopped.load(Ordering::Relaxed)).then_some(intended)
+        (!self.is_stopped()).then_some(intended)
     }
 
     fn take_one(&self) -> bool {

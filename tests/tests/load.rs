@@ -363,6 +363,18 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let (code, said) = refused(&["deliver", "--server", "smtp=127.0.0.1:25", "--quiet"]);
     assert!(code == Some(2) && said.contains("lmtp=HOST:PORT"), "{said}");
 
+    let (code, said) = refused(&[
+        "deliver",
+        "--server",
+        "lmtp=127.0.0.1:24",
+        "--json",
+        "/nonexistent/report.json",
+    ]);
+    assert!(
+        code == Some(1) && said.contains("cannot write /nonexistent"),
+        "{said}"
+    );
+
     // A port that was free a moment ago, and is nobody's.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
