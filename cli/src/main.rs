@@ -22,6 +22,10 @@ use operate::{Connection, Operation};
 use serve::Part;
 use usage::WrongUse;
 
+/// Keeps threads from waiting for each other's memory, and gives back what a large message or many sessions took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A mail server for when one machine is no longer enough
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]

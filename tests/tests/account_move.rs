@@ -395,7 +395,11 @@ fn a_message_with_a_large_structure_goes_along() {
     session.append("INBOX", "()", &message).unwrap().ok().unwrap();
     session.command("SELECT INBOX").unwrap().ok().unwrap();
     let structure = |session: &mut ImapClient| {
-        let fetched = session.command("FETCH 1 (BODYSTRUCTURE)").unwrap().ok().unwrap();
+        let fetched = session
+            .command("FETCH 1 (BODY BODYSTRUCTURE)")
+            .unwrap()
+            .ok()
+            .unwrap();
         fetched.untagged.concat()
     };
     let before = structure(&mut session);
