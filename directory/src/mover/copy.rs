@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{self as mailstore, MovedRows, reply, request};
+use rookery_proto::{Reason, Status};
 
 use super::{CALL_TIMEOUT, ask, ask_with};
 use crate::clock::now_millis;
@@ -36,7 +36,7 @@ const FREEZE_PAUSES: [Duration; 4] = [
 /// How long to wait until the account can be frozen: longer than an upload that nobody goes on with is kept.
 const FREEZE_WAIT_MAX: Duration = Duration::from_secs(70 * 60);
 
-/// How long to wait for that while a backup waits for the move.
+/// How long to have waited for that when a backup waits for the move.
 const FREEZE_WAIT_HELD: Duration = Duration::from_secs(30);
 
 /// A try to copy an account.
@@ -167,12 +167,33 @@ impl<'a> Copying<'a> {
         }
     }
 
+    /// That the account has come to the state in which it was frozen: behind the switch there is no way back.
+    pub(super) async fn check(&self, frozen_at: u64) -> Result<(), Status> {
+        let there = self.take(Vec::new()).await?;
+        if there != frozen_at {
+            let message =
+                format!("the account is at {there} in its new shard and at {frozen_at} in its old one");
+            return Err(Status::new(Reason::FailedPrecondition, message));
+        }
+        Ok(())
+    }
+
     async fn hand_on(&self, rows: Vec<mailstore::MovedRow>) -> Result<(), Status> {
         let bytes = rows
             .iter()
             .map(|row| row.value.as_ref().map_or(0, bytes::Bytes::len))
             .sum::<usize>();
         let count = rows.len() as u64;
+        self.take(rows).await?;
+        self.core.moves.note(self.id, |progress| {
+            progress.rows += count;
+            progress.bytes += bytes as u64;
+        });
+        Ok(())
+    }
+
+    /// Gives rows to the new shard; answers the account's modseq there before them.
+    async fn take(&self, rows: Vec<mailstore::MovedRow>) -> Result<u64, Status> {
         let take = request::Call::TakeRows(mailstore::TakeRows {
             shard: self.row.to,
             account: self.id.0,
@@ -180,11 +201,6 @@ impl<'a> Copying<'a> {
             attempt: self.row.attempt,
         });
         let rows = MovedRows { rows, next: None }.encode_to_vec();
-        ask_with(self.core, self.row.to, take, Some(rows.into())).await?;
-        self.core.moves.note(self.id, |progress| {
-            progress.rows += count;
-            progress.bytes += bytes as u64;
-        });
-        Ok(())
+        ask_with(self.core, self.row.to, take, Some(rows.into())).await
     }
 }

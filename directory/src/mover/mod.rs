@@ -185,6 +185,7 @@ async fn advance(core: &Core, id: AccountId, row: AccountMove) -> Result<(), Sta
     let frozen_at = Instant::now();
     let last = async {
         copying.follow().await?;
+        copying.check(modseq).await?;
         core.state
             .change(move |rows| changes::switch(rows, id, generation))
             .await

@@ -223,11 +223,12 @@ pub fn begin_transfer(
     }
     let id = ShardId(transfer.shard);
     match next_placement(rows, id, &transfer)? {
-        Ok((placement, slot)) => {
-            transfer.slot = slot;
+        Ok(next) => {
+            transfer.slot = next.slot;
+            transfer.from_unopened = next.from_unopened;
             transfer.stage = Stage::Changing.into();
             transfer.began_at_millis = now;
-            placed(rows, id, placement, true, job, place, transfer)
+            placed(rows, id, next.placement, true, job, place, transfer)
         }
         Err(why_not) => Ok(told(
             job,
@@ -236,12 +237,22 @@ pub fn begin_transfer(
     }
 }
 
-/// The placement after a transfer, without the new replica's number, and where the old one was; or why there is none.
+/// What a transfer makes of a placement.
+struct Next {
+    /// Without the new replica's number.
+    placement: row::Shard,
+    /// Where the old replica was.
+    slot: u32,
+    /// That one was not open yet.
+    from_unopened: bool,
+}
+
+/// The placement after a transfer; or why there is none.
 fn next_placement(
     rows: Rows<'_>,
     id: ShardId,
     transfer: &TransferRow,
-) -> Result<Result<(row::Shard, u32), String>, PlanError> {
+) -> Result<Result<Next, String>, PlanError> {
     let Some(mut placement) = rows.shard(id)? else {
         return Ok(Err("there is no such shard".to_owned()));
     };
@@ -275,7 +286,11 @@ fn next_placement(
     };
     if transfer.from_node.is_empty() {
         placement.replicas.push(new);
-        return Ok(Ok((placement, 0)));
+        return Ok(Ok(Next {
+            placement,
+            slot: 0,
+            from_unopened: false,
+        }));
     }
     let slot = placement
         .replicas
@@ -284,14 +299,18 @@ fn next_placement(
     let Some(slot) = slot else {
         return Ok(Err(format!("{} has another replica by now", transfer.from_node)));
     };
-    placement.replicas.remove(slot);
+    let old = placement.replicas.remove(slot);
     // Who is named first is to lead: one that stays and has all, until it is known what becomes of the new one.
     let at = match slot {
         0 => placement.replicas.len(),
         slot => slot,
     };
     placement.replicas.insert(at, new);
-    Ok(Ok((placement, u32::try_from(slot).unwrap_or(0))))
+    Ok(Ok(Next {
+        placement,
+        slot: u32::try_from(slot).unwrap_or(0),
+        from_unopened: !old.taken,
+    }))
 }
 
 /// Whether a shard that is being formed is so with another in place of a replica that no node has opened; `None` when it cannot go
@@ -348,7 +367,7 @@ pub fn revert_transfer(
         let old = row::Replica {
             id: transfer.from_replica,
             node: transfer.from_node.clone(),
-            taken: true,
+            taken: !transfer.from_unopened,
         };
         placement.replicas.insert(slot, old);
     }

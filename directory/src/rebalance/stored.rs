@@ -145,6 +145,9 @@ pub struct TransferRow {
     /// Why it was skipped or taken back.
     #[prost(string, tag = "14")]
     pub why_not: String,
+    /// The replica that goes was not open yet.
+    #[prost(bool, tag = "15")]
+    pub from_unopened: bool,
 }
 
 impl Row for TransferRow {

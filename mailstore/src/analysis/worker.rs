@@ -14,7 +14,7 @@ const ADDRESS_SPACE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// whose parent has died.
 const CPU_SECONDS_MAX: u64 = 120;
 
-/// Serves messages from standard input until it ends. To be called first thing in the process, before any threads.
+/// Serves messages from standard input until it ends. To be called first thing in the process, before it starts any threads.
 pub fn worker_main() -> io::Result<()> {
     worker_main_with(analyze_guarded)
 }

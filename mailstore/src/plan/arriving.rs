@@ -58,11 +58,27 @@ impl<'a> Arriving<'a> {
                 .contains(Column::Rows, &key(hash))
                 .map_err(unread)?
             {
+                if !import.has_recorded(hash) {
+                    drop_loose(&self.reader, &mut import.batch, hash)?;
+                }
                 import.batch.delete(Column::Rows, key(hash));
             }
         }
         Ok(())
     }
+}
+
+/// Removes the chunks that have come of a body, unless its record says that they are its own.
+fn drop_loose(reader: &Reader<'_>, batch: &mut Batch, hash: &BodyHash) -> Result<(), Status> {
+    let location = reader.body(hash)?.map(|record| record.location);
+    if location == Some(BodyLocation::Own) {
+        return Ok(());
+    }
+    for chunk in 0..chunk_count(hash.size) {
+        let chunk = keys::body_chunk(reader.shard, hash, chunk as u32);
+        batch.delete(Column::Bodies, chunk);
+    }
+    Ok(())
 }
 
 /// Removes the chunks of all noted bodies of an account that nothing has come to refer to, and the notes. What is not whole for another
@@ -76,15 +92,7 @@ pub(super) fn drop_all(reader: &Reader<'_>, batch: &mut Batch) -> Result<(), Sta
     });
     scanned.map_err(unread)?;
     for hash in noted {
-        let location = reader.body(&hash)?.map(|record| record.location);
-        if location != Some(BodyLocation::Own) {
-            for chunk in 0..chunk_count(hash.size) {
-                batch.delete(
-                    Column::Bodies,
-                    keys::body_chunk(reader.shard, &hash, chunk as u32),
-                );
-            }
-        }
+        drop_loose(reader, batch, &hash)?;
         batch.delete(Column::Rows, keys::arriving(reader.shard, reader.account, &hash));
     }
     Ok(())

@@ -184,6 +184,8 @@ pub(super) fn take(view: &dyn View, context: &PlanContext, command: &TakeRows) -
     if !is_now {
         return Err(attempt_is_over(reader.account));
     }
+    // What was there before: asked without rows it tells what has come.
+    let modseq = reader.counters()?.modseq;
     let is_gone = |row: &proto::MovedRow| row.value.is_none() && is_message_row(context, row);
     let gone = command.rows.iter().filter(|row| is_gone(row)).count();
     if gone > 0 && gone < command.rows.len() {
@@ -210,7 +212,7 @@ pub(super) fn take(view: &dyn View, context: &PlanContext, command: &TakeRows) -
     arriving.finish(&mut import)?;
     let mut batch = import.batch;
     releaser.finish(&mut batch);
-    Ok(Plan::new(batch, done(ModSeq(0))))
+    Ok(Plan::new(batch, done(modseq)))
 }
 
 fn take_one(

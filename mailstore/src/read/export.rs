@@ -14,7 +14,8 @@ use super::SharedView;
 use crate::schema::body::chunk_count;
 use crate::schema::keys::{self, Kind};
 use crate::schema::named::{self, Named};
-use crate::schema::{AccountId, BodyHash, HandOffRecord, Reader, ShardId, Value};
+use crate::schema::read::ReadError;
+use crate::schema::{AccountId, BodyHash, BodyLocation, HandOffRecord, Reader, ShardId, Value};
 
 /// Bytes of one piece.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -47,7 +48,7 @@ pub struct ExportCursor {
     view: SharedView,
     shard: ShardId,
     rest: Rest,
-    /// The body whose chunks are being read, and whether it has a record.
+    /// The body whose chunks are being read, and whether they are its own.
     body: Option<(BodyHash, bool)>,
     pending: BytesMut,
 }
@@ -102,11 +103,11 @@ impl ExportCursor {
             let Some((_, Named::BodyChunk(hash, _))) = named::named(column, key) else {
                 return Ok(true);
             };
-            let (_, has_record) = match body.filter(|(known, _)| *known == hash) {
+            let (_, is_owned) = match body.filter(|(known, _)| *known == hash) {
                 Some(known) => known,
-                None => *body.insert((hash, reader.body(&hash)?.is_some())),
+                None => *body.insert((hash, owns_chunks(&reader, &hash)?)),
             };
-            Ok(has_record)
+            Ok(is_owned)
         })?;
         self.body = body;
         self.rest = match next {
@@ -194,6 +195,15 @@ impl ExportCursor {
     }
 }
 
+/// Whether a body's record says that it owns its chunks. What cannot be read of one is for who reads the backup to say.
+fn owns_chunks(reader: &Reader<'_>, hash: &BodyHash) -> Result<bool, Status> {
+    match reader.body(hash) {
+        Ok(record) => Ok(record.is_some_and(|record| record.location == BodyLocation::Own)),
+        Err(ReadError::Value { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn too_large(error: FrameError) -> Status {
     Status::internal(format!("a row cannot be exported: {error}"))
 }
@@ -213,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::schema::body::{BODY_CHUNK_BYTES, encode_chunk};
-    use crate::schema::{BodyLocation, BodyRecord, MessageNumber, UploadId};
+    use crate::schema::{BodyRecord, MessageNumber, UploadId};
 
     const SHARD: ShardId = ShardId(3);
 

@@ -155,7 +155,17 @@ impl Shards {
         }
         let is_wanted = |replica: ReplicaId| wanted.iter().any(|member| member.replica == replica);
         let members = &standing.members;
-        if placement.members.iter().any(|member| !member.taken) {
+        // Those that vote are waited for by the group itself.
+        let votes = |replica: u64| {
+            members
+                .iter()
+                .any(|(known, _, votes)| *votes && known.0 == replica)
+        };
+        let is_awaited = placement
+            .members
+            .iter()
+            .any(|member| !member.taken && !votes(member.id));
+        if is_awaited {
             let mut learners = members.iter().filter(|(_, _, votes)| !*votes);
             let is_left = learners.any(|(replica, _, _)| !is_wanted(*replica));
             return is_left.then_some(Due::Learners(wanted));

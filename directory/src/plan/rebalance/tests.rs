@@ -218,6 +218,12 @@ fn a_shard_whose_last_replica_never_opened_is_formed_with_another() {
     assert_eq!(made(&mut store, planned).stage(), Stage::Changing);
     assert!(!Rows(&store).shard(SHARD).unwrap().unwrap().formed);
     assert_eq!(placement(&store).1, named(&[(4, "d")]));
+    // Taken back, the old one still has to open it.
+    let planned = revert_transfer(Rows(&store), job, 0, "no", NOW);
+    made(&mut store, planned);
+    let row = Rows(&store).shard(SHARD).unwrap().unwrap();
+    assert_eq!(placement(&store).1, named(&[(1, "a")]));
+    assert_eq!((row.formed, row.replicas[0].taken), (false, false));
 
     // Too few have opened theirs, and one that has opened its own may have voted.
     for (taken, from) in [

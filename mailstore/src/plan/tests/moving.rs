@@ -675,3 +675,51 @@ fn a_shared_body_that_goes_while_the_account_comes_is_sent_again() {
     let reader = Reader::new(world.store(TO), TO, ACCOUNT);
     assert!(reader.body(&hash).unwrap().is_some());
 }
+
+/// The shard gets the body by an upload between two of its pieces: what has come of it is not needed.
+#[test]
+fn chunks_of_a_body_that_an_upload_brought_meanwhile_go() {
+    let neighbour = AccountId(11);
+    let mut world = World::new();
+    world.at(FROM, ACCOUNT, append_large()).unwrap();
+    world.at(TO, neighbour, put(TO, neighbour, 1)).unwrap();
+    world.leave(2).unwrap();
+    world.receive(2, 1).unwrap();
+    let mut cursor = world.cursor(None);
+    assert_eq!(world.copy_piece(&mut cursor, 1), Ok(None));
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (2, 1));
+
+    let (text, upload) = (large_text(), crate::schema::UploadId([5; 16]));
+    for (index, raw) in (0..).zip(text.chunks(BODY_CHUNK_BYTES)) {
+        let chunk = Command::UploadChunk(UploadChunk {
+            upload,
+            index,
+            raw_len: raw.len(),
+            stored: encode_chunk(raw),
+            within_quota: true,
+        });
+        world.at(TO, neighbour, chunk).unwrap();
+    }
+    let finish = Command::FinishUpload(FinishUpload {
+        upload,
+        blake3: *blake3::hash(&text).as_bytes(),
+        hash: BodyHash::of(&text),
+    });
+    world.at(TO, neighbour, finish).unwrap();
+    let appended = append_body(PreparedBody {
+        hash: BodyHash::of(&text),
+        source: BodySource::Upload(neighbour, upload),
+        analysis: Bytes::new(),
+        header_len: 0,
+    });
+    world.at(TO, neighbour, appended).unwrap();
+
+    while world.copy_piece(&mut cursor, 1).unwrap().is_none() {}
+    assert_eq!((world.chunks(TO), world.arriving(TO)), (0, 0));
+    let reader = Reader::new(world.store(TO), TO, ACCOUNT);
+    let hash = BodyHash::of(&text);
+    let body = reader.body(&hash).unwrap().unwrap();
+    for index in 0..3 {
+        assert!(reader.body_chunk(&hash, &body, index).unwrap().is_some());
+    }
+}
