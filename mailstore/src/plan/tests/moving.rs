@@ -443,6 +443,7 @@ fn it_is_the_same_in_the_other_shard() {
         world.collect(FROM);
         let modseq = world.freeze(2).unwrap();
         world.pass(2, Some(since), usize::MAX);
+        assert_eq!(world.come_to(2), Ok(modseq), "seed {seed}");
         let expected = world.rows(FROM);
         assert_eq!(world.rows(TO), expected, "seed {seed}");
         world.depart(FROM, 2, TO).unwrap();
@@ -617,14 +618,35 @@ fn chunks_whose_message_never_came_go_with_the_move() {
     assert_eq!((world.chunks(TO), world.arriving(TO)), (3, 0));
 }
 
+/// Of the shard that gets the account.
+const OTHER: AccountId = AccountId(11);
+
+impl World {
+    /// The account has begun to come to a shard that has another one.
+    fn coming_with_a_large_body() -> Self {
+        let mut world = Self::new();
+        world.at(FROM, ACCOUNT, append_large()).unwrap();
+        world.at(TO, OTHER, put(TO, OTHER, 1)).unwrap();
+        world.leave(2).unwrap();
+        world.receive(2, 1).unwrap();
+        world
+    }
+
+    /// How far the account has come.
+    fn come_to(&mut self, attempt: u32) -> Result<u64, Status> {
+        let take = TakeRows {
+            account: ACCOUNT,
+            generation: 2,
+            attempt,
+            rows: Vec::new(),
+        };
+        self.at(TO, ACCOUNT, Command::TakeRows(take))
+    }
+}
+
 #[test]
 fn a_shared_body_that_goes_while_the_account_comes_is_sent_again() {
-    let neighbour = AccountId(11);
-    let mut world = World::new();
-    world.at(FROM, ACCOUNT, append_large()).unwrap();
-    world.at(TO, neighbour, put(TO, neighbour, 1)).unwrap();
-    world.leave(2).unwrap();
-    world.receive(2, 1).unwrap();
+    let mut world = World::coming_with_a_large_body();
     let forget = |world: &mut World, uid: u32| {
         let store = proto::Store {
             mailbox: 1,
@@ -636,18 +658,18 @@ fn a_shared_body_that_goes_while_the_account_comes_is_sent_again() {
             }),
             unchanged_since: 0,
         };
-        world.at(TO, neighbour, Command::Store(store)).unwrap();
+        world.at(TO, OTHER, Command::Store(store)).unwrap();
         let expunge = proto::Expunge {
             mailbox: 1,
             only: false,
             uids: None,
         };
-        world.at(TO, neighbour, Command::Expunge(expunge)).unwrap();
+        world.at(TO, OTHER, Command::Expunge(expunge)).unwrap();
         world.collect(TO);
     };
 
     // The neighbour has it when its first chunks come, and not when its last one does.
-    world.at(TO, neighbour, append_large()).unwrap();
+    world.at(TO, OTHER, append_large()).unwrap();
     let mut cursor = world.cursor(None);
     assert_eq!(world.copy_piece(&mut cursor, 1), Ok(None));
     forget(&mut world, 1);
@@ -659,12 +681,13 @@ fn a_shared_body_that_goes_while_the_account_comes_is_sent_again() {
     world.receive(2, 2).unwrap();
     let mut cursor = world.cursor(None);
     assert_eq!(world.copy_piece(&mut cursor, 2), Ok(None));
-    world.at(TO, neighbour, append_large()).unwrap();
+    world.at(TO, OTHER, append_large()).unwrap();
     forget(&mut world, 2);
     let refused = world.copy_piece(&mut cursor, 2);
     assert_eq!(refused.unwrap_err().reason, Reason::FailedPrecondition);
 
     world.receive(2, 3).unwrap();
+    assert_eq!(world.come_to(3), Ok(0), "nothing but chunks has come");
     world.pass(3, None, usize::MAX);
     let modseq = world.freeze(2).unwrap();
     world.pass(3, Some(0), usize::MAX);
@@ -679,12 +702,7 @@ fn a_shared_body_that_goes_while_the_account_comes_is_sent_again() {
 /// The shard gets the body by an upload between two of its pieces: what has come of it is not needed.
 #[test]
 fn chunks_of_a_body_that_an_upload_brought_meanwhile_go() {
-    let neighbour = AccountId(11);
-    let mut world = World::new();
-    world.at(FROM, ACCOUNT, append_large()).unwrap();
-    world.at(TO, neighbour, put(TO, neighbour, 1)).unwrap();
-    world.leave(2).unwrap();
-    world.receive(2, 1).unwrap();
+    let mut world = World::coming_with_a_large_body();
     let mut cursor = world.cursor(None);
     assert_eq!(world.copy_piece(&mut cursor, 1), Ok(None));
     assert_eq!((world.chunks(TO), world.arriving(TO)), (2, 1));
@@ -698,21 +716,21 @@ fn chunks_of_a_body_that_an_upload_brought_meanwhile_go() {
             stored: encode_chunk(raw),
             within_quota: true,
         });
-        world.at(TO, neighbour, chunk).unwrap();
+        world.at(TO, OTHER, chunk).unwrap();
     }
     let finish = Command::FinishUpload(FinishUpload {
         upload,
         blake3: *blake3::hash(&text).as_bytes(),
         hash: BodyHash::of(&text),
     });
-    world.at(TO, neighbour, finish).unwrap();
+    world.at(TO, OTHER, finish).unwrap();
     let appended = append_body(PreparedBody {
         hash: BodyHash::of(&text),
-        source: BodySource::Upload(neighbour, upload),
+        source: BodySource::Upload(OTHER, upload),
         analysis: Bytes::new(),
         header_len: 0,
     });
-    world.at(TO, neighbour, appended).unwrap();
+    world.at(TO, OTHER, appended).unwrap();
 
     while world.copy_piece(&mut cursor, 1).unwrap().is_none() {}
     assert_eq!((world.chunks(TO), world.arriving(TO)), (0, 0));
