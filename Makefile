@@ -54,9 +54,14 @@ accounts: ## Fill a directory with 10 million accounts and measure it; ARGUMENTS
 
 # The variables are options: SEEDS=1-20 SECONDS_EACH=65 OPERATIONS= REPLICAS=1 MAILSTORES=3 NEMESES=kill,pause,… PAIRS=0.4 SIZE=large, and
 # SCENARIO=scale-out for clients in a cluster that grows and shrinks, with times and rates
-torture: build ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root
+torture: ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle; needs root
+	@.ci/install build
 	@.ci/install test
-	@$(CARGO_TARGET_DIR)/debug/torture
+	@cargo build --workspace --bins $(PROFILE_OF_$(SCENARIO))
+	@$(CARGO_TARGET_DIR)/$(if $(PROFILE_OF_$(SCENARIO)),release,debug)/torture
+
+# Times are told of programs as they are released
+PROFILE_OF_scale-out := --release
 
 bench: build ## Measure beside Dovecot and print both
 	@.ci/install bench

@@ -11,41 +11,55 @@ use tokio::time::Instant;
 
 use super::member::Member;
 use crate::snapshot::reclaim_ranges;
-use crate::store::StoreError;
+use crate::store::Store;
 
 /// How long what is still read is waited for.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// So many times as long as it took to free space it is not done again.
+/// How often it is looked for bodies that were removed one by one.
+const LOOK: Duration = Duration::from_secs(600);
+
+/// After each step nothing is done for so many times as long as it took.
 const RESTS: u32 = 9;
 
 /// Frees space whenever something was removed, until the member has gone.
 pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
     let mut is_all = true;
     loop {
-        match is_all {
-            true => removed.notified().await,
-            // Whatever comes first.
-            false => drop(tokio::time::timeout(AGAIN, removed.notified()).await),
-        }
-        let Some(store) = member.upgrade().map(|member| Arc::clone(&member.store)) else {
+        let wait = if is_all { LOOK } else { AGAIN };
+        // Whatever comes first.
+        let _ = tokio::time::timeout(wait, removed.notified()).await;
+        let began = Instant::now();
+        let Some(freed) = step(&member, reclaim_ranges).await else {
             return;
         };
-        let began = Instant::now();
-        let held = Arc::clone(&store);
-        let freeing = move || {
-            let is_all = reclaim_ranges(&held)?;
-            held.reclaim_bodies();
-            Ok(is_all)
-        };
-        // The store's end ends it.
-        let freed: Result<Result<bool, StoreError>, _> = store.blocking(freeing).await;
-        let freed = freed.map_err(|error| error.to_string());
-        match freed.and_then(|freed| freed.map_err(|error| error.to_string())) {
+        match freed {
             Ok(freed) => is_all = freed,
-            Err(error) => tracing::error!(error, "the space of removed replicas could not be freed"),
+            Err(error) => tracing::error!(%error, "the space of removed replicas could not be freed"),
         }
-        drop(store);
         tokio::time::sleep(began.elapsed() * RESTS).await;
+        let Some(parts) = step(&member, Store::wasteful_bodies).await else {
+            return;
+        };
+        for part in parts {
+            let began = Instant::now();
+            if step(&member, move |store| store.reclaim_bodies(&part))
+                .await
+                .is_none()
+            {
+                return;
+            }
+            tokio::time::sleep(began.elapsed() * RESTS).await;
+        }
     }
+}
+
+/// Does something with the store that may wait for the disk; nothing when the member or the store has come to its end.
+async fn step<T: Send + 'static>(
+    member: &Weak<Member>,
+    work: impl FnOnce(&Store) -> T + Send + 'static,
+) -> Option<T> {
+    let store = member.upgrade().map(|member| Arc::clone(&member.store))?;
+    let held = Arc::clone(&store);
+    store.blocking(move || work(&held)).await.ok()
 }

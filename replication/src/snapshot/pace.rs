@@ -24,7 +24,7 @@ const SLOW_PAUSE_MAX: Duration = Duration::from_secs(1);
 const CREDIT_MAX: Duration = Duration::from_millis(250);
 
 /// What is served may take so long, in percent of what it usually takes; beyond that fetches slow down.
-const STRAIN_MAX: u32 = 200;
+const STRAIN_MAX: u32 = 150;
 
 /// How often the pause for what is served is looked at: what the last one came to has to show first.
 const STRAIN_LOOK: Duration = Duration::from_millis(50);

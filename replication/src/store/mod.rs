@@ -35,6 +35,7 @@ pub use self::owned::OwnedSnapshot;
 pub use self::resident::Resident;
 pub use self::size::Sizes;
 pub use self::snapshot::Snapshot;
+pub(crate) use self::space::Part;
 pub(crate) use self::writes::Writes;
 
 /// Bytes of writes up to which they are made by whoever has them, if that needs no wait.
@@ -377,18 +378,26 @@ impl Store {
     }
 
     /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
-    /// for [`Store::reclaim_bodies`]. Blocks as long as it takes; only costs space when it fails.
+    /// for [`Store::wasteful_bodies`]. Blocks as long as it takes; only costs space when it fails.
     pub(crate) fn reclaim_group(&self, group: GroupId) {
         if let Engine::Rocks(rocks) = &self.engine {
             rocks.reclaim_group(group);
         }
     }
 
-    /// Writes bodies anew when enough of what lies beside them is garbage, and so frees its space. Blocks as long as it takes,
-    /// which may be hours; only costs space when it fails.
-    pub(crate) fn reclaim_bodies(&self) {
+    /// The parts in which bodies are to be written anew, because enough of what lies beside them is garbage; none when it is not.
+    pub(crate) fn wasteful_bodies(&self) -> Vec<Part> {
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.wasteful_bodies(),
+            Engine::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// Writes a part of the bodies anew; files that nothing refers to any more go then. Blocks as long as it takes; only costs space
+    /// when it fails.
+    pub(crate) fn reclaim_bodies(&self, part: &Part) {
         if let Engine::Rocks(rocks) = &self.engine {
-            rocks.reclaim_bodies();
+            rocks.reclaim_bodies(part);
         }
     }
 

@@ -24,6 +24,9 @@ const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 /// Bytes of a file after which they are sent to the disk, so that no sync has much to wait for.
 pub(super) const BYTES_PER_SYNC: u64 = 1024 * 1024;
 
+/// Size of a file of bodies' keys: it names some 30 MB of bodies of 10 KB, and 250 MB of those of 75 KB.
+const KEYS_FILE_BYTES: u64 = 256 * 1024;
+
 /// One RocksDB.
 pub(super) struct Rocks {
     pub(super) db: DB,
@@ -35,7 +38,7 @@ pub(super) struct Rocks {
     /// As [`StoreOptions::blob_bytes_min`].
     pub(super) blob_bytes_min: u64,
     /// Held alone by what makes all other writes wait, for a disk: files that are taken in, rows that are synced.
-    waits: RwLock<()>,
+    pub(super) waits: RwLock<()>,
 }
 
 impl Rocks {
@@ -434,9 +437,11 @@ pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cac
             family.set_min_blob_size(options.blob_bytes_min);
             family.set_blob_file_size(options.blob_file_bytes);
             family.set_blob_compression_type(DBCompressionType::None);
+            // When it is asked for, and not beside that (`space.rs`).
             family.set_enable_blob_gc(true);
-            // The oldest quarter of the files is worked through once half of it is garbage.
-            family.set_blob_gc_force_threshold(0.5);
+            family.set_blob_gc_age_cutoff(0.0);
+            // Files have keys alone, and what is written anew at once is what those of one file name.
+            family.set_target_file_size_base(KEYS_FILE_BYTES);
         }
         Column::Counters => {
             family.set_compression_type(DBCompressionType::Lz4);

@@ -31,6 +31,9 @@ const ADMIN: &str = "127.0.0.1:7443";
 /// How long the directory may take to call a node silent that has stopped.
 const SILENT_MAX: Duration = Duration::from_secs(60);
 
+/// Pause until it is asked again whether a node may be removed.
+const REMOVE_PAUSE: Duration = Duration::from_millis(500);
+
 /// What the ids of directories begin with.
 pub const DIRECTORY: &str = "directory";
 
@@ -195,6 +198,8 @@ impl Stage {
             }
             let said = String::from_utf8_lossy(&removed.stderr);
             ensure!(began.elapsed() < SILENT_MAX, "{node} is not removed: {said}");
+            // The program that asks would take what the clients want of the processors.
+            std::thread::sleep(REMOVE_PAUSE);
         }
     }
 
