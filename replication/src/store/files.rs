@@ -6,7 +6,8 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{Cache, SstFileWriter};
 
-use super::rocks::{BYTES_PER_SYNC, column_options};
+use super::columns::column_options;
+use super::rocks::BYTES_PER_SYNC;
 use super::{Engine, Store, StoreError, StoreOptions};
 use crate::batch::Column;
 

@@ -4,6 +4,7 @@
 //! ([`crate::log`]) has what they say. Few rows of this crate's own are written and synced at once. Read by everybody.
 //! Never interprets a value.
 
+mod columns;
 #[cfg(test)]
 mod failing;
 mod files;

@@ -7,15 +7,14 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, Env, ErrorKind, FlushOptions, IngestExternalFileOptions, MergeOperands, Options,
-    ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, DBRecoveryMode, Env, ErrorKind,
+    FlushOptions, IngestExternalFileOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
+use super::columns::column_options;
 use super::{OwnRow, StoreError, StoreOptions};
 use crate::batch::{Batch, Column, Write};
 use crate::damage::{self, Damages};
-use crate::memory::counter;
 use crate::view::{ViewError, Visitor};
 
 /// The column family of rows of this crate's own.
@@ -23,9 +22,6 @@ const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
 /// Bytes of a file after which they are sent to the disk, so that no sync has much to wait for.
 pub(super) const BYTES_PER_SYNC: u64 = 1024 * 1024;
-
-/// Size of a file of bodies' keys: it names some 30 MB of bodies of 10 KB, and 250 MB of those of 75 KB.
-const KEYS_FILE_BYTES: u64 = 256 * 1024;
 
 /// One RocksDB.
 pub(super) struct Rocks {
@@ -409,52 +405,4 @@ fn database_options(path: &Path, options: &StoreOptions) -> Result<Options, Stor
     database.set_keep_log_file_num(4);
     database.set_max_log_file_size(4 * 1024 * 1024);
     Ok(database)
-}
-
-pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    table.set_format_version(5);
-    table.set_block_size(8 * 1024);
-
-    let mut family = Options::default();
-    family.set_block_based_table_factory(&table);
-    family.set_write_buffer_size(options.write_buffer_bytes / Column::ALL.len());
-    family.set_level_compaction_dynamic_level_bytes(true);
-    family.set_disable_auto_compactions(options.is_damaged);
-    match column {
-        Column::Rows => {
-            family.set_compression_type(DBCompressionType::Lz4);
-            family.set_bottommost_compression_type(DBCompressionType::Zstd);
-        }
-        Column::Bodies => {
-            // Bodies come compressed.
-            family.set_compression_type(DBCompressionType::None);
-            family.set_enable_blob_files(true);
-            family.set_min_blob_size(options.blob_bytes_min);
-            family.set_blob_file_size(options.blob_file_bytes);
-            family.set_blob_compression_type(DBCompressionType::None);
-            // When it is asked for, and not beside that (`space.rs`).
-            family.set_enable_blob_gc(true);
-            family.set_blob_gc_age_cutoff(0.0);
-            // Files have keys alone, and what is written anew at once is what those of one file name.
-            family.set_target_file_size_base(KEYS_FILE_BYTES);
-        }
-        Column::Counters => {
-            family.set_compression_type(DBCompressionType::Lz4);
-            family.set_merge_operator_associative("add_i64", add);
-        }
-    }
-    family
-}
-
-fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
-    let start = existing.map_or(0, counter);
-    let sum = operands
-        .iter()
-        .fold(start, |sum, operand| sum.wrapping_add(counter(operand)));
-    Some(sum.to_le_bytes().to_vec())
 }

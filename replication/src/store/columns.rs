@@ -1,0 +1,116 @@
+//! How each column is kept: blocks, compression, blob files, what adds up counters.
+
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, MergeOperands, Options};
+
+use super::StoreOptions;
+use crate::batch::Column;
+use crate::memory::counter;
+
+/// Size of a block of index or filter.
+const METADATA_BLOCK_BYTES: usize = 8 * 1024;
+
+/// Size of a file of bodies' keys: it names some 30 MB of bodies of 10 KB, and 250 MB of those of 75 KB.
+const KEYS_FILE_BYTES: u64 = 256 * 1024;
+
+/// Options of a column; its blocks go through a cache.
+pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Whole, those of a large file would be larger than a shard of the cache, and be read anew with each row.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+    table.set_pin_top_level_index_and_filter(true);
+    table.set_format_version(5);
+    table.set_block_size(8 * 1024);
+
+    let mut family = Options::default();
+    family.set_block_based_table_factory(&table);
+    family.set_write_buffer_size(options.write_buffer_bytes / Column::ALL.len());
+    family.set_level_compaction_dynamic_level_bytes(true);
+    family.set_disable_auto_compactions(options.is_damaged);
+    match column {
+        Column::Rows => {
+            family.set_compression_type(DBCompressionType::Lz4);
+            family.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        Column::Bodies => {
+            // Bodies come compressed.
+            family.set_compression_type(DBCompressionType::None);
+            family.set_enable_blob_files(true);
+            family.set_min_blob_size(options.blob_bytes_min);
+            family.set_blob_file_size(options.blob_file_bytes);
+            family.set_blob_compression_type(DBCompressionType::None);
+            // When it is asked for, and not beside that (`space.rs`).
+            family.set_enable_blob_gc(true);
+            family.set_blob_gc_age_cutoff(0.0);
+            // Files have keys alone, and what is written anew at once is what those of one file name.
+            family.set_target_file_size_base(KEYS_FILE_BYTES);
+        }
+        Column::Counters => {
+            family.set_compression_type(DBCompressionType::Lz4);
+            family.set_merge_operator_associative("add_i64", add);
+        }
+    }
+    family
+}
+
+fn add(_key: &[u8], existing: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
+    let start = existing.map_or(0, counter);
+    let sum = operands
+        .iter()
+        .fold(start, |sum, operand| sum.wrapping_add(counter(operand)));
+    Some(sum.to_le_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::entry::GroupId;
+    use crate::store::Store;
+    use crate::view::View;
+
+    const ROWS: u32 = 500_000;
+
+    /// The filter of all rows is larger than a shard of the cache.
+    #[test]
+    fn a_row_is_read_again_from_a_large_file_without_reading_the_file() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let options = StoreOptions {
+            block_cache_bytes: 8 * 1024 * 1024,
+            ..StoreOptions::default()
+        };
+        let store = Store::open(folder.path(), &options).expect("opens");
+        let key = |number: u32| [1u32.to_be_bytes(), number.to_be_bytes()].concat();
+        let mut batch = Batch::new();
+        for number in 0..ROWS {
+            batch.put(Column::Rows, key(number), "");
+        }
+        let mut writes = store.begin();
+        store.gather(&mut writes, &batch).expect("gathers");
+        store.apply(writes).expect("writes");
+        store.flush().expect("flushes");
+        store.reclaim_group(GroupId(1));
+        let get = || store.get(Column::Rows, &key(ROWS / 2)).expect("reads");
+        assert!(get().is_some());
+        let mut counts = PerfContext::default();
+        set_perf_stats(PerfStatsLevel::EnableCount);
+        counts.reset();
+        assert!(get().is_some());
+        set_perf_stats(PerfStatsLevel::Disable);
+        let (gets, reads) = (
+            counts.metric(PerfMetric::BlockCacheHitCount),
+            counts.metric(PerfMetric::BlockReadCount),
+        );
+        assert!(
+            gets > 0 && reads == 0,
+            "{gets} blocks from the cache, {reads} read"
+        );
+    }
+}
