@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rookery_tests::cluster::program;
+use rookery_tests::cluster::{program, run_program};
 use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
 use serde_json::Value;
 
@@ -209,31 +210,41 @@ fn what_cannot_be_moved_is_refused() {
     check_inbox(&mut imap, 1);
 }
 
-/// A backup reads shard after shard: one that is on its way would be in none of them.
-#[test]
-fn a_backup_waits_for_who_is_on_the_way_and_nobody_else_sets_out() {
-    let cluster = cluster(1);
-    let (_, (to, _)) = here_and_there(&cluster);
-    let to = to.to_string();
-    for number in 0..3 {
-        deliver(&cluster.proxy(1).smtp, number);
-    }
+/// A message that is sent half: its account does not leave its shard meanwhile.
+struct Half {
+    writer: ImapClient,
+    append: String,
+    message: String,
+}
+
+fn begin_large(cluster: &Cluster, number: u64) -> Half {
     let mut writer = ImapClient::login(&cluster.proxy(0).imap, USER).unwrap();
-    let large = messages::numbered(3, 1_000_000);
+    let message = messages::numbered(number, 1_000_000);
     let append = writer
-        .begin(&format!("APPEND INBOX {{{}}}", large.len()))
+        .begin(&format!("APPEND INBOX {{{}}}", message.len()))
         .unwrap();
     until(&mut writer, "+ ");
-    writer.send(&large.as_bytes()[..800_000]).unwrap();
-    cluster
-        .operate(&["account", "move", USER, "--to-shard", &to, "--no-wait"], "")
-        .unwrap();
+    writer.send(&message.as_bytes()[..800_000]).unwrap();
+    Half {
+        writer,
+        append,
+        message,
+    }
+}
 
-    let scratch = tempfile::tempdir().unwrap();
-    let folder = scratch.path().join("backup");
+impl Half {
+    fn end(mut self) {
+        self.writer.send(&self.message.as_bytes()[800_000..]).unwrap();
+        self.writer.send(b"\r\n").unwrap();
+        self.writer.finish(&self.append).unwrap().ok().unwrap();
+    }
+}
+
+/// Begins a backup, which waits for the account that is on its way.
+fn begin_backup(cluster: &Cluster, folder: &Path) -> (Child, BufReader<ChildStderr>) {
     let mut create = Command::new(program().unwrap())
         .args(["backup", "create", "--to"])
-        .arg(&folder)
+        .arg(folder)
         .arg("--cluster")
         .arg(cluster.data().join("cluster.json"))
         .stderr(Stdio::piped())
@@ -246,6 +257,58 @@ fn a_backup_waits_for_who_is_on_the_way_and_nobody_else_sets_out() {
         line.contains("waiting for 1 accounts") && line.contains(USER),
         "{line}"
     );
+    (create, said)
+}
+
+#[test]
+fn a_backup_does_not_wait_for_who_cannot_leave() {
+    let cluster = cluster(1);
+    let ((here, _), (to, _)) = here_and_there(&cluster);
+    for number in 0..3 {
+        deliver(&cluster.proxy(1).smtp, number);
+    }
+    let half = begin_large(&cluster, 3);
+    let to = to.to_string();
+    cluster
+        .operate(&["account", "move", USER, "--to-shard", &to, "--no-wait"], "")
+        .unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("backup");
+    let (mut create, mut said) = begin_backup(&cluster, &folder);
+    // Nothing more of the message comes until the backup is there.
+    std::io::copy(&mut said, &mut std::io::sink()).unwrap();
+    assert!(create.wait().unwrap().success());
+    let verified = run_program(&["backup", "verify", "--from", folder.to_str().unwrap()]).unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    assert_eq!(shard_of(&cluster, USER), here);
+    half.end();
+    let mut imap = ImapClient::login(&cluster.proxy(0).imap, USER).unwrap();
+    imap.command("SELECT INBOX").unwrap().ok().unwrap();
+    check_inbox(&mut imap, 4);
+    // Who made the backup has let go.
+    cluster
+        .operate(&["account", "move", USER, "--to-shard", &to], "")
+        .unwrap();
+    assert_eq!(shard_of(&cluster, USER).to_string(), to);
+}
+
+/// A backup reads shard after shard: one that is on its way would be in none of them.
+#[test]
+fn a_backup_waits_for_who_is_on_the_way_and_nobody_else_sets_out() {
+    let cluster = cluster(1);
+    let (_, (to, _)) = here_and_there(&cluster);
+    let to = to.to_string();
+    for number in 0..3 {
+        deliver(&cluster.proxy(1).smtp, number);
+    }
+    let half = begin_large(&cluster, 3);
+    cluster
+        .operate(&["account", "move", USER, "--to-shard", &to, "--no-wait"], "")
+        .unwrap();
+
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("backup");
+    let (mut create, mut said) = begin_backup(&cluster, &folder);
     let other = "user2@example.test";
     let free = if shard_of(&cluster, other) == 0 { "1" } else { "0" };
     let elsewhere = ["account", "move", other, "--to-shard", free];
@@ -254,9 +317,7 @@ fn a_backup_waits_for_who_is_on_the_way_and_nobody_else_sets_out() {
     assert_eq!(refused.status.code(), Some(1), "{error}");
     assert!(error.contains("a backup is being made"), "{error}");
 
-    writer.send(&large.as_bytes()[800_000..]).unwrap();
-    writer.send(b"\r\n").unwrap();
-    writer.finish(&append).unwrap().ok().unwrap();
+    half.end();
     std::io::copy(&mut said, &mut std::io::sink()).unwrap();
     assert!(create.wait().unwrap().success());
     assert_eq!(shard_of(&cluster, USER).to_string(), to);

@@ -26,8 +26,9 @@ use crate::read::{OwnedSnapshot, SharedView};
 use crate::schema::ShardId;
 use crate::shard::{Disk, Shard, ShardOptions, Subscription};
 
-/// How long a shard that closes waits for what is in flight.
-const SETTLE_GRACE: Duration = Duration::from_secs(2);
+/// How long a shard that closes waits for what is in flight. A replica that has handed over and is a member no more hears nothing of it; who
+/// asked hears that the outcome is unknown then, and asks the new leader, which knows.
+const SETTLE_GRACE: Duration = Duration::from_millis(300);
 
 /// How long a call waits for a shard that is being opened.
 const OPEN_WAIT: Duration = Duration::from_secs(3);
