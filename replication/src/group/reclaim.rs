@@ -29,7 +29,7 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
         let wait = if is_all { LOOK } else { AGAIN };
         // Whatever comes first.
         let _ = tokio::time::timeout(wait, removed.notified()).await;
-        let began = Instant::now();
+        let mut began = Instant::now();
         let Some(freed) = step(&member, reclaim_ranges).await else {
             return;
         };
@@ -37,20 +37,19 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
             Ok(freed) => is_all = freed,
             Err(error) => tracing::error!(%error, "the space of removed replicas could not be freed"),
         }
-        tokio::time::sleep(began.elapsed() * RESTS).await;
-        let Some(parts) = step(&member, Store::wasteful_bodies).await else {
+        let Some(is_wasteful) = step(&member, Store::begin_reclaiming_bodies).await else {
             return;
         };
-        for part in parts {
-            let began = Instant::now();
-            if step(&member, move |store| store.reclaim_bodies(&part))
-                .await
-                .is_none()
-            {
+        let mut next = is_wasteful.then(Vec::new);
+        while let Some(from) = next {
+            let Some(went_on) = step(&member, move |store| store.reclaim_bodies(&from)).await else {
                 return;
-            }
+            };
+            next = went_on;
             tokio::time::sleep(began.elapsed() * RESTS).await;
+            began = Instant::now();
         }
+        tokio::time::sleep(began.elapsed() * RESTS).await;
     }
 }
 

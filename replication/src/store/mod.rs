@@ -36,7 +36,6 @@ pub use self::owned::OwnedSnapshot;
 pub use self::resident::Resident;
 pub use self::size::Sizes;
 pub use self::snapshot::Snapshot;
-pub(crate) use self::space::Part;
 pub(crate) use self::writes::Writes;
 
 /// Bytes of writes up to which they are made by whoever has them, if that needs no wait.
@@ -379,26 +378,29 @@ impl Store {
     }
 
     /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
-    /// for [`Store::wasteful_bodies`]. Blocks as long as it takes; only costs space when it fails.
+    /// for [`Store::begin_reclaiming_bodies`]. Blocks as long as it takes; only costs space when it fails.
     pub(crate) fn reclaim_group(&self, group: GroupId) {
         if let Engine::Rocks(rocks) = &self.engine {
             rocks.reclaim_group(group);
         }
     }
 
-    /// The parts in which bodies are to be written anew, because enough of what lies beside them is garbage; none when it is not.
-    pub(crate) fn wasteful_bodies(&self) -> Vec<Part> {
+    /// Whether bodies are to be written anew, because enough of what lies beside them is garbage; makes ready for it. Blocks as long as it
+    /// takes.
+    pub(crate) fn begin_reclaiming_bodies(&self) -> bool {
         match &self.engine {
-            Engine::Rocks(rocks) => rocks.wasteful_bodies(),
-            Engine::Memory(_) => Vec::new(),
+            Engine::Rocks(rocks) => rocks.begin_reclaiming_bodies(),
+            Engine::Memory(_) => false,
         }
     }
 
-    /// Writes a part of the bodies anew; files that nothing refers to any more go then. Blocks as long as it takes; only costs space
+    /// Writes the bodies anew that one file of keys names, which has the first key from here on; from where to go on, `None` when that
+    /// was all. Garbage goes with the last of them: files of bodies go from the oldest on. Blocks as long as it takes; only costs space
     /// when it fails.
-    pub(crate) fn reclaim_bodies(&self, part: &Part) {
-        if let Engine::Rocks(rocks) = &self.engine {
-            rocks.reclaim_bodies(part);
+    pub(crate) fn reclaim_bodies(&self, from: &[u8]) -> Option<Vec<u8>> {
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.reclaim_bodies(from),
+            Engine::Memory(_) => None,
         }
     }
 

@@ -19,10 +19,6 @@ const GARBAGE_PERCENT: u64 = 20;
 /// all bodies with each compaction of their keys, whether they are garbage or not.
 const AGE_CUTOFF: &str = "blob_garbage_collection_age_cutoff";
 
-/// Bodies that one file of keys names, by one of the keys; without one, all of them.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Part(Option<Vec<u8>>);
-
 impl Rocks {
     /// The number of the last write.
     pub(super) fn last_write(&self) -> u64 {
@@ -46,33 +42,33 @@ impl Rocks {
         }
     }
 
-    pub(super) fn wasteful_bodies(&self) -> Vec<Part> {
+    pub(super) fn begin_reclaiming_bodies(&self) -> bool {
         let Ok(family) = self.column(Column::Bodies) else {
-            return Vec::new();
+            return false;
         };
         let property = |name: &str| self.db.property_int_value_cf(family, name).ok().flatten();
         let garbage = property("rocksdb.live-blob-file-garbage-size").unwrap_or(0);
         let total = property("rocksdb.live-blob-file-size").unwrap_or(0);
         if garbage == 0 || garbage.saturating_mul(100) < total.saturating_mul(GARBAGE_PERCENT) {
-            return Vec::new();
+            return false;
         }
         tracing::info!(
             garbage,
             total,
             "bodies are written anew, to free the space of those that were removed"
         );
-        let files = self.db.live_files().unwrap_or_default();
-        let bodies = files
-            .into_iter()
-            .filter(|file| file.column_family_name == Column::Bodies.name());
-        parts(bodies.collect())
+        // Keys alone, all of them to the lowest level: whatever names an old file keeps all files that are newer.
+        let nothing = None::<&[u8]>;
+        self.db
+            .compact_range_cf_opt(family, nothing, nothing, &beside_others());
+        true
     }
 
-    pub(super) fn reclaim_bodies(&self, part: &Part) {
+    pub(super) fn reclaim_bodies(&self, from: &[u8]) -> Option<Vec<u8>> {
         let _one = self.reclaiming.lock();
-        let Ok(family) = self.column(Column::Bodies) else {
-            return;
-        };
+        let family = self.column(Column::Bodies).ok()?;
+        let files = self.db.live_files().ok()?;
+        let last = next_part(files, from)?;
         let set = |cutoff: &str| {
             // The options are synced, and all writes wait for that.
             let _others_wait = self.waits.write();
@@ -81,13 +77,14 @@ impl Rocks {
             }
         };
         if self.is_stopping.load(Ordering::SeqCst) {
-            return;
+            return None;
         }
         // With a range of keys newer files of all keys would come in, and with them all of the lowest level.
-        let key = part.0.as_ref();
+        let key = Some(last.as_slice());
         set("1.0");
         self.db.compact_range_cf_opt(family, key, key, &everything());
         set("0.0");
+        Some([last.as_slice(), &[0]].concat())
     }
 
     pub(super) fn stop_background(&self) {
@@ -96,23 +93,27 @@ impl Rocks {
     }
 }
 
-/// A part for each file of the lowest level, where nearly all keys are.
-fn parts(files: Vec<LiveFile>) -> Vec<Part> {
-    let level = files.iter().map(|file| file.level).max().unwrap_or(0);
-    if level == 0 {
-        return vec![Part(None)];
-    }
-    let lowest = files.into_iter().filter(|file| file.level == level);
-    lowest
-        .filter_map(|file| file.start_key)
-        .map(|key| Part(Some(key)))
-        .collect()
+/// The last key of the file of the lowest level that has the first key from here on.
+fn next_part(files: Vec<LiveFile>, from: &[u8]) -> Option<Vec<u8>> {
+    let bodies = |file: &LiveFile| file.column_family_name == Column::Bodies.name();
+    let files: Vec<_> = files.into_iter().filter(bodies).collect();
+    let lowest = files.iter().map(|file| file.level).max()?;
+    let at_lowest = files.into_iter().filter(|file| file.level == lowest);
+    at_lowest
+        .filter_map(|file| file.end_key)
+        .filter(|last| last.as_slice() >= from)
+        .min()
 }
 
 fn everything() -> CompactOptions {
-    let mut options = CompactOptions::default();
+    let mut options = beside_others();
     options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-    // What is compacted by itself goes on.
+    options
+}
+
+/// What is compacted by itself goes on.
+fn beside_others() -> CompactOptions {
+    let mut options = CompactOptions::default();
     options.set_exclusive_manual_compaction(false);
     options
 }
@@ -176,7 +177,7 @@ mod tests {
         store.reclaim_group(GroupId(1));
         store.reclaim_group(GroupId(1));
         assert_eq!(blobs(folder.path()), before);
-        assert_eq!(store.wasteful_bodies(), []);
+        assert!(!store.begin_reclaiming_bodies());
     }
 
     #[test]
@@ -195,19 +196,22 @@ mod tests {
         store.delete_group(GroupId(2)).expect("deletes");
         store.flush().expect("flushes");
         store.reclaim_group(GroupId(2));
-        let parts = store.wasteful_bodies();
-        assert!(parts.len() > 2, "{parts:?}");
-        for (number, part) in parts.iter().enumerate() {
+        assert!(store.begin_reclaiming_bodies());
+        let (mut from, mut parts) = (Vec::new(), 0);
+        loop {
             // Comes meanwhile, among all others.
-            let fresh = BODIES + number as u32;
-            fill(&store, 1..GROUPS + 1, fresh..fresh + 1);
+            fill(&store, 1..GROUPS + 1, BODIES + parts..BODIES + parts + 1);
             let before = blobs(folder.path());
-            store.reclaim_bodies(part);
+            let Some(next) = store.reclaim_bodies(&from) else {
+                break;
+            };
             let now = blobs(folder.path());
             let written: u64 = now.difference(&before).map(|(_, bytes)| bytes).sum();
-            assert!(written < WHOLE / 2, "part {number}: {written} of {WHOLE}");
+            assert!(written < WHOLE / 2, "part {parts}: {written} of {WHOLE}");
+            (from, parts) = (next, parts + 1);
         }
-        assert_eq!(store.wasteful_bodies(), []);
+        assert!(parts > 2, "{parts}");
+        assert!(!store.begin_reclaiming_bodies());
         let after = bytes();
         assert!(after < whole * 80 / 100, "{after} of {whole}");
         for group in [1, 3, 4] {
@@ -218,7 +222,7 @@ mod tests {
                 true
             });
             counted.expect("reads");
-            assert_eq!(found, BODIES as usize + parts.len(), "group {group}");
+            assert_eq!(found, BODIES + parts + 1, "group {group}");
         }
     }
 }
