@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// How often it is looked for bodies that were removed one by one.
 const LOOK: Duration = Duration::from_secs(600);
 
-/// After each step nothing is done for so many times as long as it took.
+/// So many times as long as it took to free space it is not done again.
 const RESTS: u32 = 9;
 
 /// Frees space whenever something was removed, until the member has gone.
@@ -29,7 +29,7 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
         let wait = if is_all { LOOK } else { AGAIN };
         // Whatever comes first.
         let _ = tokio::time::timeout(wait, removed.notified()).await;
-        let mut began = Instant::now();
+        let began = Instant::now();
         let Some(freed) = step(&member, reclaim_ranges).await else {
             return;
         };
@@ -37,17 +37,8 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
             Ok(freed) => is_all = freed,
             Err(error) => tracing::error!(%error, "the space of removed replicas could not be freed"),
         }
-        let Some(is_wasteful) = step(&member, Store::begin_reclaiming_bodies).await else {
+        if step(&member, Store::reclaim_bodies).await.is_none() {
             return;
-        };
-        let mut next = is_wasteful.then(Vec::new);
-        while let Some(from) = next {
-            let Some(went_on) = step(&member, move |store| store.reclaim_bodies(&from)).await else {
-                return;
-            };
-            next = went_on;
-            tokio::time::sleep(began.elapsed() * RESTS).await;
-            began = Instant::now();
         }
         tokio::time::sleep(began.elapsed() * RESTS).await;
     }

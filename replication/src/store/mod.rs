@@ -378,29 +378,18 @@ impl Store {
     }
 
     /// Takes a group's deleted keys out of the files that it compacts for that; the bodies that they named are garbage then,
-    /// for [`Store::begin_reclaiming_bodies`]. Blocks as long as it takes; only costs space when it fails.
+    /// for [`Store::reclaim_bodies`]. Blocks as long as it takes; only costs space when it fails.
     pub(crate) fn reclaim_group(&self, group: GroupId) {
         if let Engine::Rocks(rocks) = &self.engine {
             rocks.reclaim_group(group);
         }
     }
 
-    /// Whether bodies are to be written anew, because enough of what lies beside them is garbage; makes ready for it. Blocks as long as it
-    /// takes.
-    pub(crate) fn begin_reclaiming_bodies(&self) -> bool {
-        match &self.engine {
-            Engine::Rocks(rocks) => rocks.begin_reclaiming_bodies(),
-            Engine::Memory(_) => false,
-        }
-    }
-
-    /// Writes the bodies anew that one file of keys names, which has the first key from here on; from where to go on, `None` when that
-    /// was all. Garbage goes with the last of them: files of bodies go from the oldest on. Blocks as long as it takes; only costs space
-    /// when it fails.
-    pub(crate) fn reclaim_bodies(&self, from: &[u8]) -> Option<Vec<u8>> {
-        match &self.engine {
-            Engine::Rocks(rocks) => rocks.reclaim_bodies(from),
-            Engine::Memory(_) => None,
+    /// Writes bodies anew when enough of what lies beside them is garbage, and so frees its space. Blocks as long as it takes,
+    /// which may be hours; only costs space when it fails.
+    pub(crate) fn reclaim_bodies(&self) {
+        if let Engine::Rocks(rocks) = &self.engine {
+            rocks.reclaim_bodies();
         }
     }
 

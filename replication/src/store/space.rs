@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use rocksdb::{BottommostLevelCompaction, CompactOptions, LiveFile};
+use rocksdb::{BottommostLevelCompaction, CompactOptions};
 
 use super::rocks::Rocks;
 use crate::batch::Column;
@@ -42,33 +42,22 @@ impl Rocks {
         }
     }
 
-    pub(super) fn begin_reclaiming_bodies(&self) -> bool {
+    pub(super) fn reclaim_bodies(&self) {
+        let _one = self.reclaiming.lock();
         let Ok(family) = self.column(Column::Bodies) else {
-            return false;
+            return;
         };
         let property = |name: &str| self.db.property_int_value_cf(family, name).ok().flatten();
         let garbage = property("rocksdb.live-blob-file-garbage-size").unwrap_or(0);
         let total = property("rocksdb.live-blob-file-size").unwrap_or(0);
         if garbage == 0 || garbage.saturating_mul(100) < total.saturating_mul(GARBAGE_PERCENT) {
-            return false;
+            return;
         }
         tracing::info!(
             garbage,
             total,
             "bodies are written anew, to free the space of those that were removed"
         );
-        // Keys alone, all of them to the lowest level: whatever names an old file keeps all files that are newer.
-        let nothing = None::<&[u8]>;
-        self.db
-            .compact_range_cf_opt(family, nothing, nothing, &beside_others());
-        true
-    }
-
-    pub(super) fn reclaim_bodies(&self, from: &[u8]) -> Option<Vec<u8>> {
-        let _one = self.reclaiming.lock();
-        let family = self.column(Column::Bodies).ok()?;
-        let files = self.db.live_files().ok()?;
-        let last = next_part(files, from)?;
         let set = |cutoff: &str| {
             // The options are synced, and all writes wait for that.
             let _others_wait = self.waits.write();
@@ -76,15 +65,10 @@ impl Rocks {
                 tracing::warn!(%error, "cannot say how bodies are compacted");
             }
         };
-        if self.is_stopping.load(Ordering::SeqCst) {
-            return None;
-        }
-        // With a range of keys newer files of all keys would come in, and with them all of the lowest level.
-        let key = Some(last.as_slice());
         set("1.0");
-        self.db.compact_range_cf_opt(family, key, key, &everything());
+        self.db
+            .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &everything());
         set("0.0");
-        Some([last.as_slice(), &[0]].concat())
     }
 
     pub(super) fn stop_background(&self) {
@@ -93,27 +77,10 @@ impl Rocks {
     }
 }
 
-/// The last key of the file of the lowest level that has the first key from here on.
-fn next_part(files: Vec<LiveFile>, from: &[u8]) -> Option<Vec<u8>> {
-    let bodies = |file: &LiveFile| file.column_family_name == Column::Bodies.name();
-    let files: Vec<_> = files.into_iter().filter(bodies).collect();
-    let lowest = files.iter().map(|file| file.level).max()?;
-    let at_lowest = files.into_iter().filter(|file| file.level == lowest);
-    at_lowest
-        .filter_map(|file| file.end_key)
-        .filter(|last| last.as_slice() >= from)
-        .min()
-}
-
 fn everything() -> CompactOptions {
-    let mut options = beside_others();
-    options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-    options
-}
-
-/// What is compacted by itself goes on.
-fn beside_others() -> CompactOptions {
     let mut options = CompactOptions::default();
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+    // What is compacted by itself goes on.
     options.set_exclusive_manual_compaction(false);
     options
 }
@@ -177,11 +144,12 @@ mod tests {
         store.reclaim_group(GroupId(1));
         store.reclaim_group(GroupId(1));
         assert_eq!(blobs(folder.path()), before);
-        assert!(!store.begin_reclaiming_bodies());
+        store.reclaim_bodies();
+        assert_eq!(blobs(folder.path()), before);
     }
 
     #[test]
-    fn what_was_removed_gives_its_space_back_part_by_part_and_what_stays_is_there() {
+    fn what_was_removed_gives_its_space_back_and_what_stays_is_there() {
         const GROUPS: u32 = 4;
         const BODIES: u32 = 2_000;
         const WHOLE: u64 = (BODY_BYTES + KEY_BYTES + 32) as u64 * (GROUPS * BODIES) as u64;
@@ -196,22 +164,7 @@ mod tests {
         store.delete_group(GroupId(2)).expect("deletes");
         store.flush().expect("flushes");
         store.reclaim_group(GroupId(2));
-        assert!(store.begin_reclaiming_bodies());
-        let (mut from, mut parts) = (Vec::new(), 0);
-        loop {
-            // Comes meanwhile, among all others.
-            fill(&store, 1..GROUPS + 1, BODIES + parts..BODIES + parts + 1);
-            let before = blobs(folder.path());
-            let Some(next) = store.reclaim_bodies(&from) else {
-                break;
-            };
-            let now = blobs(folder.path());
-            let written: u64 = now.difference(&before).map(|(_, bytes)| bytes).sum();
-            assert!(written < WHOLE / 2, "part {parts}: {written} of {WHOLE}");
-            (from, parts) = (next, parts + 1);
-        }
-        assert!(parts > 2, "{parts}");
-        assert!(!store.begin_reclaiming_bodies());
+        store.reclaim_bodies();
         let after = bytes();
         assert!(after < whole * 80 / 100, "{after} of {whole}");
         for group in [1, 3, 4] {
@@ -222,7 +175,7 @@ mod tests {
                 true
             });
             counted.expect("reads");
-            assert_eq!(found, BODIES + parts + 1, "group {group}");
+            assert_eq!(found, BODIES, "group {group}");
         }
     }
 }
