@@ -9,9 +9,6 @@ use crate::memory::counter;
 /// Size of a block of index or filter.
 const METADATA_BLOCK_BYTES: usize = 8 * 1024;
 
-/// Size of a file of bodies' keys: it names some 30 MB of bodies of 10 KB, and 250 MB of those of 75 KB.
-const KEYS_FILE_BYTES: u64 = 256 * 1024;
-
 /// Options of a column; its blocks go through a cache.
 pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
@@ -47,8 +44,6 @@ pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cac
             // When it is asked for, and not beside that (`space.rs`).
             family.set_enable_blob_gc(true);
             family.set_blob_gc_age_cutoff(0.0);
-            // Files have keys alone, and what is written anew at once is what those of one file name.
-            family.set_target_file_size_base(KEYS_FILE_BYTES);
         }
         Column::Counters => {
             family.set_compression_type(DBCompressionType::Lz4);
