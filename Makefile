@@ -46,7 +46,7 @@ TEST_OF_sessions := sessions
 
 scale: ## Plan a year of a cluster of 1,000 nodes and 100 million accounts; writes figures and a plot into docs
 	@.ci/install build
-	SCALE=full CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -q --workspace --test scale -- --exact a_year_of_a_cluster --nocapture
+	SCALE=full cargo test -q --release --workspace --test scale -- --exact a_year_of_a_cluster --nocapture
 
 accounts: ## Fill a directory with 10 million accounts and measure it; ARGUMENTS="--accounts 1000000 --cold" are options
 	@.ci/install build

@@ -403,3 +403,76 @@ fn a_single_node_has_one_shard_more_and_finds_it_again() {
         check_inbox(&mut imap, &[3], user);
     }
 }
+
+#[test]
+fn a_new_shard_whose_node_died_is_formed_with_another_and_no_backup_waits_for_it() {
+    let mut cluster = Cluster::start(&Options {
+        mailstores: 3,
+        proxies: 1,
+        replicas: 3,
+        accounts: 12,
+        shards: Some(2),
+        ..Options::default()
+    })
+    .unwrap();
+    let all = accounts_of(&cluster, 0);
+    for user in &all {
+        deliver(&cluster.proxy(0).smtp, user, 3);
+    }
+    let dead = follower_of(&cluster, FROM);
+    // It is taken for one that is there, until it has been silent for some seconds.
+    cluster.pause(&dead);
+    cluster
+        .operate(&["shard", "split", FROM, "--no-wait"], "")
+        .unwrap();
+    cluster.kill(&dead);
+    assert_eq!(look(&cluster)["state"], "forming");
+
+    let folder = cluster.scratch().join("backup");
+    let folder = folder.to_str().unwrap();
+    cluster
+        .operate(&["backup", "create", "--to", folder], "")
+        .unwrap();
+    let verified = run_program(&["backup", "verify", "--from", folder]).unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success(), "{said}");
+    assert_eq!(look(&cluster)["state"], "forming");
+
+    cluster.grow(1).unwrap();
+    let transfer = [
+        "shard",
+        "transfer",
+        "2",
+        "--from",
+        &dead,
+        "--to",
+        "mailstore-4",
+        "--watch",
+    ];
+    let moved = cluster.operate(&transfer, "").unwrap();
+    assert!(moved.contains(" is done after "), "{moved}");
+    let watch = ["--json", "shard", "split", FROM, "--watch"];
+    let split = last(&cluster.operate(&watch, "").unwrap());
+    assert_eq!(split["state"], "done", "{split}");
+    cluster.restart(&dead).unwrap();
+    let shards = accounts(&cluster);
+    assert_eq!(shards[&2].len(), all.len() / 2, "{shards:?}");
+    let shown = json(&cluster, &["shard", "show", "2"]);
+    let replicas = shown["shards"][0]["replicas"].as_array().unwrap();
+    assert!(replicas.contains(&"mailstore-4".into()), "{shown}");
+    assert!(!replicas.contains(&dead.into()), "{shown}");
+    for user in &all {
+        let mut imap = ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
+        imap.command("SELECT INBOX").unwrap().ok().unwrap();
+        check_inbox(&mut imap, &[3], user);
+    }
+}
+
+/// A mailstore with a replica of a shard, that does not lead it.
+fn follower_of(cluster: &Cluster, shard: &str) -> String {
+    let shown = json(cluster, &["shard", "show", shard]);
+    let shown = &shown["shards"][0];
+    let replicas = shown["replicas"].as_array().unwrap();
+    let follower = replicas.iter().find(|node| **node != shown["leader"]).unwrap();
+    follower.as_str().unwrap().to_owned()
+}

@@ -93,8 +93,9 @@ pub fn acts(job: &Job, world: &World, now_millis: u64) -> Vec<Act> {
             for (place, transfer) in (0u32..).zip(&job.transfers) {
                 acts.extend(of_transfer(state, place, transfer, world));
             }
+            let unsettled = unsettled(job);
             for (place, lead) in (0u32..).zip(&job.leads) {
-                acts.extend(of_lead(state, place, lead, job, world, now_millis));
+                acts.extend(of_lead(state, place, lead, &unsettled, world, now_millis));
             }
             if state == JobState::Running {
                 begin(job, world, &mut acts);
@@ -142,11 +143,21 @@ fn of_transfer(state: JobState, place: u32, transfer: &TransferRow, world: &Worl
     }
 }
 
+/// Shards with a transfer that is to change their voters still.
+fn unsettled(job: &Job) -> HashSet<u32> {
+    let changes = |stage: Stage| !stage.is_over() && stage != Stage::Removing;
+    let transfers = job.transfers.iter();
+    transfers
+        .filter(|transfer| changes(transfer.stage()))
+        .map(|transfer| transfer.shard)
+        .collect()
+}
+
 fn of_lead(
     state: JobState,
     place: u32,
     lead: &LeadRow,
-    job: &Job,
+    unsettled: &HashSet<u32>,
     world: &World,
     now_millis: u64,
 ) -> Option<Act> {
@@ -156,14 +167,7 @@ fn of_lead(
             Some(Act::EndLead(place, "the rebalance was aborted".to_owned()))
         }
         Stage::Waiting if state == JobState::Running => {
-            let transfers = job
-                .transfers
-                .iter()
-                .filter(|transfer| transfer.shard == lead.shard);
-            let mut transfers = transfers.peekable();
-            let are_over =
-                transfers.all(|transfer| transfer.stage().is_over() || transfer.stage() == Stage::Removing);
-            are_over.then_some(Act::BeginLead(place))
+            (!unsettled.contains(&lead.shard)).then_some(Act::BeginLead(place))
         }
         Stage::Changing => {
             if shard.is_some_and(|shard| shard.leader == lead.to_node) {

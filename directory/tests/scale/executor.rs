@@ -3,7 +3,8 @@
 //!
 //! Who leads the directory changes now and then: the next leader knows the rows alone, and what the last one did not note is done twice.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use rookery_directory::plan::rebalance::{self as changes, Limits, Scope};
 use rookery_directory::plan::{PlanError, Planned};
@@ -17,7 +18,7 @@ use rookery_proto::directory::v1::NodeRole;
 use rookery_replication::{Column, MemoryStore};
 
 use super::group::{Cluster, Group, Member};
-use super::world::{Draw, World};
+use super::world::{Draw, SimNode, World};
 
 /// Between two looks, in milliseconds.
 const LOOK: u64 = 1_000;
@@ -42,6 +43,8 @@ pub(crate) struct Outcome {
     pub(crate) looks: usize,
     /// Transfers that were taken back.
     pub(crate) reverted: usize,
+    /// The most time that it took to say what is next.
+    pub(crate) slowest: Duration,
 }
 
 /// Carries a whole plan out. Panics when a majority would be lost, replicas come together in a zone, a disk is filled above its bound, a
@@ -59,7 +62,14 @@ struct Executor {
     rows: MemoryStore,
     job: Job,
     groups: BTreeMap<u32, Group>,
+    /// Shards whose groups may have a step to take: looks at the others would find nothing new.
+    moving: BTreeSet<u32>,
     cluster: Cluster,
+    /// What nodes have said.
+    seen: execute::World,
+    /// Another member is to lead the directory before the next look.
+    is_led_anew: bool,
+    slowest: Duration,
     now: u64,
     draw: Draw,
 }
@@ -70,7 +80,11 @@ impl Executor {
             rows: rows_of(world, plan),
             job: Job::default(),
             groups: BTreeMap::new(),
+            moving: BTreeSet::new(),
             cluster: Cluster::new(world),
+            seen: execute::World::default(),
+            is_led_anew: false,
+            slowest: Duration::ZERO,
             now: 1_000_000_000,
             draw: Draw::new(world.version),
         };
@@ -78,6 +92,15 @@ impl Executor {
         for shard in moved.chain(plan.leads.iter().map(|lead| lead.shard.0)) {
             let held = &world.shards[shard as usize];
             executor.groups.entry(shard).or_insert_with(|| Group::of(held));
+            executor.moving.insert(shard);
+        }
+        // Nodes say what they hold: what is not named is gone.
+        for node in executor.cluster.answering() {
+            executor.seen.held.insert(node.to_owned(), HashSet::new());
+        }
+        let shards: Vec<u32> = executor.moving.iter().copied().collect();
+        for shard in shards {
+            executor.say(shard);
         }
         executor.store(plan);
         executor
@@ -126,14 +149,15 @@ impl Executor {
     fn run(mut self, world: &mut World, mut lost_after: Option<usize>) -> Outcome {
         let (mut aborts_at, mut has_lost) = (u64::MAX, false);
         for looks in 1..=LOOKS_MAX {
-            if self.draw.below(LEADERSHIP_LOOKS) == 0 {
+            if self.draw.below(LEADERSHIP_LOOKS) == 0 || std::mem::take(&mut self.is_led_anew) {
                 self.take_over();
             }
             if lost_after.is_some_and(|count| self.are_over(count)) {
                 (lost_after, has_lost) = (None, true);
-                let node = world.any_active();
+                let node = self.awaited(world).unwrap_or_else(|| world.any_active());
                 world.nodes[node].condition = Condition::Gone;
                 self.cluster.lose(node, self.now);
+                self.moving.extend(self.groups.keys());
                 aborts_at = self.now + ABORTED_AFTER;
             }
             if self.now >= aborts_at {
@@ -141,25 +165,32 @@ impl Executor {
                 self.change(changes::abort);
                 self.take_over();
             }
-            for act in acts(&self.job, &self.seen(), self.now) {
+            self.seen.silent = self.cluster.silent(self.now);
+            let began = Instant::now();
+            let next = acts(&self.job, &self.seen, self.now);
+            self.slowest = self.slowest.max(began.elapsed());
+            for act in next {
                 self.take(world, &act);
             }
             if !self.job.row.state().is_under_way() {
                 return self.end(world, looks, has_lost);
             }
-            for (id, group) in &mut self.groups {
-                let placement = Rows(&self.rows).shard(ShardId(*id)).unwrap().unwrap();
-                let bytes = world.shards[*id as usize].bytes as u64;
-                let members = self.cluster.members(&placement);
-                group.go_on(&members, bytes, &mut self.cluster, &mut self.draw, self.now);
-                assert!(
-                    group.has_majority(&self.cluster),
-                    "shard {id} has lost its majority"
-                );
+            for shard in self.moving.clone() {
+                self.go_on(world, shard);
             }
             self.now += LOOK;
         }
         panic!("the rebalance does not end: {:?}", self.job.row);
+    }
+
+    /// A node that is active and gets a replica just now.
+    fn awaited(&self, world: &World) -> Option<usize> {
+        let transfers = self.job.transfers.iter();
+        let mut changing = transfers.filter(|transfer| transfer.stage() == Stage::Changing);
+        changing.find_map(|transfer| {
+            let is_it = |node: &SimNode| node.id == transfer.to_node && node.condition == Condition::Active;
+            world.nodes.iter().position(is_it)
+        })
     }
 
     fn are_over(&self, count: usize) -> bool {
@@ -167,32 +198,47 @@ impl Executor {
         first.all(|transfer| transfer.stage().is_over())
     }
 
-    /// What nodes have said.
-    fn seen(&self) -> execute::World {
-        let mut world = execute::World {
-            silent: self.cluster.silent(self.now),
-            ..execute::World::default()
-        };
-        // Nodes say what they hold: what is not named is gone.
-        for node in self.cluster.answering() {
-            world.held.insert(node.to_owned(), HashSet::new());
-        }
-        for (id, group) in &self.groups {
-            let placement = Rows(&self.rows).shard(ShardId(*id)).unwrap().unwrap();
-            let name = |node: usize| self.cluster.name(node).to_owned();
-            for (replica, node) in group.leftovers() {
-                world.held.entry(name(node)).or_default().insert((*id, replica));
+    /// A shard's group takes a step if there is one, and its nodes say what has come of it.
+    fn go_on(&mut self, world: &World, shard: u32) {
+        let placement = Rows(&self.rows).shard(ShardId(shard)).unwrap().unwrap();
+        let bytes = world.shards[shard as usize].bytes as u64;
+        let members = self.cluster.members(&placement);
+        let group = self.groups.get_mut(&shard).unwrap();
+        for (replica, node) in group.leftovers() {
+            let held = self.seen.held.get_mut(self.cluster.name(node));
+            if let Some(held) = held {
+                held.remove(&(shard, replica));
             }
-            let members = placement.replicas.into_iter();
-            let seen = Seen {
-                generation: placement.generation,
-                members: members.map(|replica| (replica.id, replica.node)).collect(),
-                voters: group.voters(),
-                leader: group.leader().map(name).unwrap_or_default(),
-            };
-            world.shards.insert(*id, seen);
         }
-        world
+        let was_at_rest = group.is_at_rest(&members, &self.cluster);
+        group.go_on(&members, bytes, &mut self.cluster, &mut self.draw, self.now);
+        assert!(
+            group.has_majority(&self.cluster),
+            "shard {shard} has lost its majority"
+        );
+        if was_at_rest {
+            self.moving.remove(&shard);
+        }
+        self.say(shard);
+    }
+
+    /// What a shard's nodes say of it.
+    fn say(&mut self, shard: u32) {
+        let placement = Rows(&self.rows).shard(ShardId(shard)).unwrap().unwrap();
+        let group = &self.groups[&shard];
+        let name = |node: usize| self.cluster.name(node).to_owned();
+        for (replica, node) in group.leftovers() {
+            let held = self.seen.held.entry(name(node)).or_default();
+            held.insert((shard, replica));
+        }
+        let members = placement.replicas.into_iter();
+        let seen = Seen {
+            generation: placement.generation,
+            members: members.map(|replica| (replica.id, replica.node)).collect(),
+            voters: group.voters(),
+            leader: group.leader().map(name).unwrap_or_default(),
+        };
+        self.seen.shards.insert(shard, seen);
     }
 
     /// Takes a step, and notes what has come of it.
@@ -209,6 +255,8 @@ impl Executor {
             "{act:?} brings replicas together in a zone"
         );
         let (transfer, lead, _) = self.changed_by(act);
+        let shard = transfer.as_ref().map(|row| row.shard);
+        self.moving.extend(shard.or(lead.as_ref().map(|row| row.shard)));
         match act {
             Act::BeginLead(place) | Act::EndLead(place, _) => {
                 self.job.leads[*place as usize] = lead.unwrap();
@@ -223,7 +271,7 @@ impl Executor {
             let once = self.changed_by(act);
             self.perform(act);
             assert_eq!(once, self.changed_by(act), "{act:?} twice");
-            self.take_over();
+            self.is_led_anew = true;
         }
     }
 
@@ -298,6 +346,7 @@ impl Executor {
         Outcome {
             looks,
             reverted: count(Stage::Reverted),
+            slowest: self.slowest,
         }
     }
 }

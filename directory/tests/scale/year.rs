@@ -177,7 +177,7 @@ fn plan_and_carry_out(world: &mut World, week: usize, event: String, records: &m
     assert!(plan.bytes_least <= plan.bytes);
     assert!(plan.problems.is_empty(), "week {week}: {:?}", plan.problems);
     println!(
-        "week {week:>2}, {:<60} {:>6} transfers, {:>9.1} TB moved, {:.3} times the least, balance {:.3} to {:.3}, {:>4} ms, {} looks, {} taken back",
+        "week {week:>2}, {:<60} {:>6} transfers, {:>9.1} TB moved, {:.3} times the least, balance {:.3} to {:.3}, {:>4} ms, {} looks of {} ms at most, {} taken back",
         record.event,
         record.transfers,
         record.bytes as f64 / 1e12,
@@ -186,6 +186,7 @@ fn plan_and_carry_out(world: &mut World, week: usize, event: String, records: &m
         record.after.0,
         record.cpu.as_millis(),
         outcome.looks,
+        outcome.slowest.as_millis(),
         outcome.reverted,
     );
     records.push(record);

@@ -1,7 +1,8 @@
 //! Frees the disk space of replicas that were removed, in the background and for a small part of the time.
 //!
 //! Rows of several groups lie in the same files, and bodies of all of them, so what stays is written anew to free what has gone. When
-//! many replicas leave a node one after the other that would be done over and over.
+//! many replicas leave a node one after the other that would be done over and over. Bodies are written anew a part at a time, so that no pause
+//! of others' writes is long and little room is needed for it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,6 +20,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// How often it is looked for bodies that were removed one by one.
 const LOOK: Duration = Duration::from_secs(600);
 
+/// So many parts of all bodies are written anew one after the other: all of them, and some that came meanwhile.
+const PARTS_MAX: usize = 20;
+
 /// So many times as long as it took to free space it is not done again.
 const RESTS: u32 = 9;
 
@@ -29,7 +33,7 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
         let wait = if is_all { LOOK } else { AGAIN };
         // Whatever comes first.
         let _ = tokio::time::timeout(wait, removed.notified()).await;
-        let began = Instant::now();
+        let mut began = Instant::now();
         let Some(freed) = step(&member, reclaim_ranges).await else {
             return;
         };
@@ -37,8 +41,13 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
             Ok(freed) => is_all = freed,
             Err(error) => tracing::error!(%error, "the space of removed replicas could not be freed"),
         }
-        if step(&member, Store::reclaim_bodies).await.is_none() {
-            return;
+        for _ in 0..PARTS_MAX {
+            match step(&member, Store::reclaim_bodies).await {
+                None => return,
+                Some(false) => break,
+                Some(true) => tokio::time::sleep(began.elapsed() * RESTS).await,
+            }
+            began = Instant::now();
         }
         tokio::time::sleep(began.elapsed() * RESTS).await;
     }

@@ -385,11 +385,12 @@ impl Store {
         }
     }
 
-    /// Writes bodies anew when enough of what lies beside them is garbage, and so frees its space. Blocks as long as it takes,
-    /// which may be hours; only costs space when it fails.
-    pub(crate) fn reclaim_bodies(&self) {
-        if let Engine::Rocks(rocks) = &self.engine {
-            rocks.reclaim_bodies();
+    /// Writes the oldest bodies anew when enough of what lies beside all of them is garbage, and so frees its space; whether it was. Blocks
+    /// as long as it takes, for a part of all bodies; only costs space when it fails.
+    pub(crate) fn reclaim_bodies(&self) -> bool {
+        match &self.engine {
+            Engine::Rocks(rocks) => rocks.reclaim_bodies(),
+            Engine::Memory(_) => false,
         }
     }
 

@@ -15,6 +15,10 @@ use crate::entry::GroupId;
 /// are written for each that becomes free.
 const GARBAGE_PERCENT: u64 = 20;
 
+/// In how many parts all bodies are written anew, from the oldest on. As blob files go once nothing refers to them and all older ones have
+/// gone, that is also the part of the disk that is needed for it.
+const PARTS: u64 = 16;
+
 /// How old blob files are, as a part of all of them, that compaction writes anew. Usually none: RocksDB would write the oldest quarter of
 /// all bodies with each compaction of their keys, whether they are garbage or not.
 const AGE_CUTOFF: &str = "blob_garbage_collection_age_cutoff";
@@ -42,21 +46,23 @@ impl Rocks {
         }
     }
 
-    pub(super) fn reclaim_bodies(&self) {
+    pub(super) fn reclaim_bodies(&self) -> bool {
         let _one = self.reclaiming.lock();
         let Ok(family) = self.column(Column::Bodies) else {
-            return;
+            return false;
         };
         let property = |name: &str| self.db.property_int_value_cf(family, name).ok().flatten();
         let garbage = property("rocksdb.live-blob-file-garbage-size").unwrap_or(0);
         let total = property("rocksdb.live-blob-file-size").unwrap_or(0);
-        if garbage == 0 || garbage.saturating_mul(100) < total.saturating_mul(GARBAGE_PERCENT) {
-            return;
+        let files = property("rocksdb.num-blob-files").unwrap_or(0);
+        let is_enough = garbage.saturating_mul(100) >= total.saturating_mul(GARBAGE_PERCENT);
+        if garbage == 0 || !is_enough || self.is_stopping.load(Ordering::SeqCst) {
+            return false;
         }
         tracing::info!(
             garbage,
             total,
-            "bodies are written anew, to free the space of those that were removed"
+            "the oldest bodies are written anew, to free the space of those that were removed"
         );
         let set = |cutoff: &str| {
             // The options are synced, and all writes wait for that.
@@ -65,16 +71,24 @@ impl Rocks {
                 tracing::warn!(%error, "cannot say how bodies are compacted");
             }
         };
-        set("1.0");
+        set(&age_cutoff(files).to_string());
         self.db
             .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &everything());
         set("0.0");
+        true
     }
 
     pub(super) fn stop_background(&self) {
         self.is_stopping.store(true, Ordering::SeqCst);
         self.db.cancel_all_background_work(true);
     }
+}
+
+/// The part of so many files, by age, that is written anew at a time: at least one of them.
+fn age_cutoff(files: u64) -> f64 {
+    let part = files.div_ceil(PARTS).max(1);
+    // A little more: what is cut off is rounded down.
+    ((part as f64 + 0.5) / files.max(1) as f64).min(1.0)
 }
 
 fn everything() -> CompactOptions {
@@ -144,18 +158,22 @@ mod tests {
         store.reclaim_group(GroupId(1));
         store.reclaim_group(GroupId(1));
         assert_eq!(blobs(folder.path()), before);
-        store.reclaim_bodies();
+        assert!(!store.reclaim_bodies());
         assert_eq!(blobs(folder.path()), before);
     }
 
     #[test]
-    fn what_was_removed_gives_its_space_back_and_what_stays_is_there() {
+    fn what_was_removed_gives_its_space_back_in_small_parts_and_what_stays_is_there() {
         const GROUPS: u32 = 4;
-        const BODIES: u32 = 2_000;
-        const WHOLE: u64 = (BODY_BYTES + KEY_BYTES + 32) as u64 * (GROUPS * BODIES) as u64;
+        const ROUNDS: u32 = 20;
+        const BODIES: u32 = 100;
+        const ROUND: u64 = (BODY_BYTES + KEY_BYTES + 32) as u64 * (GROUPS * BODIES) as u64;
+        const WHOLE: u64 = ROUND * ROUNDS as u64;
         let folder = tempfile::tempdir().expect("tempdir");
         let store = Store::open(folder.path(), &StoreOptions::default()).expect("opens");
-        fill(&store, 1..GROUPS + 1, 0..BODIES);
+        for round in 0..ROUNDS {
+            fill(&store, 1..GROUPS + 1, round * BODIES..(round + 1) * BODIES);
+        }
         store.reclaim_group(GroupId(1));
         let bytes = || blobs(folder.path()).iter().map(|(_, bytes)| bytes).sum::<u64>();
         let whole = bytes();
@@ -164,10 +182,26 @@ mod tests {
         store.delete_group(GroupId(2)).expect("deletes");
         store.flush().expect("flushes");
         store.reclaim_group(GroupId(2));
-        store.reclaim_bodies();
+        let mut parts = 0;
+        loop {
+            // Comes meanwhile, among all others.
+            let fresh = ROUNDS * BODIES + parts;
+            fill(&store, 1..2, fresh..fresh + 1);
+            let before = blobs(folder.path());
+            if !store.reclaim_bodies() {
+                break;
+            }
+            let now = blobs(folder.path());
+            let written: u64 = now.difference(&before).map(|(_, bytes)| bytes).sum();
+            assert!(written < 3 * ROUND, "part {parts}: {written} of {WHOLE}");
+            let gone: u64 = before.difference(&now).map(|(_, bytes)| bytes).sum();
+            assert!(gone > written, "part {parts}: {gone} gone, {written} written");
+            parts += 1;
+        }
         let after = bytes();
-        assert!(after < whole * 80 / 100, "{after} of {whole}");
-        for group in [1, 3, 4] {
+        assert!(after < whole * 95 / 100, "{after} of {whole}");
+        assert!(parts >= 2 && u64::from(parts) <= PARTS, "{parts}");
+        for (group, fresh) in [(1, parts + 1), (3, 0), (4, 0)] {
             let (from, to) = GroupId(group).key_range();
             let mut found = 0;
             let counted = store.scan(Column::Bodies, &from, &to, &mut |_, _| {
@@ -175,7 +209,7 @@ mod tests {
                 true
             });
             counted.expect("reads");
-            assert_eq!(found, BODIES, "group {group}");
+            assert_eq!(found, ROUNDS * BODIES + fresh, "group {group}");
         }
     }
 }

@@ -21,8 +21,11 @@ const BODY_BYTES: usize = 100 * 1024;
 /// What may be left of the group that was removed, and what the store writes beside what it is told.
 const LEFT_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
-/// How long files that are no longer needed may stay.
-const GONE_MAX: Duration = Duration::from_secs(20);
+/// How long files that are no longer needed may stay: bodies are written anew in parts, with rests between.
+const GONE_MAX: Duration = Duration::from_secs(120);
+
+/// Between two looks at the disk.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn used_bytes(folder: &Path) -> u64 {
     std::fs::read_dir(folder)
@@ -106,7 +109,7 @@ async fn the_space_of_a_removed_replica_is_free_again_and_it_stays_away() {
             "{before} bytes before, {full} in between, {} after",
             used_bytes(&rows)
         );
-        tokio::task::yield_now().await;
+        tokio::time::sleep(LOOK).await;
     }
     member.cut_log().await;
     member.cut_log().await;
@@ -117,7 +120,7 @@ async fn the_space_of_a_removed_replica_is_free_again_and_it_stays_away() {
             "the log holds {}",
             member.log.bytes_held()
         );
-        tokio::task::yield_now().await;
+        tokio::time::sleep(LOOK).await;
     }
 
     // As a crash leaves it, right after.
