@@ -74,9 +74,19 @@ impl PreparedBody {
 #[derive(Default, Clone)]
 pub(super) struct BodyAdder {
     stored: HashSet<BodyHash>,
+    /// What was read of a body before.
+    read: Option<(BodyHash, Option<BodyRecord>)>,
 }
 
 impl BodyAdder {
+    /// Where the record of one body has been read already, before the plan.
+    pub(super) fn having_read(hash: BodyHash, record: Option<BodyRecord>) -> Self {
+        Self {
+            read: Some((hash, record)),
+            ..Self::default()
+        }
+    }
+
     /// Adds one reference; stores the body when it is new.
     pub(super) fn add(
         &mut self,
@@ -90,7 +100,11 @@ impl BodyAdder {
             batch.add(key, 1);
             return Ok(());
         }
-        if let Some(known) = reader.body(&body.hash)? {
+        let known = match &self.read {
+            Some((hash, record)) if *hash == body.hash => record.clone(),
+            _ => reader.body(&body.hash)?,
+        };
+        if let Some(known) = known {
             batch.add(key, 1);
             if let BodySource::Upload(account, upload) = &body.source
                 && known.location != BodyLocation::Upload(*account, *upload)

@@ -14,17 +14,17 @@ use super::collect::tell_damage;
 use super::edit::AccountEdit;
 use super::key::{keep_outcome, kept_outcome};
 use super::{BodySource, Deliver, DeliverRecipient, MutationKey, Plan, PlanContext, PreparedBody};
-use crate::schema::{AccountId, FlagBits, InternalDate, MailboxId, Reader};
+use crate::schema::{AccountId, BodyRecord, FlagBits, InternalDate, MailboxId, Reader};
 
 pub(super) fn deliver(view: &dyn View, context: &PlanContext, command: &Deliver) -> Result<Plan, Status> {
     // All recipients share the body: what is wrong with it concerns all.
-    check_body(view, context, &command.body)?;
+    let known = read_body(view, context, &command.body)?;
     let view = &NotingView {
         view,
         failed: Cell::new(false),
     };
     let mut plan = Plan::new(Batch::new(), reply::Call::Delivered(proto::Delivered::default()));
-    let mut bodies = BodyAdder::default();
+    let mut bodies = BodyAdder::having_read(command.body.hash, known);
     // Two addresses of one account in one transaction are one message.
     let mut known: Vec<(AccountId, DeliveryOutcome)> = Vec::new();
     let mut outcomes = Vec::with_capacity(command.recipients.len());
@@ -117,13 +117,17 @@ fn deliver_one(
     Ok(outcome)
 }
 
-/// Whether what a plan reads of the body can be read.
-fn check_body(view: &dyn View, context: &PlanContext, body: &PreparedBody) -> Result<(), Status> {
-    Reader::new(view, context.shard, AccountId(0)).body(&body.hash)?;
+/// The body's record, when the shard has it. Fails when what a plan reads of the body cannot be read.
+fn read_body(
+    view: &dyn View,
+    context: &PlanContext,
+    body: &PreparedBody,
+) -> Result<Option<BodyRecord>, Status> {
+    let known = Reader::new(view, context.shard, AccountId(0)).body(&body.hash)?;
     if let BodySource::Upload(account, upload) = &body.source {
         Reader::new(view, context.shard, *account).upload(*upload)?;
     }
-    Ok(())
+    Ok(known)
 }
 
 /// Notes whether the store itself failed, which a status does not tell from what it holds being damaged.

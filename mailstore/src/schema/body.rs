@@ -14,8 +14,9 @@ use super::ids::{AccountId, BodyHash, UploadId};
 /// Raw bytes of every chunk but the last.
 pub const BODY_CHUNK_BYTES: usize = 256 * 1024;
 
-/// How hard zstd tries.
-const ZSTD_LEVEL: i32 = 3;
+/// How hard zstd tries. A third of the processor time of level 3 is saved, which was a sixth of what a delivery of 10 KiB costs; text takes
+/// 1 to 9 % more of the disk then.
+const ZSTD_LEVEL: i32 = 1;
 
 /// Codec of a chunk: as it is.
 const CODEC_PLAIN: u8 = 1;

@@ -37,8 +37,10 @@ impl MailstoreService {
             ));
         }
         let hash = BodyHash::of(&raw);
-        let analysed = self.analyser.analyze(&hash, &raw).await;
-        let encoded = self.bodies.encode(&raw, hash);
+        // It is analysed on another thread while it is compressed here.
+        let (analysed, encoded) = tokio::join!(self.analyser.analyze(&hash, &raw), async {
+            self.bodies.encode(&raw, hash)
+        });
         Ok(PreparedBody {
             hash,
             source: BodySource::Chunks(encoded.chunks),

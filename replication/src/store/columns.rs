@@ -9,6 +9,9 @@ use crate::memory::counter;
 /// Size of a block of index or filter.
 const METADATA_BLOCK_BYTES: usize = 8 * 1024;
 
+/// Size of the filter of the rows in memory, as a part of them: 10 bits a row of some hundred bytes.
+const MEMTABLE_FILTER_RATIO: f64 = 0.02;
+
 /// Options of a column; its blocks go through a cache.
 pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
@@ -31,6 +34,9 @@ pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cac
     family.set_disable_auto_compactions(options.is_damaged);
     match column {
         Column::Rows => {
+            // Many rows are asked for that are not there: keys of what was done before, bodies that are new.
+            family.set_memtable_whole_key_filtering(true);
+            family.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
             family.set_compression_type(DBCompressionType::Lz4);
             family.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
