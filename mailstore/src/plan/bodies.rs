@@ -101,7 +101,7 @@ impl BodyAdder {
             return Ok(());
         }
         let known = match &self.read {
-            Some((hash, record)) if *hash == body.hash => record.clone(),
+            Some((hash, record)) if *hash == body.hash => *record,
             _ => reader.body(&body.hash)?,
         };
         if let Some(known) = known {
