@@ -63,6 +63,8 @@ torture: ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle
 # Times are told of programs as they are released
 PROFILE_OF_scale-out := --release
 
-bench: build ## Measure beside Dovecot and print both
+bench: ## Measure a release build beside Dovecot, in turn; prints both and writes the table into docs. ARGUMENTS="--only deliver" are options
+	@.ci/install build
 	@.ci/install bench
-	@tests/bench/compare
+	@cargo build --release --workspace --bins
+	@tests/bench/compare --document docs/performance.md $(ARGUMENTS)

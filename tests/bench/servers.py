@@ -37,7 +37,12 @@ def wait_for_port(port):
 class Server:
     """Where to send and to read: host and ports, and an account's address by its number (from 1)."""
 
-    imap = lmtp = pid = None
+    imap = imaps = lmtp = pid = None
+
+    def description(self):
+        """As the load tester takes it."""
+        return (f"name={self.name},imap=127.0.0.1:{self.imap},imaps=127.0.0.1:{self.imaps},lmtp=127.0.0.1:{self.lmtp},"
+                f"accounts={ACCOUNTS},account_pattern=user%d@{self.domain},pid={self.pid}")
 
     def user(self, number):
         return f"user{(number - 1) % ACCOUNTS + 1}@{self.domain}"
@@ -67,10 +72,12 @@ class Rookery(Server):
                 raise SystemExit(f"{command} did not become ready")
         with open(f"{self.folder}/cluster.json", encoding="utf-8") as file:
             proxy = json.load(file)["proxies"][0]
-        self.imap, self.lmtp = (int(proxy[name].rpartition(":")[2]) for name in ("imap", "lmtp"))
+        addresses = (proxy[name] for name in ("imap", "imaps", "lmtp"))
+        self.imap, self.imaps, self.lmtp = (int(address.rpartition(":")[2]) for address in addresses)
         self.pid = self.process.pid
         version = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        self.about = f"{version}, {' '.join(self.options)}, {self.binary}; passwords as argon2id behind a cache"
+        build = os.path.basename(os.path.dirname(self.binary))
+        self.about = f"{version}, {' '.join(self.options)}, {build}; passwords as argon2id behind a cache"
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -80,8 +87,9 @@ class Rookery(Server):
 class Dovecot(Server):
     name, domain = "Dovecot", "bench.test"
 
-    # Dovecot 2.3's language. Limits are out of the way; a login process serves many connections, a mail process one,
-    # as is its default. Mail belongs to Debian's own user `mail`.
+    # Dovecot 2.3's language. Limits are out of the way; a login process serves many connections, a mail process one after
+    # the other, and sessions in IDLE are put to sleep: each the faster or smaller of its variants. Mail belongs to
+    # Debian's own user `mail`.
     CONFIG = """
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -89,7 +97,9 @@ log_path = {folder}/log
 instance_name = rookery-bench
 protocols = imap lmtp
 listen = 127.0.0.1
-ssl = no
+ssl = yes
+ssl_cert = <{folder}/cert.pem
+ssl_key = <{folder}/key.pem
 disable_plaintext_auth = no
 login_trusted_networks = 127.0.0.0/8
 mail_location = sdbox:~/sdbox
@@ -119,11 +129,24 @@ service imap-login {{
     port = {imap}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps}
+    ssl = yes
   }}
 }}
+imap_hibernate_timeout = {hibernate}s
 service imap {{
   process_limit = 10000
+  service_count = 100
+  unix_listener imap-master {{
+    user = dovecot
+  }}
+}}
+service imap-hibernate {{
+  client_limit = 20000
+  unix_listener imap-hibernate {{
+    mode = 0660
+    group = mail
+  }}
 }}
 service lmtp {{
   process_min_avail = 2
@@ -148,6 +171,9 @@ service managesieve-login {{
   }}
 }}
 """
+    # Of a session in IDLE, until it needs no process any more.
+    HIBERNATE_SECONDS = 5
+
     # Each idle mail process watches its mailbox by inotify.
     LIMITS = ("max_user_instances", "max_user_watches")
 
@@ -169,10 +195,16 @@ service managesieve-login {{
         with open(f"{self.folder}/users", "w", encoding="ascii") as file:
             for number in range(1, ACCOUNTS + 1):
                 file.write(f"{self.user(number)}:{{PLAIN}}{PASSWORD}\n")
-        self.imap, self.lmtp = free_ports(2)
+        # The same kind of key as ours has.
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", f"{self.folder}/key.pem", "-out", f"{self.folder}/cert.pem"],
+                       check=True, capture_output=True)
+        self.imap, self.imaps, self.lmtp = free_ports(3)
         config = f"{self.folder}/dovecot.conf"
         with open(config, "w", encoding="ascii") as file:
-            file.write(self.CONFIG.format(folder=self.folder, imap=self.imap, lmtp=self.lmtp))
+            file.write(self.CONFIG.format(folder=self.folder, imap=self.imap, imaps=self.imaps, lmtp=self.lmtp,
+                                          hibernate=self.HIBERNATE_SECONDS))
         for name in self.LIMITS:
             path = f"/proc/sys/fs/inotify/{name}"
             with open(path, encoding="ascii") as file:
@@ -184,7 +216,7 @@ service managesieve-login {{
         wait_for_port(self.imap)
         wait_for_port(self.lmtp)
         version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        self.about = f"{version}, sdbox, mail_fsync as it comes; passwords in plain text"
+        self.about = f"{version}, sdbox, mail_fsync as it comes, hibernation after {self.HIBERNATE_SECONDS} s; passwords in plain text"
 
     @staticmethod
     def write_limit(path, value):

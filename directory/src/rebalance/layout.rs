@@ -94,6 +94,14 @@ pub(super) struct Shard<'a> {
     pub(super) lead: u64,
 }
 
+impl Shard<'_> {
+    /// The node that comes first in its placement once its transfers are done, and so leads: a new replica comes last in place of the first.
+    pub(super) fn named_first(&self) -> Option<usize> {
+        let stays = self.slots.iter().find(|slot| !slot.moved);
+        stays.or(self.slots.first()).and_then(|slot| slot.node)
+    }
+}
+
 /// A replica that the plan moves.
 #[derive(Debug)]
 pub(super) struct Move {

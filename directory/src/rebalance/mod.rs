@@ -154,16 +154,23 @@ fn transfers(layout: &Layout<'_>) -> (Vec<Transfer>, BTreeMap<usize, u64>) {
 }
 
 fn leads(layout: &Layout<'_>, led: &[Led], generations: &BTreeMap<usize, u64>) -> Vec<Lead> {
-    let changed = led.iter().enumerate().filter(|(_, led)| led.before != led.after);
+    let changed = led.iter().zip(&layout.shards).enumerate();
     changed
-        .filter_map(|(index, led)| {
-            let shard = &layout.shards[index];
+        .filter_map(|(index, (led, shard))| {
+            let to = led.after?;
+            let why = if led.before != led.after {
+                led.why
+            } else if shard.slots.first()?.moved && shard.named_first() != led.after {
+                WhyLead::Stays
+            } else {
+                return None;
+            };
             Some(Lead {
                 shard: shard.id,
                 generation: generations.get(&index).copied().unwrap_or(shard.given.generation),
                 from: led.before.map(|node| layout.nodes[node].id.to_owned()),
-                to: layout.nodes[led.after?].id.to_owned(),
-                why: led.why,
+                to: layout.nodes[to].id.to_owned(),
+                why,
             })
         })
         .collect()

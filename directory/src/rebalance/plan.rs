@@ -148,6 +148,8 @@ pub enum WhyLead {
     Overloaded,
     /// The other one's node has less than its share.
     Underloaded,
+    /// It leads and is to go on, though another comes first once the shard's transfers are done.
+    Stays,
 }
 
 impl fmt::Display for WhyLead {
@@ -156,6 +158,7 @@ impl fmt::Display for WhyLead {
             WhyLead::Leaves => "the leading replica goes or its node may not lead",
             WhyLead::Overloaded => "its node has more than its share",
             WhyLead::Underloaded => "the other node has less than its share",
+            WhyLead::Stays => "it is to go on though another replica comes first now",
         })
     }
 }

@@ -301,6 +301,7 @@ impl From<&Lead> for LeadRow {
                 WhyLead::Leaves => 1,
                 WhyLead::Overloaded => 2,
                 WhyLead::Underloaded => 3,
+                WhyLead::Stays => 4,
             },
             ..Self::default()
         }
@@ -320,6 +321,7 @@ impl TryFrom<LeadRow> for Lead {
                 1 => WhyLead::Leaves,
                 2 => WhyLead::Overloaded,
                 3 => WhyLead::Underloaded,
+                4 => WhyLead::Stays,
                 _ => return Err(RowError::Damaged(LeadRow::WHAT)),
             },
         })
@@ -369,7 +371,12 @@ mod tests {
                 assert_eq!(Transfer::try_from(row), Ok(transfer));
             }
         }
-        for why in [WhyLead::Leaves, WhyLead::Overloaded, WhyLead::Underloaded] {
+        for why in [
+            WhyLead::Leaves,
+            WhyLead::Overloaded,
+            WhyLead::Underloaded,
+            WhyLead::Stays,
+        ] {
             let lead = Lead {
                 shard: ShardId(1),
                 generation: 2,

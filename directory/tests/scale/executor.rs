@@ -18,7 +18,7 @@ use rookery_proto::directory::v1::NodeRole;
 use rookery_replication::{Column, MemoryStore};
 
 use super::group::{Cluster, Group, Member};
-use super::world::{Draw, SimNode, World};
+use super::world::{Draw, World};
 
 /// Between two looks, in milliseconds.
 const LOOK: u64 = 1_000;
@@ -154,7 +154,7 @@ impl Executor {
             }
             if lost_after.is_some_and(|count| self.are_over(count)) {
                 (lost_after, has_lost) = (None, true);
-                let node = self.awaited(world).unwrap_or_else(|| world.any_active());
+                let node = world.any_active();
                 world.nodes[node].condition = Condition::Gone;
                 self.cluster.lose(node, self.now);
                 self.moving.extend(self.groups.keys());
@@ -181,16 +181,6 @@ impl Executor {
             self.now += LOOK;
         }
         panic!("the rebalance does not end: {:?}", self.job.row);
-    }
-
-    /// A node that is active and gets a replica just now.
-    fn awaited(&self, world: &World) -> Option<usize> {
-        let transfers = self.job.transfers.iter();
-        let mut changing = transfers.filter(|transfer| transfer.stage() == Stage::Changing);
-        changing.find_map(|transfer| {
-            let is_it = |node: &SimNode| node.id == transfer.to_node && node.condition == Condition::Active;
-            world.nodes.iter().position(is_it)
-        })
     }
 
     fn are_over(&self, count: usize) -> bool {

@@ -73,7 +73,8 @@ impl PreparedBody {
 /// Adds references to bodies within one plan.
 #[derive(Default, Clone)]
 pub(super) struct BodyAdder {
-    stored: HashSet<BodyHash>,
+    /// Those of which a further reference is only to be counted.
+    there: HashSet<BodyHash>,
     /// What was read of a body before.
     read: Option<(BodyHash, Option<BodyRecord>)>,
 }
@@ -96,7 +97,7 @@ impl BodyAdder {
     ) -> Result<(), Status> {
         body.refuse_gone()?;
         let key = keys::body(reader.shard, &body.hash);
-        if self.stored.contains(&body.hash) {
+        if self.there.contains(&body.hash) {
             batch.add(key, 1);
             return Ok(());
         }
@@ -111,6 +112,7 @@ impl BodyAdder {
             {
                 empty_upload(reader, batch, *account, *upload, &body.hash)?;
             }
+            self.there.insert(body.hash);
             return Ok(());
         }
         let location = match &body.source {
@@ -136,7 +138,7 @@ impl BodyAdder {
             BodySource::Gone => return body.refuse_gone(),
         };
         batch.put(Column::Rows, key, BodyRecord { location }.encode());
-        self.stored.insert(body.hash);
+        self.there.insert(body.hash);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::member::Member;
 use crate::snapshot::reclaim_ranges;
-use crate::store::Store;
+use crate::store::{BEGINS_PERCENT, ENDS_PERCENT, Store};
 
 /// How long what is still read is waited for.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -20,20 +20,19 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// How often it is looked for bodies that were removed one by one.
 const LOOK: Duration = Duration::from_secs(600);
 
-/// So many parts of all bodies are written anew one after the other: all of them, and some that came meanwhile.
-const PARTS_MAX: usize = 20;
-
 /// So many times as long as it took to free space it is not done again.
 const RESTS: u32 = 9;
 
 /// Frees space whenever something was removed, until the member has gone.
 pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
-    let mut is_all = true;
+    let (mut is_all, mut goes_on) = (true, false);
     loop {
-        let wait = if is_all { LOOK } else { AGAIN };
-        // Whatever comes first.
-        let _ = tokio::time::timeout(wait, removed.notified()).await;
-        let mut began = Instant::now();
+        if !goes_on {
+            let wait = if is_all { LOOK } else { AGAIN };
+            // Whatever comes first.
+            let _ = tokio::time::timeout(wait, removed.notified()).await;
+        }
+        let began = Instant::now();
         let Some(freed) = step(&member, reclaim_ranges).await else {
             return;
         };
@@ -41,14 +40,10 @@ pub(super) async fn run(member: Weak<Member>, removed: Arc<Notify>) {
             Ok(freed) => is_all = freed,
             Err(error) => tracing::error!(%error, "the space of removed replicas could not be freed"),
         }
-        for _ in 0..PARTS_MAX {
-            match step(&member, Store::reclaim_bodies).await {
-                None => return,
-                Some(false) => break,
-                Some(true) => tokio::time::sleep(began.elapsed() * RESTS).await,
-            }
-            began = Instant::now();
-        }
+        let percent = if goes_on { ENDS_PERCENT } else { BEGINS_PERCENT };
+        let part = step(&member, move |store| store.reclaim_bodies(percent)).await;
+        let Some(freed) = part else { return };
+        goes_on = freed;
         tokio::time::sleep(began.elapsed() * RESTS).await;
     }
 }

@@ -36,6 +36,7 @@ pub use self::owned::OwnedSnapshot;
 pub use self::resident::Resident;
 pub use self::size::Sizes;
 pub use self::snapshot::Snapshot;
+pub(crate) use self::space::{BEGINS_PERCENT, ENDS_PERCENT};
 pub(crate) use self::writes::Writes;
 
 /// Bytes of writes up to which they are made by whoever has them, if that needs no wait.
@@ -385,11 +386,11 @@ impl Store {
         }
     }
 
-    /// Writes the oldest bodies anew when enough of what lies beside all of them is garbage, and so frees its space; whether it was. Blocks
-    /// as long as it takes, for a part of all bodies; only costs space when it fails.
-    pub(crate) fn reclaim_bodies(&self) -> bool {
+    /// Writes the oldest bodies anew when so many percent of what lies in their files is garbage, and so frees its space; whether it did.
+    /// Blocks as long as it takes, for a part of all bodies; only costs space when it fails.
+    pub(crate) fn reclaim_bodies(&self, garbage_percent: u64) -> bool {
         match &self.engine {
-            Engine::Rocks(rocks) => rocks.reclaim_bodies(),
+            Engine::Rocks(rocks) => rocks.reclaim_bodies(garbage_percent),
             Engine::Memory(_) => false,
         }
     }

@@ -144,6 +144,24 @@ fn a_drained_node_is_emptied_and_leads_no_more() {
 }
 
 #[test]
+fn who_leads_goes_on_though_the_first_replica_is_replaced() {
+    let mut state = even();
+    state.nodes.push(node("d", ""));
+    state.nodes[0].condition = Condition::Gone;
+    // b comes first in the placement once a has gone.
+    for (shard, leader) in state.shards.iter_mut().zip(["c", "b", "c"]) {
+        shard.leader = Some(leader.to_owned());
+    }
+    let plan = plan(&state);
+    let lead = plan.leads.iter().find(|lead| lead.shard == ShardId(0)).unwrap();
+    assert_eq!(
+        (lead.from.as_deref(), lead.to.as_str(), lead.why),
+        (Some("c"), "c", WhyLead::Stays)
+    );
+    assert_eq!(lead.generation, 6, "after its transfer");
+}
+
+#[test]
 fn a_new_node_gets_its_share_and_no_byte_more() {
     let mut state = state(nodes("abc"), (0..16).map(|id| shard(id, "abc")).collect(), 3);
     state.nodes.push(node("d", ""));

@@ -78,6 +78,29 @@ fn an_account_holds_so_much_in_unused_uploads() {
 }
 
 #[test]
+fn an_upload_that_was_not_needed_is_given_up_once_however_many_messages_have_it() {
+    let mut rig = Rig::new();
+    rig.append(prepared(b"x")).expect("the shard has it");
+    rig.run(chunk(1, 0, b"x")).expect("stores");
+    rig.run(finish(1, b"x")).expect("finishes");
+    let message = AppendMessage {
+        body: PreparedBody {
+            source: BodySource::Upload(ACCOUNT, UploadId([1; 16])),
+            ..prepared(b"x")
+        },
+        flags: proto::Flags::default(),
+        internal_date: None,
+    };
+    let twice = Append {
+        mailbox: 1,
+        messages: vec![message.clone(), message],
+    };
+    rig.run(Command::Append(twice)).expect("appends");
+    let pending = rig.reader().counter(&keys::uploads_pending(SHARD, ACCOUNT));
+    assert_eq!(pending.expect("reads"), 0);
+}
+
+#[test]
 fn an_owner_over_its_quota_uploads_nothing() {
     let mut rig = Rig::new();
     rig.append(prepared(b"four")).expect("appends");
