@@ -108,19 +108,28 @@ impl Shared {
             let result = catch_unwind(AssertUnwindSafe(|| Analyzed::new(&(self.analyze)(&message).0)))
                 .unwrap_or_else(|_| opaque(&message, "panicked"));
             drop(message);
-            let mut state = self.state.lock();
-            match state.running.remove(&ticket) {
+            if let Some(reply) = self.reply_to(ticket) {
                 // The caller may have gone.
-                Some((_, reply)) => drop(reply.send(Ok(result))),
-                None => {
-                    state.abandoned -= 1;
-                    if state.serving >= self.threads_max {
-                        return;
-                    }
-                    state.serving += 1;
-                }
+                let _ = reply.send(Ok(result));
+            } else if !self.come_back() {
+                return;
             }
         }
+    }
+
+    /// Who waits for this; none when the thread was abandoned meanwhile.
+    fn reply_to(&self, ticket: u64) -> Option<Reply> {
+        let (_, reply) = self.state.lock().running.remove(&ticket)?;
+        Some(reply)
+    }
+
+    /// Takes an abandoned thread back, unless there are enough without it.
+    fn come_back(&self) -> bool {
+        let mut state = self.state.lock();
+        state.abandoned -= 1;
+        let is_needed = state.serving < self.threads_max;
+        state.serving += usize::from(is_needed);
+        is_needed
     }
 
     fn next(&self) -> Option<(u64, Bytes)> {

@@ -402,6 +402,9 @@ impl Shared {
             },
         };
         state.queue.push_back(pending);
+        // Told while the lock is held, the thread would be queued for it, and be given it now and then before it runs: all others would
+        // wait for a thread to be scheduled.
+        drop(state);
         self.work.notify_one();
     }
 
