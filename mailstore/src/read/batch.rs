@@ -38,6 +38,11 @@ impl EntryCursor {
         }
     }
 
+    /// Whether all of the set has been walked.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next entries of messages that exist and pass, at most [`BATCH_MESSAGES`]; none at the end.
     pub(super) fn next_batch(
         &mut self,

@@ -134,6 +134,11 @@ impl FetchCursor {
         Ok((!reply.rows.is_empty()).then_some(reply))
     }
 
+    /// Whether it is known that [`FetchCursor::next`] has nothing more to give.
+    pub fn is_at_end(&self) -> bool {
+        self.current.is_none() && self.batch.is_empty() && self.entries.is_at_end()
+    }
+
     fn begin_row(&mut self, bytes: &mut usize) -> Result<Option<proto::FetchedRow>, Status> {
         if self.batch.is_empty() && !self.load_batch()? {
             return Ok(None);

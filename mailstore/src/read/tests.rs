@@ -128,7 +128,15 @@ impl Fixture {
                 .map(|section| section.data.len())
                 .sum();
             assert!(bytes <= REPLY_BYTES_TARGET + 8 * 1024, "{bytes}");
+            // One that is not full is the last, and is known to be.
+            if reply.rows.len() < REPLY_ROWS_MAX && bytes < REPLY_BYTES_TARGET / 2 {
+                assert!(cursor.is_at_end());
+            }
             rows.extend(reply.rows);
+            if cursor.is_at_end() {
+                assert!(cursor.next().unwrap().is_none());
+                break;
+            }
         }
         rows
     }

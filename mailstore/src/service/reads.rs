@@ -83,22 +83,24 @@ impl MailstoreService {
         replies: &ReplySink<MailstoreProtocol>,
     ) -> Result<(), Status> {
         let account = snapshot.account;
-        let mut cursor = blocking(&self.reads, move || FetchCursor::new(snapshot, &request)).await?;
-        loop {
-            let (rest, rows) = blocking(&self.reads, move || {
-                let rows = cursor.next()?;
-                Ok((cursor, rows))
-            })
-            .await?;
-            let Some(rows) = rows else { return Ok(()) };
-            cursor = rest;
-            shard.count_bytes(account, rows.encoded_len());
+        let first = move || {
+            let mut cursor = FetchCursor::new(snapshot, &request)?;
+            Ok((cursor.next()?, cursor))
+        };
+        let (mut rows, mut cursor) = blocking(&self.reads, first).await?;
+        while let Some(reply) = rows {
+            shard.count_bytes(account, reply.encoded_len());
             replies
                 .send(Reply {
-                    call: Some(reply::Call::Rows(rows)),
+                    call: Some(reply::Call::Rows(reply)),
                 })
                 .await?;
+            if cursor.is_at_end() {
+                break;
+            }
+            (rows, cursor) = blocking(&self.reads, move || Ok((cursor.next()?, cursor))).await?;
         }
+        Ok(())
     }
 
     pub(super) async fn search(
