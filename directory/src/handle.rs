@@ -338,6 +338,7 @@ fn ages(config: &Config) -> Ages {
     // A key's last tokens are signed shortly after the next key is made, and can be renewed until the grace has passed.
     let remove_after_millis = rotate_after_millis
         .saturating_mul(2)
+        .saturating_add(tokens::lifetime_max_millis(millis(config.token_lifetime.0)))
         .saturating_add(2 * tokens::RENEWAL_GRACE_MILLIS);
     Ages {
         rotate_after_millis,

@@ -1,11 +1,17 @@
 //! Account tokens: what the directory says that a proxy may do for an account, signed.
 //!
 //! A token names the account, its shard and placement, the rights, and the certificate of the proxy that may use it. It
-//! lives for minutes, or for an hour where it gives the right to deliver and no more. While a session lives its proxy has
+//! lives for minutes, or for more than an hour where it gives the right to deliver and no more. While a session lives its proxy has
 //! it renewed without the password, for which the token may have ended a while ago: a directory that was away must not end
 //! sessions.
+//!
+//! Ends are rounded up, so that tokens of one account for one proxy are the same for a while: whoever has checked one knows the next.
 
-use parking_lot::RwLock;
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
+use lru::LruCache;
+use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -28,6 +34,26 @@ pub const DELIVER_LIFETIME_MILLIS: u64 = 70 * 60 * 1_000;
 /// How long a new key is published before anything is signed with it, so that everyone knows it by then.
 const SETTLE_MILLIS: u64 = 30_000;
 
+/// A token may live longer by this part of its life, for its end is rounded up.
+const ROUNDED_PART: u64 = 8;
+
+/// The longest that a token lives, where those of sessions live so long at least.
+pub fn lifetime_max_millis(lifetime_millis: u64) -> u64 {
+    let longest = lifetime_millis.max(DELIVER_LIFETIME_MILLIS);
+    longest.saturating_add(longest / ROUNDED_PART)
+}
+
+/// When a token ends that is signed now: rounded up, to other moments for each account, so that not all are renewed at once.
+fn end_millis(id: AccountId, lifetime_millis: u64, now_millis: u64) -> u64 {
+    let step = (lifetime_millis / ROUNDED_PART).max(1);
+    // Spread by the golden ratio, for ids follow each other.
+    let phase = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) % step;
+    (now_millis + lifetime_millis - phase).next_multiple_of(step) + phase
+}
+
+/// Tokens that are remembered, so that they are not signed again: some 300 bytes each.
+const SIGNED_REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
 struct Signer {
     id: KeyId,
     created_at_millis: u64,
@@ -45,13 +71,15 @@ struct Held {
 pub struct Tokens {
     held: RwLock<Held>,
     lifetime_millis: u64,
+    /// By the key that signed them and what they say.
+    signed: Mutex<LruCache<(KeyId, Vec<u8>), Bytes>>,
 }
 
 /// A signed token.
 #[derive(Debug, Clone)]
 pub struct Signed {
     /// The encoded `AccountToken`.
-    pub token: Vec<u8>,
+    pub token: Bytes,
     /// When it ends, unix milliseconds.
     pub expires_at_millis: u64,
 }
@@ -62,6 +90,7 @@ impl Tokens {
         Self {
             held: RwLock::default(),
             lifetime_millis,
+            signed: Mutex::new(LruCache::new(SIGNED_REMEMBERED)),
         }
     }
 
@@ -80,6 +109,7 @@ impl Tokens {
         }
         let keys = Keys::new(rows.iter().map(|(id, row)| (id.0, row.public.clone())));
         *self.held.write() = Held { signers, keys };
+        self.signed.lock().clear();
         Ok(())
     }
 
@@ -96,7 +126,7 @@ impl Tokens {
             Rights::Deliver => self.lifetime_millis.max(DELIVER_LIFETIME_MILLIS),
             _ => self.lifetime_millis,
         };
-        let expires_at_millis = now_millis + lifetime_millis;
+        let expires_at_millis = end_millis(id, lifetime_millis, now_millis);
         let claims = TokenClaims {
             account: id.0,
             shard: account.shard,
@@ -116,13 +146,23 @@ impl Tokens {
             .find(is_settled)
             .or(held.signers.last())
             .ok_or_else(|| Status::unavailable("the directory has no signing key yet"))?;
-        let signature = signer.pair.sign(&claims).as_ref().to_vec();
+        let said = (signer.id, claims);
+        if let Some(token) = self.signed.lock().get(&said) {
+            let token = token.clone();
+            return Ok(Signed {
+                token,
+                expires_at_millis,
+            });
+        }
+        let signature = signer.pair.sign(&said.1).as_ref().to_vec();
         let token = AccountToken {
-            claims: claims.into(),
+            claims: said.1.clone().into(),
             key_id: signer.id.0,
             signature: signature.into(),
-        }
-        .encode_to_vec();
+        };
+        let token = Bytes::from(token.encode_to_vec());
+        // Still under the keys' lock, so that keys which were taken away leave nothing behind.
+        self.signed.lock().put(said, token.clone());
         Ok(Signed {
             token,
             expires_at_millis,
@@ -163,6 +203,8 @@ pub fn generate() -> Result<Pair, Status> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     const LIFETIME: u64 = 600_000;
@@ -201,13 +243,59 @@ mod tests {
         let signed = tokens
             .sign(AccountId(7), &account(), Rights::Owner, b"proxy", NOW)
             .unwrap();
-        assert_eq!(signed.expires_at_millis, NOW + LIFETIME);
+        let longest = LIFETIME + LIFETIME / ROUNDED_PART;
+        assert!((LIFETIME..longest).contains(&(signed.expires_at_millis - NOW)));
         let claims = tokens.check(&signed.token, b"proxy", NOW).unwrap();
         assert_eq!(
             (claims.account, claims.shard, claims.credential_generation),
             (7, 3, 2)
         );
         assert_eq!(claims.rights(), Rights::Owner);
+    }
+
+    #[test]
+    fn one_proxy_gets_the_same_token_again_for_a_while() {
+        let tokens = tokens(&[key(1, 0)]);
+        let sign = |account: &Account, rights, holder: &[u8], now| {
+            tokens.sign(AccountId(7), account, rights, holder, now).unwrap()
+        };
+        let owner = |now| sign(&account(), Rights::Owner, b"proxy", now);
+        let one = owner(NOW);
+        // The last moment at which its end is the next one.
+        let last = one.expires_at_millis - LIFETIME;
+        let again = owner(last);
+        assert_eq!(again.expires_at_millis, one.expires_at_millis);
+        assert_eq!(again.token.as_ptr(), one.token.as_ptr(), "it is not signed again");
+        let next = owner(last + 1);
+        assert_eq!(
+            next.expires_at_millis,
+            one.expires_at_millis + LIFETIME / ROUNDED_PART
+        );
+        let moved = Account {
+            generation: 2,
+            ..account()
+        };
+        let others = [
+            next,
+            sign(&account(), Rights::Owner, b"other", NOW),
+            sign(&account(), Rights::Deliver, b"proxy", NOW),
+            sign(&moved, Rights::Owner, b"proxy", NOW),
+        ];
+        for other in others {
+            assert_ne!(other.token, one.token);
+        }
+        tokens.set_keys(&[key(1, 0)]).unwrap();
+        assert_ne!(owner(NOW).token, one.token, "its key is not known any more");
+    }
+
+    #[test]
+    fn tokens_of_different_accounts_end_at_different_moments() {
+        let ends: HashSet<u64> = (1..=100)
+            .map(|id| end_millis(AccountId(id), LIFETIME, NOW))
+            .collect();
+        assert_eq!(ends.len(), 100);
+        let longest = NOW + LIFETIME + LIFETIME / ROUNDED_PART;
+        assert!(ends.iter().all(|end| (NOW + LIFETIME..longest).contains(end)));
     }
 
     #[test]
@@ -225,8 +313,9 @@ mod tests {
         let ours = tokens(&[key(1, 0)]);
         let signed = ours
             .sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW)
-            .unwrap()
-            .token;
+            .unwrap();
+        let end = signed.expires_at_millis + RENEWAL_GRACE_MILLIS;
+        let signed = signed.token;
         let denied = |tokens: &Tokens, token: &[u8], holder: &[u8], now: u64| {
             tokens
                 .check(token, holder, now)
@@ -234,7 +323,6 @@ mod tests {
         };
         assert!(denied(&ours, &signed, b"another", NOW), "another holder");
         assert!(denied(&ours, &signed, b"", NOW), "no holder");
-        let end = NOW + DELIVER_LIFETIME_MILLIS + RENEWAL_GRACE_MILLIS;
         assert!(!denied(&ours, &signed, b"proxy", end - 1));
         assert!(denied(&ours, &signed, b"proxy", end), "ended too long ago");
         assert!(
@@ -248,7 +336,7 @@ mod tests {
         assert!(denied(&ours, b"junk", b"proxy", NOW));
         assert!(denied(&ours, b"", b"proxy", NOW));
         // More rights than were signed.
-        let mut forged = AccountToken::decode(signed.as_slice()).unwrap();
+        let mut forged = AccountToken::decode(signed.clone()).unwrap();
         let mut claims = TokenClaims::decode(forged.claims.clone()).unwrap();
         claims.rights = Rights::Owner.into();
         forged.claims = claims.encode_to_vec().into();
@@ -264,7 +352,7 @@ mod tests {
                 .sign(AccountId(7), &account(), Rights::Owner, b"", now)
                 .unwrap();
             assert!(tokens.check(&signed.token, b"", now).is_ok());
-            AccountToken::decode(signed.token.as_slice()).unwrap().key_id
+            AccountToken::decode(signed.token).unwrap().key_id
         };
         assert_eq!(key_at(NOW + SETTLE_MILLIS - 1), 1);
         assert_eq!(key_at(NOW + SETTLE_MILLIS), 2);

@@ -116,7 +116,7 @@ pub(super) fn grant(
         account: id.0,
         shard: account.shard,
         generation: account.generation,
-        token: signed.token.into(),
+        token: signed.token,
         token_expires_at_millis: signed.expires_at_millis,
         address: account.address.clone(),
         version,

@@ -44,7 +44,7 @@ pub(super) async fn run(
             account: id.0,
             shard: found.account.shard,
             generation: found.account.generation,
-            token: signed.token.into(),
+            token: signed.token,
             address: found.address,
         });
     }
