@@ -8,11 +8,18 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rookery_tests::cluster::program;
-use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, messages};
+use rookery_tests::faults::room::Room;
+use rookery_tests::{Cluster, ImapClient, Options, SmtpClient, http, imap, messages};
 use serde_json::Value;
 
 /// How long the directory may take to call a node silent that has stopped.
 const SILENT_MAX: Duration = Duration::from_secs(60);
+
+/// How long the first piece of a copy may take to come.
+const COPYING_MAX: Duration = Duration::from_secs(60);
+
+/// What is left of a disk that is full: less than the directory has kept free of one of this size.
+const FULL_LEFT_BYTES: u64 = 8 << 20;
 
 /// Accounts, each with one message.
 const ACCOUNTS: u64 = 6;
@@ -198,6 +205,91 @@ fn one_replica_goes_where_the_operator_says() {
     );
     fails(&cluster.try_operate(&to(other), "").unwrap(), 1, &held);
     check_mail(&cluster);
+}
+
+#[test]
+fn a_transfer_to_a_disk_that_fills_up_is_taken_back_and_done_once_there_is_room() {
+    const LOG: &str = "rookery_log_bytes ";
+    const RECEIVED: &str = "rookery_replication_snapshot_received_bytes_total ";
+    const MAIL_BYTES: usize = 4_000_000;
+    const MAILS_MAX: u64 = 500;
+    let mut cluster = Cluster::start(&Options {
+        mailstores: 2,
+        proxies: 1,
+        accounts: 1,
+        shards: Some(2),
+        environment: vec![("ROOKERY__MAILSTORE__LOG_SIZE_MAX".to_owned(), "16MiB".to_owned())],
+        ..Options::default()
+    })
+    .unwrap();
+    let user = "user1@example.test";
+    let shard = json(&cluster, &["account", "list"])["accounts"][0]["shard"].to_string();
+    let shown = json(&cluster, &["shard", "show", &shard]);
+    let held = shown["shards"][0]["replicas"][0].as_str().unwrap().to_owned();
+    let other = ["mailstore-1", "mailstore-2"]
+        .into_iter()
+        .find(|node| *node != held)
+        .unwrap();
+    // What the log still has is not copied but told again, so it is filled until its beginning is cut off.
+    let mut smtp = SmtpClient::hello(&cluster.proxy(0).smtp).unwrap();
+    let mut log = 0.0;
+    let cut = (1..=MAILS_MAX).find(|mails| {
+        let message = messages::numbered(mails - 1, MAIL_BYTES);
+        let reply = smtp.deliver(&[user.to_owned()], &message).unwrap();
+        reply.expect("250").unwrap();
+        let before = std::mem::replace(&mut log, metric(&cluster, &held, LOG).unwrap());
+        log < before
+    });
+    let mails = cut.expect("the log is cut");
+    cluster.stop(other);
+    let room = Room::over(&cluster.node(other).data.join("store")).unwrap();
+    cluster.restart(other).unwrap();
+
+    let transfer = ["shard", "transfer", &shard, "--from", &held, "--to", other];
+    let slowly = [&transfer[..], &["--throttle", "100KB/s"]].concat();
+    cluster.operate(&slowly, "").unwrap();
+    let began = Instant::now();
+    while metric(&cluster, other, RECEIVED).is_none() {
+        assert!(began.elapsed() < COPYING_MAX, "nothing is copied");
+    }
+    room.fill(FULL_LEFT_BYTES).unwrap();
+    let told = cluster.try_operate(&["rebalance", "watch"], "").unwrap();
+    let told = [told.stdout, told.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("1 taken back"), "{told}");
+    assert!(told.contains(&format!("the disk of {other} is full")), "{told}");
+    let shown = json(&cluster, &["shard", "show", &shard]);
+    assert_eq!(shown["shards"][0]["replicas"], serde_json::json!([held]));
+
+    room.empty().unwrap();
+    let last = json_lines(&cluster, &[&transfer[..], &["--watch"]].concat());
+    let last = last.last().unwrap();
+    assert_eq!(last["transfers"]["done"], 1, "{last}");
+    let shown = json(&cluster, &["shard", "show", &shard]);
+    assert_eq!(shown["shards"][0]["replicas"], serde_json::json!([other]));
+    let mut imap = ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
+    imap.command("EXAMINE INBOX").unwrap().ok().unwrap();
+    for number in 0..mails {
+        let fetch = format!("FETCH {} BODY.PEEK[]", number + 1);
+        let fetched = imap.command(&fetch).unwrap().ok().unwrap();
+        let whole = messages::numbered(number, MAIL_BYTES);
+        let texts: Vec<Vec<u8>> = fetched
+            .untagged
+            .iter()
+            .flat_map(|said| imap::literals(said))
+            .collect();
+        assert!(
+            texts.len() == 1 && texts[0].ends_with(whole.as_bytes()),
+            "message {number}"
+        );
+    }
+}
+
+/// What a node says of a figure, if it says anything.
+fn metric(cluster: &Cluster, node: &str, name: &str) -> Option<f64> {
+    let (_, metrics) = http::get(&cluster.node(node).http, "/metrics").unwrap();
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim().parse().unwrap())
 }
 
 #[test]

@@ -145,6 +145,18 @@ fn leader_of_directory(cluster: &Cluster) -> String {
     leader["id"].as_str().unwrap().to_owned()
 }
 
+/// Makes a backup, which is whole.
+fn back_up(cluster: &Cluster) {
+    let folder = cluster.scratch().join("backup");
+    let folder = folder.to_str().unwrap();
+    cluster
+        .operate(&["backup", "create", "--to", folder], "")
+        .unwrap();
+    let verified = run_program(&["backup", "verify", "--from", folder]).unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success(), "{said}");
+}
+
 #[test]
 fn a_shard_that_is_used_is_split_though_the_directorys_leader_dies() {
     let mut cluster = Cluster::start(&Options {
@@ -263,14 +275,7 @@ fn check_the_new_shard(cluster: &mut Cluster, all: &[String]) {
     let shown = json(cluster, &["shard", "show", "2"]);
     assert_eq!(shown["shards"][0]["replicas"].as_array().unwrap().len(), 3);
 
-    let folder = cluster.scratch().join("backup");
-    let folder = folder.to_str().unwrap();
-    cluster
-        .operate(&["backup", "create", "--to", folder], "")
-        .unwrap();
-    let verified = run_program(&["backup", "verify", "--from", folder]).unwrap();
-    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-    assert!(verified.status.success(), "{said}");
+    back_up(cluster);
 
     cluster.kill("mailstore-1");
     cluster.restart("mailstore-1").unwrap();
@@ -428,14 +433,7 @@ fn a_new_shard_whose_node_died_is_formed_with_another_and_no_backup_waits_for_it
     cluster.kill(&dead);
     assert_eq!(look(&cluster)["state"], "forming");
 
-    let folder = cluster.scratch().join("backup");
-    let folder = folder.to_str().unwrap();
-    cluster
-        .operate(&["backup", "create", "--to", folder], "")
-        .unwrap();
-    let verified = run_program(&["backup", "verify", "--from", folder]).unwrap();
-    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
-    assert!(verified.status.success(), "{said}");
+    back_up(&cluster);
     assert_eq!(look(&cluster)["state"], "forming");
 
     cluster.grow(1).unwrap();
