@@ -77,6 +77,13 @@ def _big(messages):
     ])
 
 
+# Of three mailstores, with one replica of each shard and with three.
+CLUSTER = [
+    Row("cluster", f"3 mailstores, LMTP, 10 KiB, {sessions} sessions", ["deliver", "--sessions", str(sessions), "--size", "10240"],
+        [_rate(0.45), _cpu()])
+    for sessions in (10, 50)
+] + [Row("cluster", "3 mailstores, mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu()])]
+
 TLS = ",tls=implicit,tls_unverified=true"
 
 

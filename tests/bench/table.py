@@ -46,14 +46,19 @@ class Table:
                                  "ratio": held["ratio"], "aim": figure.aim(), "met": met})
         return lines
 
-    def write(self, path):
-        """Writes the part of a document between its marks anew."""
-        with open(path, encoding="utf-8") as file:
-            before, mark, rest = file.read().partition(BEGIN)
-        if not mark or END not in rest:
-            raise SystemExit(f"{path} has no place for the table: put {BEGIN} and {END} there")
+    def lines(self):
+        """As a document has it."""
         names = [server.name for server in self.pair]
-        table = [f"{self.machine}; " + "; ".join(f"{server.name}: {server.about}" for server in self.pair) + ".", "",
-                 f"| | | {names[0]} | {names[1]} | ratio | aim | |", "|---|---|---|---|---|---|---|", *self.document]
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(before + BEGIN + "\n" + "\n".join(table) + "\n" + END + rest.partition(END)[2])
+        return [f"{self.machine}; " + "; ".join(f"{server.name}: {server.about}" for server in self.pair) + ".", "",
+                f"| | | {names[0]} | {names[1]} | ratio | aim | |", "|---|---|---|---|---|---|---|", *self.document]
+
+
+def write(path, tables):
+    """Writes the part of a document between its marks anew."""
+    with open(path, encoding="utf-8") as file:
+        before, mark, rest = file.read().partition(BEGIN)
+    if not mark or END not in rest:
+        raise SystemExit(f"{path} has no place for the tables: put {BEGIN} and {END} there")
+    text = "\n\n".join("\n".join(one.lines()) for one in tables)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(before + BEGIN + "\n" + text + "\n" + END + rest.partition(END)[2])
