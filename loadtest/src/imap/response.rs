@@ -80,10 +80,12 @@ impl Response {
 
     /// The end of the command with this tag, if this is it.
     pub(crate) fn tagged(&self, tag: u32) -> Option<Tagged> {
-        let rest = self
-            .text
-            .strip_prefix(tag.to_string().as_bytes())?
-            .strip_prefix(b" ")?;
+        // Of the thousands of responses to one command, all but the last begin so.
+        if self.text.starts_with(b"*") {
+            return None;
+        }
+        let (number, rest) = number(&self.text)?;
+        let rest = rest.strip_prefix(b" ").filter(|_| number == tag)?;
         let text = String::from_utf8_lossy(rest).into_owned();
         let status = match text.split(' ').next()?.to_ascii_uppercase().as_str() {
             "OK" => Status::Ok,
@@ -135,12 +137,12 @@ impl Response {
 
     /// The names in a CAPABILITY response or response code.
     pub(crate) fn capabilities(&self) -> Option<&str> {
-        let text = std::str::from_utf8(&self.text).ok()?;
-        if let Some(names) = text.strip_prefix("* CAPABILITY ") {
-            return Some(names);
+        if let Some(names) = self.text.strip_prefix(b"* CAPABILITY ") {
+            return std::str::from_utf8(names).ok();
         }
-        let (_, names) = text.split_once(" OK [CAPABILITY ")?;
-        names.split(']').next()
+        let after_tag = self.text.iter().position(|byte| *byte == b' ')?;
+        let names = self.text[after_tag..].strip_prefix(b" OK [CAPABILITY ")?;
+        std::str::from_utf8(names).ok()?.split(']').next()
     }
 }
 
