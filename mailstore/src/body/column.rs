@@ -6,7 +6,7 @@ use super::cache::{CHUNK_CACHE_BYTES_MAX, ChunkCache};
 use super::prepare::EncodedBody;
 use super::{BodyError, BodyStore, OpenBody};
 use crate::schema::body::{BODY_CHUNK_BYTES, decode_chunk};
-use crate::schema::{BodyHash, DecodeError, Reader};
+use crate::schema::{BodyHash, BodyLocation, DecodeError, ReadError, Reader};
 
 const CHUNK: u64 = BODY_CHUNK_BYTES as u64;
 
@@ -36,9 +36,7 @@ impl ColumnBodies {
 }
 
 fn read_chunk(reader: &Reader<'_>, body: &OpenBody, chunk: u32) -> Result<Bytes, BodyError> {
-    let stored = reader
-        .body_chunk(&body.hash, &body.record, chunk)?
-        .ok_or(BodyError::Missing(body.hash))?;
+    let stored = stored_chunk(reader, body, chunk)?.ok_or(BodyError::Missing(body.hash))?;
     let size = (body.hash.size - u64::from(chunk) * CHUNK).min(CHUNK) as usize;
     let raw = decode_chunk(&stored, size).map_err(|source| BodyError::Damaged {
         hash: body.hash,
@@ -48,14 +46,25 @@ fn read_chunk(reader: &Reader<'_>, body: &OpenBody, chunk: u32) -> Result<Bytes,
     Ok(raw.into())
 }
 
+/// The stored form of a chunk, if it is there.
+fn stored_chunk(reader: &Reader<'_>, body: &OpenBody, chunk: u32) -> Result<Option<Bytes>, ReadError> {
+    let at = |location| reader.body_chunk(&body.hash, location, chunk);
+    if let Some(location) = body.location {
+        return at(location);
+    }
+    // To ask where it is first would double what reading a small body costs.
+    if let Some(own) = at(BodyLocation::Own)? {
+        return Ok(Some(own));
+    }
+    match reader.body(&body.hash)? {
+        Some(record) if record.location != BodyLocation::Own => at(record.location),
+        _ => Ok(None),
+    }
+}
+
 impl BodyStore for ColumnBodies {
     fn encode(&self, raw: &[u8], hash: BodyHash) -> EncodedBody {
         EncodedBody::new(raw, hash)
-    }
-
-    fn open(&self, reader: &Reader<'_>, hash: &BodyHash) -> Result<OpenBody, BodyError> {
-        let record = reader.body(hash)?.ok_or(BodyError::Missing(*hash))?;
-        Ok(OpenBody { hash: *hash, record })
     }
 
     fn read_unverified(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError> {

@@ -16,7 +16,7 @@ pub use cache::CHUNK_CACHE_BYTES_MAX;
 pub use column::ColumnBodies;
 pub use prepare::{ChunkWriter, EncodedBody, FinishedChunks};
 
-use crate::schema::{BodyHash, BodyRecord, DecodeError, ReadError, Reader};
+use crate::schema::{BodyHash, BodyLocation, DecodeError, ReadError, Reader};
 
 /// Why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +49,20 @@ impl From<BodyError> for Status {
     }
 }
 
-/// A body that was found, ready to be read.
+/// A body that is to be read.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenBody {
     /// Its content and size.
     pub hash: BodyHash,
-    /// Where its chunks are.
-    pub record: BodyRecord,
+    /// Whose chunks it has; `None` when that is to be looked up where they are not its own, as nearly all are.
+    pub location: Option<BodyLocation>,
+}
+
+impl OpenBody {
+    /// The body that a message refers to.
+    pub fn of(hash: BodyHash) -> Self {
+        Self { hash, location: None }
+    }
 }
 
 /// Where the bytes of bodies are. Calls block on the disk.
@@ -73,9 +80,6 @@ pub trait BodyStore: Send + Sync + 'static {
         body: &OpenBody,
         chunk: u32,
     ) -> Result<Bytes, BodyError>;
-
-    /// Finds a body of the reader's shard.
-    fn open(&self, reader: &Reader<'_>, hash: &BodyHash) -> Result<OpenBody, BodyError>;
 
     /// Bytes from `offset` on: at most `length`, fewer only where a stored chunk or the body ends, none only at the end.
     fn read(

@@ -386,7 +386,7 @@ fn uploads_are_used_once_whole_and_expire_unused() {
     assert_eq!(record.location, BodyLocation::Upload(ACCOUNT, upload));
     let stored = rig
         .reader()
-        .body_chunk(&hash, &record, 1)
+        .body_chunk(&hash, record.location, 1)
         .expect("reads")
         .expect("is there");
     assert_eq!(crate::schema::body::decode_chunk(&stored, 10), Ok(vec![b'x'; 10]));

@@ -148,7 +148,9 @@ impl ExportCursor {
         };
         let record = reader.body(&hash)?.ok_or_else(missing)?;
         while u64::from(chunk) < chunk_count(hash.size) && self.pending.len() < STEP_BYTES {
-            let stored = reader.body_chunk(&hash, &record, chunk)?.ok_or_else(missing)?;
+            let stored = reader
+                .body_chunk(&hash, record.location, chunk)?
+                .ok_or_else(missing)?;
             let key = keys::body_chunk(self.shard, &hash, chunk);
             encode_frame(RowColumn::Bodies, &key, &stored, &mut self.pending).map_err(too_large)?;
             chunk += 1;

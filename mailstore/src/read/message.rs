@@ -15,7 +15,6 @@ pub(super) struct OpenMessage {
     record: MessageRecord,
     stored: Option<Stored>,
     parts: Option<Vec<PartSpan>>,
-    body: Option<OpenBody>,
 }
 
 impl OpenMessage {
@@ -24,7 +23,6 @@ impl OpenMessage {
             record,
             stored: None,
             parts: None,
-            body: None,
         }
     }
 
@@ -88,7 +86,7 @@ impl OpenMessage {
             let to = from.saturating_add(length).min(self.record.prefix.len());
             return Ok(self.record.prefix.slice(from..to));
         }
-        let body = self.body(snapshot)?;
+        let body = self.body();
         Ok(snapshot
             .bodies
             .read(&snapshot.reader(), &body, offset - prefix_len, length)?)
@@ -101,7 +99,7 @@ impl OpenMessage {
         if span.end <= prefix_len {
             return Ok(self.record.prefix.slice(span.range()));
         }
-        let body = self.body(snapshot)?;
+        let body = self.body();
         let of_body = span.start.saturating_sub(prefix_len)..span.end - prefix_len;
         let bytes = snapshot.bodies.read_range(&snapshot.reader(), &body, of_body)?;
         if span.start >= prefix_len {
@@ -112,13 +110,8 @@ impl OpenMessage {
             .into())
     }
 
-    fn body(&mut self, snapshot: &Snapshot) -> Result<OpenBody, Status> {
-        if let Some(body) = self.body {
-            return Ok(body);
-        }
-        Ok(*self
-            .body
-            .insert(snapshot.bodies.open(&snapshot.reader(), &self.record.body)?))
+    fn body(&self) -> OpenBody {
+        OpenBody::of(self.record.body)
     }
 }
 

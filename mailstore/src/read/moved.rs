@@ -301,7 +301,9 @@ impl MovedCursor {
         };
         let reader = self.reader();
         let body = reader.body(hash)?.ok_or_else(missing)?;
-        let stored = reader.body_chunk(hash, &body, chunk)?.ok_or_else(missing)?;
+        let stored = reader
+            .body_chunk(hash, body.location, chunk)?
+            .ok_or_else(missing)?;
         Ok(put(1, &keys::body_chunk(self.shard, hash, chunk), stored))
     }
 }

@@ -329,10 +329,10 @@ impl<'a> Reader<'a> {
     pub fn body_chunk(
         &self,
         hash: &BodyHash,
-        body: &BodyRecord,
+        location: BodyLocation,
         chunk: u32,
     ) -> Result<Option<Bytes>, ReadError> {
-        let key = match body.location {
+        let key = match location {
             BodyLocation::Own => keys::body_chunk(self.shard, hash, chunk),
             BodyLocation::Upload(account, upload) => keys::upload_chunk(self.shard, account, upload, chunk),
         };

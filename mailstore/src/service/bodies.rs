@@ -8,8 +8,9 @@ use rookery_proto::{Reason, Status};
 
 use super::reads::blocking;
 use super::{HostedShard, MailstoreService};
+use crate::body::OpenBody;
 use crate::plan::{BodySource, PreparedBody};
-use crate::schema::{AccountId, BodyHash, BodyLocation, BodyRecord, UploadId};
+use crate::schema::{AccountId, BodyHash, BodyLocation, UploadId};
 
 /// The largest body that comes in its call; larger ones are uploaded first.
 const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
@@ -67,14 +68,13 @@ impl MailstoreService {
         let hash = finished.hash;
         // A plan may still take the upload's chunks. Otherwise they belong to the body already, or were given up for it.
         let unused = !finished.used && upload_record.chunks > 0;
-        let location = BodyLocation::Upload(account, upload);
-        let record = match unused {
-            true => Some(BodyRecord { location }),
-            false => snapshot.reader().body(&hash)?,
+        let location = match unused {
+            true => Some(BodyLocation::Upload(account, upload)),
+            false => snapshot.reader().body(&hash)?.map(|record| record.location),
         };
-        let Some(record) = record else {
+        if location.is_none() {
             return Ok(PreparedBody::gone());
-        };
+        }
         let remembered = self.analyser.remembered(&hash).filter(|_| !unused);
         let analysed = match remembered {
             Some(analysed) => analysed,
@@ -82,7 +82,7 @@ impl MailstoreService {
                 // Room first, so that not all large messages are in memory at once.
                 let _room = self.analyser.room(hash.size).await;
                 let bodies = Arc::clone(&self.bodies);
-                let body = crate::body::OpenBody { hash, record };
+                let body = OpenBody { hash, location };
                 let raw = blocking(&self.reads, move || {
                     if !unused {
                         return bodies.read_range(&snapshot.reader(), &body, 0..hash.size).map_err(Status::from);

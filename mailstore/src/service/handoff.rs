@@ -137,7 +137,7 @@ impl RowCursor {
                         self.rows.pop_front();
                         continue;
                     };
-                    (self.snapshot.bodies.open(&reader, &record.body)?, 0)
+                    (OpenBody::of(record.body), 0)
                 }
             };
             let end = body.hash.size.min(offset.saturating_add(room));

@@ -17,7 +17,7 @@ use super::reads::blocking;
 use super::{Grant, HostedShard, MailstoreService};
 use crate::body::{ChunkWriter, OpenBody};
 use crate::plan::{Command, FinishUpload, Mutation, UploadChunk};
-use crate::schema::body::{BODY_CHUNK_BYTES, BodyLocation, BodyRecord};
+use crate::schema::body::{BODY_CHUNK_BYTES, BodyLocation};
 use crate::schema::{BodyHash, UploadId};
 
 /// Chunks of one upload that are on their way to the disk, while the next is compressed. They must be stored in order, so
@@ -132,9 +132,7 @@ impl MailstoreService {
                 size,
                 ..BodyHash::default()
             },
-            record: BodyRecord {
-                location: BodyLocation::Upload(grant.account, id),
-            },
+            location: Some(BodyLocation::Upload(grant.account, id)),
         };
         for first in (0..chunks).step_by(CHUNKS_READ_AT_ONCE as usize) {
             let (bodies, snapshot) = (Arc::clone(&self.bodies), snapshot.clone());
