@@ -29,6 +29,9 @@ pub use rebuild::{Asking, NotRebuilt, replace_replicas};
 /// How often each shard works off what has expired.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often each shard writes down which recent messages sessions have taken: the more seldom, the more of them are of a mailbox once.
+const WRITE_RECENT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long other nodes have to take over the shards that this one leads when it stops.
 const HAND_OVER_GRACE: Duration = Duration::from_secs(5);
 
@@ -147,6 +150,7 @@ impl Mailstore {
         );
         tasks.spawn(until(cancel.clone(), registering));
         tasks.spawn(until(cancel.clone(), keep_house(Arc::clone(&shards))));
+        tasks.spawn(until(cancel.clone(), write_recent(Arc::clone(&shards))));
         let keeping = Arc::clone(&shards);
         tasks.spawn(until(cancel.clone(), async move { keeping.keep_members().await }));
         let measuring = Arc::clone(&shards);
@@ -270,5 +274,15 @@ async fn keep_house(shards: Arc<Shards>) {
                 tracing::warn!(shard = shard.id().0, %status, "housekeeping failed; it will be tried again");
             }
         }
+    }
+}
+
+/// Has the shards write down which recent messages sessions have taken, all of them at once, so that they share syncs.
+async fn write_recent(shards: Arc<Shards>) {
+    loop {
+        tokio::time::sleep(WRITE_RECENT_INTERVAL).await;
+        let all = shards.all();
+        let writing = all.iter().map(|hosted| hosted.shard().write_recent());
+        futures_util::future::join_all(writing).await;
     }
 }

@@ -196,6 +196,7 @@ impl<'a> AccountEdit<'a> {
         record.messages += 1;
         record.unseen += u32::from(!flags.contains(FlagBits::SEEN));
         record.deleted += u32::from(flags.contains(FlagBits::DELETED));
+        record.recent = record.recent.map(|recent| recent + 1);
         record.size += row.size;
         mailbox.changed.push(uid);
         self.counters.used_bytes += row.size;
@@ -225,6 +226,9 @@ impl<'a> AccountEdit<'a> {
                 let flags = block.entries.remove(at).flags;
                 mailbox.record.unseen -= u32::from(!flags.contains(FlagBits::SEEN));
                 mailbox.record.deleted -= u32::from(flags.contains(FlagBits::DELETED));
+                if *uid >= mailbox.record.recent_from {
+                    mailbox.record.recent = mailbox.record.recent.map(|recent| recent - 1);
+                }
             }
             gone.push(*uid);
             bytes += row.size;

@@ -194,12 +194,10 @@ fn finish(mut edit: AccountEdit<'_>, id: MailboxId) -> Result<Plan, Status> {
     let record = edit.mailbox(id)?.record.clone();
     let modseq = edit.modseq();
     let edited = edit.finish()?;
-    let mut mailbox = record.to_proto(id, record.messages);
+    let mut mailbox = record.to_proto(id, record.recent_from, record.recent.unwrap_or_default());
     if record.messages > 0 {
         mailbox.highest_modseq = modseq.0;
     }
-    let recent = record.uid_next.0 - record.recent_from.0.min(record.uid_next.0);
-    mailbox.recent = recent.min(record.messages);
     Ok(Plan {
         events: edited.events,
         garbage: edited.garbage,

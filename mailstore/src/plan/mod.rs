@@ -20,7 +20,7 @@ mod import;
 mod key;
 mod moving;
 mod names;
-mod open;
+mod recent;
 mod store;
 mod upload;
 
@@ -37,6 +37,7 @@ use rookery_replication::{Batch, View};
 
 pub use self::bodies::{BodySource, PreparedBody};
 pub use self::names::canonical_name;
+pub use self::recent::RecentClaim;
 use crate::schema::reply::REPLY_BYTES_MAX;
 use crate::schema::{AccountId, BodyHash, InternalDate, ModSeq, ShardId, UploadId};
 
@@ -141,10 +142,8 @@ pub enum Command {
     RenameMailbox(proto::RenameMailbox),
     /// See [`proto::SetSubscription`].
     SetSubscription(proto::SetSubscription),
-    /// See [`proto::OpenMailbox`]; takes the recent messages.
-    OpenMailbox(proto::OpenMailbox),
-    /// See [`proto::ClaimRecent`].
-    ClaimRecent(proto::ClaimRecent),
+    /// What sessions have taken of the shard's mailboxes.
+    ClaimRecent(Vec<RecentClaim>),
     /// See [`proto::Store`].
     Store(proto::Store),
     /// See [`proto::Copy`].
@@ -223,6 +222,7 @@ impl Command {
                 Command::UploadChunk(chunk) => chunk.stored.len(),
                 Command::ImportRows(rows) => rows.iter().map(Row::frame_bytes).sum(),
                 Command::TakeRows(taken) => taken.rows.iter().map(moved_row_bytes).sum(),
+                Command::ClaimRecent(claims) => std::mem::size_of_val(claims.as_slice()),
                 Command::Store(store) => store.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
                 Command::Copy(copy) => copy.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
                 Command::Expunge(expunge) => expunge.uids.as_ref().map_or(0, |uids| uids.bounds.len() * 4),
@@ -416,8 +416,7 @@ fn dispatch(
         Command::DeleteMailbox(command) => hierarchy::delete(view, context, account, command),
         Command::RenameMailbox(command) => hierarchy::rename(view, context, account, command),
         Command::SetSubscription(command) => hierarchy::subscribe(view, context, account, command),
-        Command::OpenMailbox(command) => open::open(view, context, account, command),
-        Command::ClaimRecent(command) => open::claim_recent(view, context, account, command),
+        Command::ClaimRecent(claims) => recent::claim(view, context, claims),
         Command::Store(command) => store::store(view, context, account, command),
         Command::Copy(command) => copy::copy(view, context, account, command),
         Command::Expunge(command) => expunge::expunge(view, context, account, command),

@@ -681,6 +681,8 @@ fn check_mailbox(reader: &Reader<'_>, id: MailboxId, record: &MailboxRecord, mod
         (record.messages - with("\\0"), with("\\3"))
     );
     assert_eq!(record.size, sizes.values().sum::<u64>());
+    let recent = reader.count_from(id, record.recent_from).expect("reads");
+    assert_eq!(record.recent, Some(recent));
 }
 
 fn check_changes(reader: &Reader<'_>, remembered: &Remembered, model: &Mailbox) {

@@ -272,13 +272,7 @@ fn keywords_keep_their_first_case_and_end_at_the_limit() {
     rig.run(store(Mode::Add, &["wORK".into()])).expect("stores");
     assert_eq!(rig.mailbox(1).keywords, ["Work"]);
     let many: Vec<String> = (1..KEYWORDS_MAX).map(|n| format!("k{n}")).collect();
-    let keywords_free = |rig: &mut Rig| match rig.run(Command::OpenMailbox(proto::OpenMailbox {
-        mailbox: 1,
-        claim_recent: false,
-    })) {
-        Ok(reply::Call::OpenedMailbox(opened)) => opened.keywords_free as usize,
-        other => panic!("{other:?}"),
-    };
+    let keywords_free = |rig: &mut Rig| rig.mailbox(1).keywords_free() as usize;
     assert_eq!(keywords_free(&mut rig), KEYWORDS_MAX - 1);
     rig.run(store(Mode::Replace, &many)).expect("stores");
     assert_eq!(keywords_free(&mut rig), 0);

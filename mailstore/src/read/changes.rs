@@ -39,22 +39,35 @@ pub fn changes(snapshot: &Snapshot, request: &proto::Changes) -> Result<proto::M
         answer.uids = Some(uids.to_proto());
         return Ok(answer);
     }
-    let (mut changed, mut vanished) = (Merging::default(), Merging::default());
-    reader.changes(id, since, |_, change| {
-        changed.add(&change.changed);
-        vanished.add(&change.vanished);
-        true
-    })?;
-    reader.flags_of(id, &changed.merged(), |entry| {
+    let (changed, vanished) = logged_since(snapshot, id, since)?;
+    reader.flags_of(id, &changed, |entry| {
         if entry.modseq > since {
             answer.changed.push(message_flags(&record, entry));
         }
     })?;
-    let vanished = vanished.merged();
     if !vanished.is_empty() {
-        answer.vanished = Some(without_existing(snapshot, id, &vanished)?.to_proto());
+        answer.vanished = Some(vanished.to_proto());
     }
     Ok(answer)
+}
+
+/// The UIDs that changed or came after a modseq that the log reaches back to, some of which may have gone again; and those that have gone.
+pub(super) fn logged_since(
+    snapshot: &Snapshot,
+    mailbox: MailboxId,
+    since: ModSeq,
+) -> Result<(UidRanges, UidRanges), Status> {
+    let (mut changed, mut vanished) = (Merging::default(), Merging::default());
+    snapshot.reader().changes(mailbox, since, |_, change| {
+        changed.add(&change.changed);
+        vanished.add(&change.vanished);
+        true
+    })?;
+    let mut vanished = vanished.merged();
+    if !vanished.is_empty() {
+        vanished = without_existing(snapshot, mailbox, &vanished)?;
+    }
+    Ok((changed.merged(), vanished))
 }
 
 /// A union of many sets, in memory for little more than what it comes to.

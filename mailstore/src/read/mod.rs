@@ -13,24 +13,27 @@ mod moved;
 mod open;
 mod search;
 mod section;
+mod view;
 
 use std::sync::Arc;
 
 use rookery_proto::Status;
-use rookery_proto::mailstore::v1::UidSet;
+use rookery_proto::mailstore::v1::{self as proto, UidSet};
 use rookery_replication::View;
 
 use crate::body::BodyStore;
-use crate::schema::{AccountId, MailboxId, Reader, ShardId, UidRanges};
+use crate::schema::{AccountId, MailboxId, MailboxRecord, Reader, ShardId, UidRanges};
+use crate::shard::RecentClaims;
 
 pub use changes::changes;
 pub use export::ExportCursor;
 pub use fetch::{FetchCursor, REPLY_BYTES_TARGET, REPLY_ROWS_MAX};
 pub use list::list_mailboxes;
 pub use moved::MovedCursor;
-pub use open::{OpenCache, open_mailbox};
+pub use open::{claim_recent, open_mailbox};
 pub use rookery_replication::store::OwnedSnapshot;
 pub use search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SearchCursor};
+pub use view::OpenCache;
 
 /// A view that threads may share.
 pub type SharedView = Arc<dyn View + Send + Sync>;
@@ -46,12 +49,21 @@ pub struct Snapshot {
     pub account: AccountId,
     /// Where bodies are.
     pub bodies: Arc<dyn BodyStore>,
+    /// What sessions have taken of the shard's recent messages, beside what is stored.
+    pub recent: Arc<RecentClaims>,
 }
 
 impl Snapshot {
     /// Typed reads.
     pub fn reader(&self) -> Reader<'_> {
         Reader::new(&*self.view, self.shard, self.account)
+    }
+
+    /// A mailbox as others see it.
+    fn describe(&self, id: MailboxId, record: &MailboxRecord) -> Result<proto::Mailbox, Status> {
+        let from = self.recent.recent_from(self.account, id, record.recent_from);
+        let recent = self.reader().recent(id, record, from)?;
+        Ok(record.to_proto(id, from, recent))
     }
 }
 

@@ -26,6 +26,7 @@ const INBOX: MailboxId = MailboxId::INBOX;
 struct Fixture {
     store: MemoryStore,
     record: MailboxRecord,
+    recent: Arc<RecentClaims>,
     messages: Vec<(Uid, FlagBits, Vec<u8>, Vec<u8>)>,
 }
 
@@ -37,6 +38,7 @@ impl Fixture {
         Self {
             store: MemoryStore::new(),
             record,
+            recent: Arc::default(),
             messages: Vec::new(),
         }
     }
@@ -97,6 +99,7 @@ impl Fixture {
         }
         self.record.uid_next = Uid(uid.0 + 1);
         self.record.messages += 1;
+        self.record.recent = self.record.recent.map(|recent| recent + 1);
         self.record.highest_modseq = ModSeq(u64::from(uid.0) + 100);
         batch.put(
             Column::Rows,
@@ -113,6 +116,7 @@ impl Fixture {
             shard: SHARD,
             account: ACCOUNT,
             bodies: Arc::new(ColumnBodies::default()),
+            recent: Arc::clone(&self.recent),
         }
     }
 
@@ -359,6 +363,13 @@ fn sets_dense_and_sparse_give_the_same_rows() {
     }
 }
 
+fn open(mailbox: u32, claim_recent: bool) -> proto::OpenMailbox {
+    proto::OpenMailbox {
+        mailbox,
+        claim_recent,
+    }
+}
+
 #[test]
 fn opening_gives_the_set_and_the_first_unseen() {
     let mut fixture = Fixture::new();
@@ -368,17 +379,64 @@ fn opening_gives_the_set_and_the_first_unseen() {
     }
     let cache = OpenCache::default();
     for _ in 0..2 {
-        let opened = open_mailbox(&fixture.snapshot(), &cache, 1).unwrap();
+        let opened = open_mailbox(&fixture.snapshot(), &cache, &open(1, false)).unwrap();
         assert_eq!(opened.uids.unwrap().bounds, [1, 2000]);
         assert_eq!((opened.first_unseen, opened.recent_from), (500, 1));
         assert_eq!(opened.keywords, ["$Work"]);
         assert_eq!(opened.mailbox.unwrap().recent, 2000);
     }
+    // The log of this mailbox does not reach back: it is read anew.
+    fixture.record.log_from = ModSeq(2103);
     fixture.add(2003, FlagBits(0), b"", b"\r\n");
-    let opened = open_mailbox(&fixture.snapshot(), &cache, 1).unwrap();
+    let opened = open_mailbox(&fixture.snapshot(), &cache, &open(1, false)).unwrap();
     assert_eq!(opened.uids.unwrap().bounds, [1, 2000, 2003, 2003]);
     assert_eq!(
-        open_mailbox(&fixture.snapshot(), &cache, 2).unwrap_err().reason,
+        open_mailbox(&fixture.snapshot(), &cache, &open(2, false))
+            .unwrap_err()
+            .reason,
+        Reason::NoMailbox
+    );
+}
+
+#[test]
+fn recent_messages_are_one_sessions_before_that_is_stored() {
+    let mut fixture = Fixture::new();
+    for uid in 1..=3 {
+        fixture.add(uid, FlagBits(0), b"", b"\r\n");
+    }
+    let cache = OpenCache::default();
+    let opens = |fixture: &Fixture, claim_recent| {
+        let opened = open_mailbox(&fixture.snapshot(), &cache, &open(1, claim_recent)).unwrap();
+        let mailbox = opened.mailbox.unwrap();
+        assert_eq!(mailbox.recent_from, opened.recent_from);
+        (opened.recent_from, mailbox.recent)
+    };
+    let listed = |fixture: &Fixture| {
+        let listed = list_mailboxes(&fixture.snapshot()).unwrap().mailboxes;
+        (listed[0].recent_from, listed[0].recent)
+    };
+    assert_eq!(opens(&fixture, false), (1, 3));
+    assert_eq!(opens(&fixture, true), (1, 3));
+    assert_eq!((opens(&fixture, false), listed(&fixture)), ((4, 0), (4, 0)));
+    assert_eq!(opens(&fixture, true), (4, 0));
+    fixture.add(4, FlagBits(0), b"", b"\r\n");
+    assert_eq!((opens(&fixture, false), listed(&fixture)), ((4, 1), (4, 1)));
+    // A session that was told of it leaves.
+    let claim = |mailbox, below| proto::ClaimRecent { mailbox, below };
+    fixture.add(5, FlagBits(0), b"", b"\r\n");
+    claim_recent(&fixture.snapshot(), &claim(1, 5)).unwrap();
+    assert_eq!((opens(&fixture, false), listed(&fixture)), ((5, 1), (5, 1)));
+    for below in [0, 1, 5] {
+        claim_recent(&fixture.snapshot(), &claim(1, below)).unwrap();
+        assert_eq!(opens(&fixture, false), (5, 1), "{below}");
+    }
+    claim_recent(&fixture.snapshot(), &claim(1, u32::MAX)).unwrap();
+    fixture.add(6, FlagBits(0), b"", b"\r\n");
+    assert_eq!(opens(&fixture, true), (6, 1), "the next message is recent");
+    assert_eq!(
+        claim_recent(&fixture.snapshot(), &claim(99, 2))
+            .unwrap_err()
+            .reason,
         Reason::NoMailbox
     );
 }
@@ -566,6 +624,7 @@ fn an_unreadable_analysis_is_opaque_and_a_missing_body_is_an_error() {
     assert!(rows[0].sections[1].absent);
     let mut batch = Batch::new();
     batch.delete(Column::Rows, keys::body(SHARD, &record.body));
+    batch.delete(Column::Bodies, keys::body_chunk(SHARD, &record.body, 0));
     fixture.store.apply(&batch);
     let failed = FetchCursor::new(fixture.snapshot(), &request)
         .unwrap()

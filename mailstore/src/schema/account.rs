@@ -29,6 +29,13 @@ pub struct AccountRecord {
     pub quota_bytes: u64,
 }
 
+impl AccountRecord {
+    /// Whether it may be changed here.
+    pub fn is_writable(&self) -> bool {
+        self.state == AccountState::Live
+    }
+}
+
 impl Value for AccountRecord {
     const VERSION: u8 = 1;
 

@@ -41,6 +41,8 @@ pub struct MailboxRecord {
     pub size: u64,
     /// Messages from this UID on are `\Recent` to the next session.
     pub recent_from: Uid,
+    /// Number of those messages; `None` in a record of version 1, which did not count them.
+    pub recent: Option<u32>,
     /// The change log is whole for any `since` at or above this.
     pub log_from: ModSeq,
     /// Number of entries of the change log.
@@ -63,6 +65,7 @@ impl MailboxRecord {
             deleted: 0,
             size: 0,
             recent_from: Uid(1),
+            recent: Some(0),
             log_from: modseq,
             log_entries: 0,
             keywords: Vec::new(),
@@ -95,8 +98,8 @@ impl MailboxRecord {
         u32::try_from(KEYWORDS_MAX.saturating_sub(self.keywords.len())).unwrap_or(0)
     }
 
-    /// The protocol's mailbox; `recent` is counted by who asks.
-    pub fn to_proto(&self, id: MailboxId, recent: u32) -> proto::Mailbox {
+    /// The protocol's mailbox, in which `recent` messages from `recent_from` on have not been taken by a session.
+    pub fn to_proto(&self, id: MailboxId, recent_from: Uid, recent: u32) -> proto::Mailbox {
         proto::Mailbox {
             id: id.0,
             name: self.name.clone(),
@@ -108,14 +111,14 @@ impl MailboxRecord {
             unseen: self.unseen,
             deleted: self.deleted,
             size: self.size,
-            recent_from: self.recent_from.0,
+            recent_from: recent_from.0,
             recent,
         }
     }
 }
 
 impl Value for MailboxRecord {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn encode_fields(&self, out: &mut Encoder) {
         out.bytes(self.name.as_bytes());
@@ -134,9 +137,11 @@ impl Value for MailboxRecord {
         for keyword in &self.keywords {
             out.bytes(keyword.as_bytes());
         }
+        // One more than the number; 0 for none.
+        out.number(self.recent.map_or(0, |recent| u64::from(recent) + 1));
     }
 
-    fn decode_fields(_version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+    fn decode_fields(version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             name: fields.string()?,
             uid_validity: UidValidity(fields.number32()?),
@@ -157,6 +162,15 @@ impl Value for MailboxRecord {
                     return Err(DecodeError::Damaged("number of keywords"));
                 }
                 (0..count).map(|_| fields.string()).collect::<Result<_, _>>()?
+            },
+            recent: match version {
+                1 => None,
+                _ => match fields.number()? {
+                    0 => None,
+                    more => {
+                        Some(u32::try_from(more - 1).map_err(|_| DecodeError::Damaged("recent messages"))?)
+                    }
+                },
             },
         })
     }

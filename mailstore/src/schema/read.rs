@@ -270,6 +270,17 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
+    /// Number of messages of a mailbox that are recent when all below `from` have been taken.
+    pub fn recent(&self, mailbox: MailboxId, record: &MailboxRecord, from: Uid) -> Result<u32, ReadError> {
+        if from >= record.uid_next {
+            return Ok(0);
+        }
+        match record.recent {
+            Some(recent) if from <= record.recent_from => Ok(recent),
+            _ => self.count_from(mailbox, from.max(record.recent_from)),
+        }
+    }
+
     /// A message in a mailbox.
     pub fn message_row(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<MessageRow>, ReadError> {
         self.value(

@@ -91,6 +91,31 @@ impl UidRanges {
         self.ranges.iter().map(|(first, last)| (Uid(*first), Uid(*last)))
     }
 
+    /// The set without another's UIDs.
+    pub fn without(&self, other: &UidRanges) -> Self {
+        let mut left = Self::new();
+        let mut others = other.ranges().peekable();
+        for (first, last) in self.ranges() {
+            let mut from = first.0;
+            while let Some((gone_first, gone_last)) = others.peek().copied()
+                && gone_first <= last
+            {
+                if gone_first.0 > from {
+                    left.push_range(Uid(from), Uid(gone_first.0 - 1));
+                }
+                from = from.max(gone_last.0.saturating_add(1));
+                if gone_last >= last {
+                    break;
+                }
+                others.next();
+            }
+            if from <= last.0 {
+                left.push_range(Uid(from), last);
+            }
+        }
+        left
+    }
+
     /// Number of ranges.
     pub fn range_count(&self) -> usize {
         self.ranges.len()

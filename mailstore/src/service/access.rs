@@ -86,6 +86,7 @@ impl MailstoreService {
             shard: shard.id(),
             account,
             bodies: Arc::clone(&self.bodies),
+            recent: Arc::clone(shard.shard().recent()),
         }
     }
 }

@@ -128,7 +128,14 @@ impl MailstoreService {
                 let (_, snapshot) = self.readable(&incoming).await?;
                 self.list_mailboxes(snapshot).await?
             }
-            Call::OpenMailbox(open) => self.open_mailbox(&incoming, open).await?,
+            Call::OpenMailbox(open) => {
+                let (_, snapshot) = self.readable(&incoming).await?;
+                self.open_mailbox(snapshot, open).await?
+            }
+            Call::ClaimRecent(claim) => {
+                let (_, snapshot) = self.readable(&incoming).await?;
+                self.claim_recent(snapshot, claim).await?
+            }
             Call::Changes(changes) => {
                 let (_, snapshot) = self.readable(&incoming).await?;
                 self.changes(snapshot, changes).await?

@@ -67,12 +67,12 @@ impl MailstoreService {
                 None,
                 Command::LeaveAccount(leave),
             ),
-            Call::FreezeAccount(freeze) => (
-                self.shard(freeze.shard, generation).await?,
-                freeze.account,
-                None,
-                Command::FreezeAccount(freeze),
-            ),
+            Call::FreezeAccount(freeze) => {
+                let hosted = self.shard(freeze.shard, generation).await?;
+                // So that it goes along with the account.
+                hosted.shard().write_recent().await;
+                (hosted, freeze.account, None, Command::FreezeAccount(freeze))
+            }
             Call::DepartAccount(depart) => (
                 self.shard(depart.shard, generation).await?,
                 depart.account,
@@ -104,7 +104,6 @@ impl MailstoreService {
                     Call::DeleteMailbox(delete) => Command::DeleteMailbox(delete),
                     Call::RenameMailbox(rename) => Command::RenameMailbox(rename),
                     Call::SetSubscription(set) => Command::SetSubscription(set),
-                    Call::ClaimRecent(claim) => Command::ClaimRecent(claim),
                     Call::Store(store) => Command::Store(store),
                     Call::Copy(copy) => Command::Copy(copy),
                     Call::Expunge(expunge) => Command::Expunge(expunge),
@@ -117,31 +116,6 @@ impl MailstoreService {
             account: AccountId(account),
             key,
             command,
-        };
-        self.to_completion(move |_| async move { shard.mutate(mutation).await })
-            .await
-    }
-
-    /// Opens a mailbox; claiming its recent messages is a mutation when there are any.
-    pub(super) async fn open_mailbox(
-        self: &Arc<Self>,
-        incoming: &Incoming<MailstoreProtocol>,
-        open: proto::OpenMailbox,
-    ) -> Result<reply::Call, Status> {
-        let (shard, snapshot) = self.readable(incoming).await?;
-        let account = snapshot.account;
-        let opened = self.read_mailbox(snapshot, open.mailbox).await?;
-        let has_recent = opened
-            .mailbox
-            .as_ref()
-            .is_some_and(|mailbox| mailbox.recent_from < mailbox.uid_next);
-        if !open.claim_recent || !has_recent {
-            return Ok(reply::Call::OpenedMailbox(opened));
-        }
-        let mutation = Mutation {
-            account,
-            key: key(incoming)?,
-            command: Command::OpenMailbox(open),
         };
         self.to_completion(move |_| async move { shard.mutate(mutation).await })
             .await

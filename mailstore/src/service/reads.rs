@@ -53,16 +53,27 @@ impl MailstoreService {
             .map(reply::Call::Mailboxes)
     }
 
-    pub(super) async fn read_mailbox(
+    pub(super) async fn open_mailbox(
         &self,
         snapshot: Snapshot,
-        mailbox: u32,
-    ) -> Result<proto::OpenedMailbox, Status> {
+        request: proto::OpenMailbox,
+    ) -> Result<reply::Call, Status> {
         let cache = Arc::clone(&self.open_cache);
         blocking(&self.reads, move || {
-            read::open_mailbox(&snapshot, &cache, mailbox)
+            read::open_mailbox(&snapshot, &cache, &request)
         })
         .await
+        .map(reply::Call::OpenedMailbox)
+    }
+
+    pub(super) async fn claim_recent(
+        &self,
+        snapshot: Snapshot,
+        request: proto::ClaimRecent,
+    ) -> Result<reply::Call, Status> {
+        blocking(&self.reads, move || read::claim_recent(&snapshot, &request))
+            .await
+            .map(reply::Call::Done)
     }
 
     pub(super) async fn changes(

@@ -6,6 +6,7 @@ mod cpu;
 mod disk;
 mod events;
 mod gather;
+mod recent;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,6 +26,7 @@ use self::cpu::Planning;
 pub(crate) use self::cpu::thread_time;
 pub use self::disk::{Disk, DiskSpace, FreeSpace, disk_of};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
+pub use self::recent::RecentClaims;
 use self::writer::Stage;
 use crate::plan::{Command, Mutation, PlanLimits};
 use crate::schema::{AccountId, ShardId};
@@ -83,6 +85,9 @@ struct Queued {
     _room: OwnedSemaphorePermit,
 }
 
+/// Mailboxes that are written at one time: each may have a name and keywords of 9 KiB.
+const CLAIMS_WRITTEN_MAX: usize = 256;
+
 /// How long a call waits for a shard to have a leader.
 const LEADER_WAIT: Duration = Duration::from_secs(2);
 
@@ -95,6 +100,7 @@ pub struct Shard {
     commands: Mutex<Option<mpsc::UnboundedSender<Queued>>>,
     room: Arc<Semaphore>,
     events: Arc<EventHub>,
+    recent: Arc<RecentClaims>,
     planning: Arc<Planning>,
     /// What its writer does.
     stage: watch::Receiver<Stage>,
@@ -139,6 +145,7 @@ impl Shard {
             options,
             commands: Mutex::new(Some(sender)),
             events,
+            recent: Arc::default(),
             planning,
             stage,
             formed,
@@ -188,6 +195,7 @@ impl Shard {
         if !self.group.leads() && *self.stage.borrow() == Stage::Resting {
             return;
         }
+        self.write_recent().await;
         self.group.give_up_lead().await;
         if self.group.leads() {
             return;
@@ -266,6 +274,34 @@ impl Shard {
         .map(|_| ())
     }
 
+    /// The recent messages that sessions have taken.
+    pub fn recent(&self) -> &Arc<RecentClaims> {
+        &self.recent
+    }
+
+    /// Writes down which recent messages sessions have taken; to be called every few seconds. What could not be written stays until it is
+    /// called again, if another does not lead by then.
+    pub async fn write_recent(&self) {
+        loop {
+            if !self.group.leads() {
+                return self.recent.clear();
+            }
+            let claims = self.recent.unwritten(CLAIMS_WRITTEN_MAX);
+            if claims.is_empty() {
+                return;
+            }
+            let writing = self.mutate(Mutation {
+                account: AccountId(0),
+                key: None,
+                command: Command::ClaimRecent(claims.clone()),
+            });
+            if let Err(status) = writing.await {
+                return tracing::debug!(shard = self.id.0, %status, "messages may be recent once more");
+            }
+            self.recent.written(&claims);
+        }
+    }
+
     /// What is durable, at one moment. Drop it soon.
     pub fn snapshot(&self) -> Snapshot<'_> {
         self.member.snapshot()
@@ -293,6 +329,7 @@ impl Shard {
 
     /// Takes no more commands, answers those that wait, and ends the writer. The replica stays open.
     pub async fn close(&self) {
+        self.write_recent().await;
         self.commands.lock().take();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer

@@ -265,6 +265,38 @@ async fn a_lost_leadership_voids_the_plan_and_is_taken_anew() {
 }
 
 #[tokio::test]
+async fn what_sessions_took_is_written_when_it_is_to_be_and_at_the_end() {
+    let rig = Rig::new(ShardOptions::default()).await;
+    let stored = |rig: &Rig| {
+        let view = rig.shard.snapshot();
+        let record = Reader::new(&view, SHARD, ACCOUNT).existing_mailbox(MailboxId::INBOX);
+        record.expect("reads").recent_from
+    };
+    for text in ["a", "b", "c"] {
+        uid(rig.shard.mutate(mutation(append(text))).await);
+    }
+    let entries = |rig: &Rig| rig.shard.group().applied();
+    let before = entries(&rig);
+    let take = |rig: &Rig, below| {
+        let stored = stored(rig);
+        rig.shard
+            .recent()
+            .take(ACCOUNT, MailboxId::INBOX, stored, Uid(below))
+    };
+    assert_eq!((take(&rig, 2), take(&rig, 3)), (Uid(1), Uid(2)));
+    assert_eq!((stored(&rig), entries(&rig)), (Uid(1), before));
+    rig.shard.write_recent().await;
+    assert_eq!(stored(&rig), Uid(3));
+    let after = entries(&rig);
+    // Written once.
+    rig.shard.write_recent().await;
+    assert_eq!(entries(&rig), after);
+    assert_eq!(take(&rig, 4), Uid(3));
+    let rig = rig.reopen().await;
+    assert_eq!(stored(&rig), Uid(4));
+}
+
+#[tokio::test]
 async fn what_nobody_refers_to_is_removed() {
     let rig = Rig::new(ShardOptions::default()).await;
     uid(rig.shard.mutate(mutation(append("gone soon"))).await);

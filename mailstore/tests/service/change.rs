@@ -343,19 +343,19 @@ async fn recent_messages_are_one_sessions() {
         recent(client.ask(claim(false), owner(ANN)).await.unwrap()),
         (1, 2)
     );
-    assert_eq!(
-        recent(client.mutate(claim(true), ANN, unique(), 1).await.unwrap()),
-        (1, 2)
-    );
-    assert_eq!(
-        recent(client.mutate(claim(true), ANN, unique(), 1).await.unwrap()),
-        (3, 2)
-    );
+    assert_eq!(recent(client.ask(claim(true), owner(ANN)).await.unwrap()), (1, 2));
+    assert_eq!(recent(client.ask(claim(true), owner(ANN)).await.unwrap()), (3, 2));
     client.deliver_to(ANN, b"\r\n").await;
     assert_eq!(client.mailboxes(ANN).await.mailboxes[2].recent, 1);
-    assert_eq!(
-        recent(client.mutate(claim(true), ANN, unique(), 1).await.unwrap()),
-        (3, 3)
-    );
+    assert_eq!(recent(client.ask(claim(true), owner(ANN)).await.unwrap()), (3, 3));
+    // One who leaves takes what came while it was there.
+    client.deliver_to(ANN, b"\r\n").await;
+    let leave = Wire::ClaimRecent(proto::ClaimRecent { mailbox: 1, below: 5 });
+    client.ask(leave, owner(ANN)).await.unwrap();
+    assert_eq!(client.mailboxes(ANN).await.mailboxes[2].recent, 0);
+    // It is written in time when the node stops.
+    fixture.stop().await;
+    let fixture = Fixture::start(folder.path()).await;
+    assert_eq!(fixture.proxy().mailboxes(ANN).await.mailboxes[2].recent, 0);
     fixture.stop().await;
 }

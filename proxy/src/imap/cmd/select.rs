@@ -26,12 +26,7 @@ pub(in crate::imap) async fn run(
         mailbox,
         claim_recent: !read_only,
     });
-    let options = if read_only {
-        CallOptions::READ
-    } else {
-        CallOptions::MUTATION
-    };
-    let reply::Call::OpenedMailbox(opened) = account.call(call, options).await? else {
+    let reply::Call::OpenedMailbox(opened) = account.call(call, CallOptions::READ).await? else {
         return Err(unexpected());
     };
     let view = View::new(&opened);

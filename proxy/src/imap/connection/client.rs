@@ -214,7 +214,7 @@ impl Client {
         });
         let options = CallOptions {
             timeout: Some(CLAIM_TIMEOUT),
-            mutates: true,
+            mutates: false,
         };
         let account = Arc::clone(&login.account);
         // The view is not needed any more, and may be large.
