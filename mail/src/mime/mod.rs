@@ -38,6 +38,6 @@ pub use codec::{CodecError, Stored};
 pub use limits::{LimitReached, Limits};
 pub use part::{Encoding, PartKind, PartSpan, Span};
 pub use section::{Section, SectionBytes, SectionItem, header_fields};
-pub use text::SearchText;
+pub use text::{Needle, SearchText};
 pub use transfer::{TransferError, decode_part};
 pub use two_piece::TwoPiece;

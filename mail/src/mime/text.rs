@@ -4,16 +4,44 @@
 //! (HTML with its tags), and the header fields of nested messages. Not searched: attachments of other types
 //! and the MIME headers of parts. White space counts as it stands in the decoded text.
 
+use memchr::memmem::Finder;
+
 use super::analysis::Analysis;
 use super::charset::decode_lossy;
 use super::encoded_word::decode_header_text;
-use super::header::{fields, unfold};
+use super::header::{Field, fields, unfold};
 use super::limits::{FIELD_BYTES_MAX, Limits};
 use super::part::PartSpan;
 use super::transfer::decode_part_lossy;
 
 /// Stands between pieces of text that no match may span; no search string holds it.
-const SEPARATOR: char = '\0';
+pub(super) const SEPARATOR: char = '\0';
+
+/// What is searched for, folded once to be looked for in many messages.
+#[derive(Clone, Debug)]
+pub struct Needle {
+    /// None for a text that holds a NUL: nothing contains it.
+    finder: Option<Finder<'static>>,
+}
+
+impl Needle {
+    /// Folds a text.
+    #[must_use]
+    pub fn new(text: &str) -> Needle {
+        let folded = fold(text);
+        Needle {
+            finder: (!folded.contains(SEPARATOR)).then(|| Finder::new(folded.as_bytes()).into_owned()),
+        }
+    }
+
+    /// Whether a folded text contains it; an empty one is in every text.
+    #[must_use]
+    pub fn is_in(&self, folded: &[u8]) -> bool {
+        self.finder
+            .as_ref()
+            .is_some_and(|finder| finder.find(folded).is_some())
+    }
+}
 
 /// A message's text, folded for search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,30 +97,45 @@ impl SearchText {
     /// SEARCH HEADER: whether a field of this name contains `needle`; an empty one asks for the field alone.
     // RFC 3501 §6.4.4
     #[must_use]
-    pub fn contains_header(&self, name: &str, needle: &str) -> bool {
-        let needle = fold(needle);
-        let mut named = self
-            .headers
+    pub fn has_header(&self, name: &str, needle: &Needle) -> bool {
+        self.headers
             .iter()
-            .filter(|(field, _)| field.eq_ignore_ascii_case(name));
-        named.any(|(_, value)| contains(value, &needle))
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+            .any(|(_, value)| needle.is_in(value.as_bytes()))
     }
 
     /// SEARCH BODY.
     #[must_use]
-    pub fn contains_body(&self, needle: &str) -> bool {
-        contains(&self.body, &fold(needle))
+    pub fn has_body(&self, needle: &Needle) -> bool {
+        needle.is_in(self.body.as_bytes())
     }
 
     /// SEARCH TEXT: whether the header, as `name: value`, or the body contains `needle`.
     #[must_use]
-    pub fn contains_text(&self, needle: &str) -> bool {
-        let needle = fold(needle);
-        contains(&self.body, &needle)
+    pub fn has_text(&self, needle: &Needle) -> bool {
+        self.has_body(needle)
             || self
                 .headers
                 .iter()
-                .any(|(name, value)| contains(&format!("{name}: {value}"), &needle))
+                .any(|(name, value)| needle.is_in(format!("{name}: {value}").as_bytes()))
+    }
+
+    /// [`has_header`](Self::has_header) for a single message.
+    #[must_use]
+    pub fn contains_header(&self, name: &str, needle: &str) -> bool {
+        self.has_header(name, &Needle::new(needle))
+    }
+
+    /// [`has_body`](Self::has_body) for a single message.
+    #[must_use]
+    pub fn contains_body(&self, needle: &str) -> bool {
+        self.has_body(&Needle::new(needle))
+    }
+
+    /// [`has_text`](Self::has_text) for a single message.
+    #[must_use]
+    pub fn contains_text(&self, needle: &str) -> bool {
+        self.has_text(&Needle::new(needle))
     }
 
     /// SEARCH FROM.
@@ -136,21 +179,24 @@ fn header_texts(header: &[u8]) -> impl Iterator<Item = (String, String)> + '_ {
     fields(header)
         .filter(|field| !field.name.is_empty())
         .map(|field| {
-            let value = &field.value[..field.value.len().min(FIELD_BYTES_MAX)];
             let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
-            (name, decode_header_text(&unfold(value)))
+            (name, header_value(&field))
         })
 }
 
-fn contains(text: &str, folded_needle: &str) -> bool {
-    !folded_needle.contains(SEPARATOR)
-        && memchr::memmem::find(text.as_bytes(), folded_needle.as_bytes()).is_some()
+/// A field's value on one line, decoded.
+pub(super) fn header_value(field: &Field<'_>) -> String {
+    let value = &field.value[..field.value.len().min(FIELD_BYTES_MAX)];
+    decode_header_text(&unfold(value))
 }
 
 /// `text` with case differences removed, character by character, so that a substring of a text folds to a
 /// substring of the folded text.
 #[must_use]
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let mut folded = String::with_capacity(text.len());
     folded.extend(text.chars().map(fold_char));
     folded

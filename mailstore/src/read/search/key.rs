@@ -1,5 +1,6 @@
 //! What is searched for, checked once and then judged for each message.
 
+use rookery_mail::mime::Needle;
 use rookery_proto::mailstore::v1 as proto;
 use rookery_proto::mailstore::v1::search_key::Key as Wire;
 use rookery_proto::{Reason, Status};
@@ -32,9 +33,9 @@ pub(super) enum Key {
     Smaller(u64),
     InternalDay(Days),
     SentDay(Days),
-    Header(String, String),
-    Body(String),
-    Text(String),
+    Header(String, Needle),
+    Body(Needle),
+    Text(Needle),
 }
 
 /// Days from and to, both included; absent is open.
@@ -110,12 +111,12 @@ impl Key {
                 Some(days.contains(local.div_euclid(86_400)))
             }
             Key::SentDay(days) => Some(facts.sent_day?.is_some_and(|day| days.contains(i64::from(day)))),
-            Key::Header(name, value) => Some(facts.header()?.contains_header(name, value)),
-            Key::Body(text) => Some(facts.text.as_ref()?.contains_body(text)),
+            Key::Header(name, value) => Some(facts.header()?.has_header(name, value)),
+            Key::Body(text) => Some(facts.text.as_ref()?.has_body(text)),
             Key::Text(text) => match &facts.text {
-                Some(all) => Some(all.contains_text(text)),
+                Some(all) => Some(all.has_text(text)),
                 // The header may be enough to say yes.
-                None => facts.header()?.contains_text(text).then_some(true),
+                None => facts.header()?.has_text(text).then_some(true),
             },
         }
     }
@@ -165,7 +166,7 @@ fn compile(
         Wire::Smaller(size) => Key::Smaller(*size),
         Wire::InternalDay(days) => Key::InternalDay(days.into()),
         Wire::SentDay(days) => Key::SentDay(days.into()),
-        Wire::Header(header) => Key::Header(needle(&header.name)?, needle(&header.value)?),
+        Wire::Header(header) => Key::Header(checked(&header.name)?.to_owned(), needle(&header.value)?),
         Wire::Body(text) => Key::Body(needle(text)?),
         Wire::Text(text) => Key::Text(needle(text)?),
         Wire::Recent(_) => Key::FromUid(recent_from),
@@ -179,13 +180,17 @@ fn sorted(mut keys: Vec<Key>) -> Vec<Key> {
     keys
 }
 
-fn needle(text: &str) -> Result<String, Status> {
+fn needle(text: &str) -> Result<Needle, Status> {
+    Ok(Needle::new(checked(text)?))
+}
+
+fn checked(text: &str) -> Result<&str, Status> {
     if text.len() > NEEDLE_BYTES_MAX {
         return Err(limit(format!(
             "a search text may have {NEEDLE_BYTES_MAX} bytes at most"
         )));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 fn limit(message: String) -> Status {
