@@ -13,6 +13,7 @@ use super::header::header_len;
 use super::limits::{LimitReached, Limits};
 use super::part::{Encoding, PartKind, PartSpan, Span};
 use super::scan::scan;
+use super::search_field::SearchFields;
 
 /// Bytes of a Date field that are looked at.
 const DATE_BYTES_MAX: usize = 256;
@@ -50,6 +51,8 @@ pub struct Analysis {
     pub in_reply_to: Vec<String>,
     /// The message ids of References.
     pub references: Vec<String>,
+    /// What SEARCH FROM, TO, CC, BCC and SUBJECT compare.
+    pub search_fields: SearchFields,
 }
 
 /// How an analysis came about.
@@ -101,6 +104,7 @@ fn try_analyze(message: &[u8], limits: &Limits) -> Result<Analysis, LimitReached
         message_id: None,
         in_reply_to: Vec::new(),
         references: Vec::new(),
+        search_fields: SearchFields::of(header.of(message)),
     };
     analysis.set_envelope(header.of(message), limits);
     Ok(analysis)
@@ -144,6 +148,7 @@ impl Analysis {
             message_id: None,
             in_reply_to: Vec::new(),
             references: Vec::new(),
+            search_fields: SearchFields::default(),
         }
     }
 
@@ -151,6 +156,9 @@ impl Analysis {
     fn opaque_with_envelope(message: &[u8], limits: &Limits) -> Analysis {
         let mut analysis = Analysis::opaque(message);
         let header = analysis.parts[0].header.of(message);
+        if header.len() <= OPAQUE_HEADER_BYTES_MAX {
+            analysis.search_fields = SearchFields::of(header);
+        }
         analysis.set_envelope(&header[..header.len().min(OPAQUE_HEADER_BYTES_MAX)], limits);
         analysis
     }

@@ -108,6 +108,24 @@ impl<'a> EnvelopeFields<'a> {
     }
 }
 
+/// The subject in an ENVELOPE, which comes after the date; none when one of them has something escaped or it is NIL.
+// RFC 3501 §7.4.2
+pub(super) fn plain_subject(envelope: &[u8]) -> Option<&[u8]> {
+    let date = envelope.strip_prefix(b"(")?;
+    let subject = match date.strip_prefix(b"NIL") {
+        Some(rest) => rest,
+        None => plain_quoted(date)?.1,
+    };
+    Some(plain_quoted(subject.strip_prefix(b" ")?)?.0)
+}
+
+/// The content of a quoted string that has nothing escaped, and what follows it.
+fn plain_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let content = text.strip_prefix(b"\"")?;
+    let end = memchr::memchr2(b'"', b'\\', content)?;
+    (content[end] == b'"').then(|| (&content[..end], &content[end + 1..]))
+}
+
 fn value<'a>(field: &Field<'a>) -> Cow<'a, [u8]> {
     unfold(&field.value[..field.value.len().min(FIELD_BYTES_MAX)])
 }

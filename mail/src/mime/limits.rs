@@ -8,6 +8,9 @@ pub const PARTS_MAX: usize = 5_000;
 pub const HEADER_FIELDS_MAX: usize = 100_000;
 /// How many bytes of one header field are looked at.
 pub const FIELD_BYTES_MAX: usize = 128 * 1024;
+/// How many bytes of folded text a stored analysis keeps of one field that SEARCH has a key for, all occurrences together:
+/// a hundred addresses. A longer one is read from the header when it is searched.
+pub const SEARCH_FIELD_BYTES_MAX: usize = 4 * 1024;
 /// How many bytes one string of ENVELOPE or BODYSTRUCTURE is built from.
 pub const STRING_BYTES_MAX: usize = 16 * 1024;
 /// How many bytes one address list of an ENVELOPE may take; later addresses are left out.

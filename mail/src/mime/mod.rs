@@ -3,6 +3,7 @@
 //!
 //! [`analyze`] gives ENVELOPE, BODY and BODYSTRUCTURE in the bytes that IMAP sends, and the byte range
 //! of every part. [`section`] finds a `BODY[…]` section in those ranges, [`text`] answers SEARCH,
+//! [`SearchFields`] what of it the header need not be read for,
 //! [`transfer`] decodes a part's content, [`codec`] is the stored form.
 //!
 //! The structure is found by this module's own scanner (`scan.rs`): one pass over the lines with a bounded
@@ -28,6 +29,7 @@ mod parameter;
 mod part;
 mod quote;
 mod scan;
+mod search_field;
 pub mod section;
 pub mod text;
 pub mod transfer;
@@ -37,6 +39,7 @@ pub use analysis::{Analysis, Outcome, analyze, analyze_guarded};
 pub use codec::{CodecError, Stored};
 pub use limits::{LimitReached, Limits};
 pub use part::{Encoding, PartKind, PartSpan, Span};
+pub use search_field::{FieldText, SearchField, SearchFields, has_field};
 pub use section::{Section, SectionBytes, SectionItem, header_fields};
 pub use text::{Needle, SearchText};
 pub use transfer::{TransferError, decode_part};
