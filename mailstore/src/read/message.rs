@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use rookery_mail::mime::{Analysis, PartSpan, Span, Stored};
+use rookery_mail::mime::{Analysis, CodecError, PartSpan, Span, Stored};
 use rookery_proto::Status;
 
 use super::Snapshot;
@@ -65,9 +65,8 @@ impl OpenMessage {
 
     /// All of the analysis.
     pub(super) fn analysis(&mut self, snapshot: &Snapshot) -> Result<Analysis, Status> {
-        self.stored(snapshot)?
-            .decode()
-            .map_err(|error| Status::internal(format!("a stored analysis: {error}")))
+        let decoded = self.stored(snapshot)?.decode();
+        decoded.map_err(|error| damaged_analysis(&error))
     }
 
     /// The parts of the body.
@@ -113,6 +112,11 @@ impl OpenMessage {
     fn body(&self) -> OpenBody {
         OpenBody::of(self.record.body)
     }
+}
+
+/// The answer when a stored analysis has a known version and cannot be read all the same.
+pub(super) fn damaged_analysis(error: &CodecError) -> Status {
+    Status::internal(format!("a stored analysis: {error}"))
 }
 
 /// Runs code that looks into the content of a message, where hostile bytes may find a defect: its panic costs an answer,

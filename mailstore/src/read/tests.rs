@@ -11,6 +11,8 @@ use rookery_proto::mailstore::v1::{self as proto, SpecialUse};
 use rookery_replication::memory::MemoryStore;
 use rookery_replication::{Batch, Column};
 
+mod fields;
+
 use super::*;
 use crate::body::{ColumnBodies, EncodedBody};
 use crate::schema::flags::block_of;

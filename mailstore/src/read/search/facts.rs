@@ -1,10 +1,11 @@
 //! What is known of a message while it is judged, from cheap to dear.
 
-use rookery_mail::mime::{Analysis, SearchText, Span};
+use bytes::Bytes;
+use rookery_mail::mime::{self, Analysis, Needle, SearchField, SearchText, Span, Stored};
 use rookery_proto::Status;
 
 use super::super::Snapshot;
-use super::super::message::{OpenMessage, guarded};
+use super::super::message::{OpenMessage, damaged_analysis, guarded};
 use crate::schema::{FlagEntry, MessageRow};
 
 /// How much must be read of a message.
@@ -28,6 +29,8 @@ pub(super) struct Facts {
     pub(super) row: Option<MessageRow>,
     /// The day of the Date header, when that is known to be there or not.
     pub(super) sent_day: Option<Option<i32>>,
+    /// What was found out at delivery, and the prefix that comes before what it was found out of.
+    found: Option<(Stored, Bytes)>,
     header: Option<SearchText>,
     pub(super) text: Option<SearchText>,
 }
@@ -38,6 +41,7 @@ impl Facts {
             entry: *entry,
             row: None,
             sent_day: None,
+            found: None,
             header: None,
             text: None,
         }
@@ -52,6 +56,18 @@ impl Facts {
         self.text.as_ref().or(self.header.as_ref())
     }
 
+    /// Whether the field contains the text; `None` when more must be known.
+    pub(super) fn has_field(&self, field: SearchField, needle: &Needle) -> Option<bool> {
+        if let Some(header) = self.header() {
+            return Some(header.has_header(field.name(), needle));
+        }
+        let (stored, prefix) = self.found.as_ref()?;
+        if stored.has_field(field, needle)? {
+            return Some(true);
+        }
+        guarded(|| mime::has_field(prefix, field, needle))
+    }
+
     pub(super) fn add(
         &mut self,
         level: Level,
@@ -60,7 +76,12 @@ impl Facts {
     ) -> Result<(), Status> {
         match level {
             Level::Flags | Level::Row => {}
-            Level::Analysis => self.sent_day = Some(message.analysis(snapshot)?.sent_day),
+            Level::Analysis => {
+                let stored = message.stored(snapshot)?.clone();
+                let sent_day = stored.sent_day();
+                self.sent_day = Some(sent_day.map_err(|error| damaged_analysis(&error))?);
+                self.found = Some((stored, message.prefix().clone()));
+            }
             Level::Header => self.header = Some(text(snapshot, message, message.header_len())?),
             Level::Text => self.text = Some(text(snapshot, message, message.len())?),
         }

@@ -1,6 +1,6 @@
 //! What is searched for, checked once and then judged for each message.
 
-use rookery_mail::mime::Needle;
+use rookery_mail::mime::{Needle, SearchField};
 use rookery_proto::mailstore::v1 as proto;
 use rookery_proto::mailstore::v1::search_key::Key as Wire;
 use rookery_proto::{Reason, Status};
@@ -33,6 +33,8 @@ pub(super) enum Key {
     Smaller(u64),
     InternalDay(Days),
     SentDay(Days),
+    /// A field that is stored beside the message, mostly.
+    Field(SearchField, Needle),
     Header(String, Needle),
     Body(Needle),
     Text(Needle),
@@ -73,7 +75,7 @@ impl Key {
             }
             Key::Larger(_) | Key::Smaller(_) | Key::InternalDay(_) => Level::Row,
             Key::SentDay(_) => Level::Analysis,
-            Key::Header(..) => Level::Header,
+            Key::Field(..) | Key::Header(..) => Level::Header,
             Key::Body(_) | Key::Text(_) => Level::Text,
             Key::Not(key) => key.level(),
             Key::And(keys) | Key::Or(keys) => keys.iter().map(Key::level).max().unwrap_or(Level::Flags),
@@ -111,6 +113,7 @@ impl Key {
                 Some(days.contains(local.div_euclid(86_400)))
             }
             Key::SentDay(days) => Some(facts.sent_day?.is_some_and(|day| days.contains(i64::from(day)))),
+            Key::Field(field, value) => facts.has_field(*field, value),
             Key::Header(name, value) => Some(facts.header()?.has_header(name, value)),
             Key::Body(text) => Some(facts.text.as_ref()?.has_body(text)),
             Key::Text(text) => match &facts.text {
@@ -166,7 +169,10 @@ fn compile(
         Wire::Smaller(size) => Key::Smaller(*size),
         Wire::InternalDay(days) => Key::InternalDay(days.into()),
         Wire::SentDay(days) => Key::SentDay(days.into()),
-        Wire::Header(header) => Key::Header(checked(&header.name)?.to_owned(), needle(&header.value)?),
+        Wire::Header(header) => match SearchField::named(header.name.as_bytes()) {
+            Some(field) => Key::Field(field, needle(&header.value)?),
+            None => Key::Header(checked(&header.name)?.to_owned(), needle(&header.value)?),
+        },
         Wire::Body(text) => Key::Body(needle(text)?),
         Wire::Text(text) => Key::Text(needle(text)?),
         Wire::Recent(_) => Key::FromUid(recent_from),

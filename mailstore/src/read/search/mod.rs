@@ -1,7 +1,8 @@
 //! Search: which messages of a mailbox match, exactly (RFC 3501 §6.4.4, RFC 9051 §6.4.4).
 //!
-//! What can be told from flags and rows is told first; header text is read only for messages that are still open, and
-//! bodies only when the header did not decide. A search is a cursor whose steps are bounded in time, so that it never
+//! What can be told from flags and rows is told first, then what the record of a message tells: its sent date and the text
+//! of From, To, Cc, Bcc and Subject. Header text is read only for messages that are still open, and bodies only when the
+//! header did not decide. A search is a cursor whose steps are bounded in time, so that it never
 //! keeps a thread for long and stops soon after its caller has gone.
 
 mod facts;
