@@ -104,7 +104,8 @@ fn try_analyze(message: &[u8], limits: &Limits) -> Result<Analysis, LimitReached
         message_id: None,
         in_reply_to: Vec::new(),
         references: Vec::new(),
-        search_fields: SearchFields::of(header.of(message)),
+        // A message is not opaque for a charset's sake: its header is read when it is searched.
+        search_fields: catch_unwind(|| SearchFields::of(header.of(message))).unwrap_or_default(),
     };
     analysis.set_envelope(header.of(message), limits);
     Ok(analysis)

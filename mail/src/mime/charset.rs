@@ -1,6 +1,7 @@
 //! Charsets: bytes of a named charset to text. Mail names its charsets badly, so search decodes leniently;
 //! a client's own CHARSET is taken at its word.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use encoding_rs::{Encoding, REPLACEMENT, UTF_8};
@@ -33,24 +34,19 @@ pub fn is_known(charset: &str) -> bool {
 /// `bytes` as text, whatever they are: by `charset` if it is known, else as UTF-8 if valid, else as
 /// windows-1252. us-ascii says nothing, since mail in any charset carries that label.
 #[must_use]
-pub fn decode_lossy(charset: Option<&str>, bytes: &[u8]) -> String {
+pub fn decode_lossy<'a>(charset: Option<&str>, bytes: &'a [u8]) -> Cow<'a, str> {
     match charset.and_then(Charset::named) {
-        Some(Charset::Whatwg(encoding)) if encoding != UTF_8 => {
-            encoding.decode_without_bom_handling(bytes).0.into_owned()
-        }
-        Some(Charset::Other(decode)) => guarded(decode, bytes).unwrap_or_else(|| guess(bytes)),
+        Some(Charset::Whatwg(encoding)) if encoding != UTF_8 => encoding.decode_without_bom_handling(bytes).0,
+        Some(Charset::Other(decode)) => guarded(decode, bytes).map_or_else(|| guess(bytes), Cow::Owned),
         _ => guess(bytes),
     }
 }
 
-fn guess(bytes: &[u8]) -> String {
+fn guess(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => encoding_rs::WINDOWS_1252
-            .decode_without_bom_handling(bytes)
-            .0
-            .into_owned(),
+        Ok(text) => text.into(),
+        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0,
     }
 }
 

@@ -62,14 +62,22 @@ impl SearchText {
     /// The text of a message whose parts are known, served after the trace fields `prefix`.
     #[must_use]
     pub fn new(prefix: &[u8], message: &[u8], parts: &[PartSpan]) -> SearchText {
+        let mut text = SearchText::of_body(message, parts);
+        if let Some(part) = parts.first() {
+            let all = [prefix, part.header.of(message)]
+                .into_iter()
+                .flat_map(header_texts);
+            text.headers = all.map(|(name, value)| (name, fold(&value))).collect();
+        }
+        text
+    }
+
+    /// The same without the message's own header, for SEARCH BODY alone.
+    #[must_use]
+    pub fn of_body(message: &[u8], parts: &[PartSpan]) -> SearchText {
         let mut text = SearchText::default();
         for (index, part) in parts.iter().enumerate() {
-            if index == 0 {
-                let all = [prefix, part.header.of(message)]
-                    .into_iter()
-                    .flat_map(header_texts);
-                text.headers = all.map(|(name, value)| (name, fold(&value))).collect();
-            } else if is_nested_message(parts, part) {
+            if index > 0 && is_nested_message(parts, part) {
                 for (name, value) in header_texts(part.header.of(message)) {
                     push_folded(&mut text.body, &format!("{name}: {value}"));
                 }
@@ -194,21 +202,45 @@ pub(super) fn header_value(field: &Field<'_>) -> String {
 /// substring of the folded text.
 #[must_use]
 pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    let mut folded = String::with_capacity(text.len());
-    folded.extend(text.chars().map(fold_char));
+    let mut folded = String::new();
+    fold_into(&mut folded, text);
     folded
 }
 
 fn push_folded(out: &mut String, text: &str) {
-    out.extend(
-        text.chars()
-            .filter(|&character| character != SEPARATOR)
-            .map(fold_char),
-    );
+    for piece in text.split(SEPARATOR) {
+        fold_into(out, piece);
+    }
     out.push(SEPARATOR);
+}
+
+/// Most text is ASCII for long stretches, which are folded as bytes.
+fn fold_into(out: &mut String, text: &str) {
+    out.reserve(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (ascii, after) = rest.split_at(ascii_len(rest.as_bytes()));
+        let start = out.len();
+        out.push_str(ascii);
+        out[start..].make_ascii_lowercase();
+        let length = after.find(|character: char| character.is_ascii());
+        let (other, ascii) = after.split_at(length.unwrap_or(after.len()));
+        out.extend(other.chars().map(fold_char));
+        rest = ascii;
+    }
+}
+
+/// How many of the first bytes are ASCII.
+fn ascii_len(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let blocks = bytes.chunks_exact(BLOCK).take_while(|block| block.is_ascii());
+    let whole = blocks.count() * BLOCK;
+    let rest = &bytes[whole..];
+    whole
+        + rest
+            .iter()
+            .position(|byte| !byte.is_ascii())
+            .unwrap_or(rest.len())
 }
 
 /// Unicode's simple case folding: upper case first, so that ς, σ and Σ (and ſ and s) meet. Characters whose case

@@ -1,6 +1,8 @@
 //! Content-Transfer-Encodings: a part's body as the bytes it stands for. Strict for BINARY, which must
 //! not send garbage (RFC 3516 §4.3), lenient for SEARCH.
 
+use std::borrow::Cow;
+
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 
@@ -29,12 +31,15 @@ pub fn decode_part(body: &[u8], encoding: Encoding) -> Result<Vec<u8>, TransferE
 
 /// Decodes what can be decoded, and leaves the rest as it is.
 #[must_use]
-pub(super) fn decode_part_lossy(body: &[u8], encoding: Encoding) -> Vec<u8> {
-    match (decode_part(body, encoding), encoding) {
-        (Ok(decoded), _) => decoded,
-        (Err(_), Encoding::Base64) => decode_base64_lossy(body),
-        (Err(_), Encoding::QuotedPrintable) => decode_quoted_printable_lossy(body),
-        (Err(_), _) => body.to_vec(),
+pub(super) fn decode_part_lossy(body: &[u8], encoding: Encoding) -> Cow<'_, [u8]> {
+    match encoding {
+        Encoding::SevenBit | Encoding::EightBit | Encoding::Binary | Encoding::Other => body.into(),
+        Encoding::Base64 => base64_decode(body)
+            .unwrap_or_else(|| decode_base64_lossy(body))
+            .into(),
+        Encoding::QuotedPrintable => quoted_printable_decode(body)
+            .unwrap_or_else(|| decode_quoted_printable_lossy(body))
+            .into(),
     }
 }
 
@@ -116,12 +121,12 @@ mod tests {
 
     #[test]
     fn decoding_for_search_takes_what_it_can() {
-        assert_eq!(decode_part_lossy(b"YW*Jj", Encoding::Base64), b"abc");
+        assert_eq!(*decode_part_lossy(b"YW*Jj", Encoding::Base64), *b"abc");
         assert_eq!(
-            decode_part_lossy(b"a==3D=ZZ=\r\nb=", Encoding::QuotedPrintable),
-            b"a===ZZb="
+            *decode_part_lossy(b"a==3D=ZZ=\r\nb=", Encoding::QuotedPrintable),
+            *b"a===ZZb="
         );
-        assert_eq!(decode_part_lossy(b"x", Encoding::Other), b"x");
+        assert_eq!(*decode_part_lossy(b"x", Encoding::Other), *b"x");
         assert_eq!(decode_q(b"a_b=20=2"), b"a b =2");
     }
 }

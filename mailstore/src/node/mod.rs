@@ -282,7 +282,7 @@ async fn write_recent(shards: Arc<Shards>) {
     loop {
         tokio::time::sleep(WRITE_RECENT_INTERVAL).await;
         let all = shards.all();
-        let writing = all.iter().map(|hosted| hosted.shard().write_recent());
+        let writing = all.iter().map(|hosted| hosted.shard().write_recent(None));
         futures_util::future::join_all(writing).await;
     }
 }

@@ -215,9 +215,20 @@ impl World {
             84..88 => self.create(rng),
             88..91 => self.delete(mailbox),
             91..95 => self.rename(rng, mailbox),
-            95..97 => self.collect(),
+            95 => self.claim_recent(rng, mailbox),
+            96 => self.collect(),
             _ => self.remember(mailbox),
         }
+    }
+
+    fn claim_recent(&mut self, rng: &mut StdRng, mailbox: u32) {
+        let below = rng.random_range(0..=self.mailboxes[&mailbox].uid_next + 1);
+        let claim = RecentClaim {
+            account: ACCOUNT,
+            mailbox: MailboxId(mailbox),
+            below: Uid(below),
+        };
+        self.run(Command::ClaimRecent(vec![claim])).expect("claims");
     }
 
     fn append(&mut self, rng: &mut StdRng, mailbox: u32) {

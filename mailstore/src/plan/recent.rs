@@ -3,8 +3,9 @@
 use rookery_proto::Status;
 use rookery_replication::{Batch, Column, View};
 
+use super::collect::tell_damage;
 use super::{Plan, PlanContext, done};
-use crate::schema::{AccountId, MailboxId, MailboxRecord, ModSeq, Reader, Uid, Value, keys};
+use crate::schema::{AccountId, MailboxId, MailboxRecord, ModSeq, ReadError, Reader, Uid, Value, keys};
 
 /// Messages of a mailbox that a session has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,32 +19,44 @@ pub struct RecentClaim {
 }
 
 /// RFC 3501 §2.3.2: recent to one session alone. Not a change that others must hear of, so no modseq. What has gone meanwhile, the
-/// mailbox or the account, needs nothing.
+/// mailbox or the account, or is damaged, needs nothing.
 pub(super) fn claim(view: &dyn View, context: &PlanContext, claims: &[RecentClaim]) -> Result<Plan, Status> {
     let mut batch = Batch::new();
     for claim in claims {
         let reader = Reader::new(view, context.shard, claim.account);
-        let is_here = reader
-            .account_record()?
-            .is_some_and(|account| account.is_writable());
-        let Some(record) = reader.mailbox(claim.mailbox)?.filter(|_| is_here) else {
-            continue;
-        };
-        // Never above what exists: the next message is recent to somebody.
-        let below = claim.below.min(record.uid_next);
-        if below <= record.recent_from {
-            continue;
+        match claimed(&reader, claim) {
+            Ok(Some(record)) => batch.put(
+                Column::Rows,
+                keys::mailbox(context.shard, claim.account, claim.mailbox),
+                record.encode(),
+            ),
+            Ok(None) => {}
+            Err(error @ ReadError::Value { .. }) => {
+                tell_damage("recent messages that were taken", claim.account, &error);
+            }
+            Err(error) => return Err(error.into()),
         }
-        let claimed = MailboxRecord {
-            recent_from: below,
-            recent: Some(reader.recent(claim.mailbox, &record, below)?),
-            ..record
-        };
-        batch.put(
-            Column::Rows,
-            keys::mailbox(context.shard, claim.account, claim.mailbox),
-            claimed.encode(),
-        );
     }
     Ok(Plan::new(batch, done(ModSeq(0))))
+}
+
+/// The mailbox's record with the claim, if it changes it.
+fn claimed(reader: &Reader<'_>, claim: &RecentClaim) -> Result<Option<MailboxRecord>, ReadError> {
+    let account = reader.account_record()?;
+    if !account.is_some_and(|account| account.is_writable()) {
+        return Ok(None);
+    }
+    let Some(record) = reader.mailbox(claim.mailbox)? else {
+        return Ok(None);
+    };
+    // Never above what exists: the next message is recent to somebody.
+    let below = claim.below.min(record.uid_next);
+    if below <= record.recent_from {
+        return Ok(None);
+    }
+    Ok(Some(MailboxRecord {
+        recent_from: below,
+        recent: Some(reader.recent(claim.mailbox, &record, below)?),
+        ..record
+    }))
 }

@@ -148,8 +148,10 @@ impl OpenCache {
             None => MailboxView::read(snapshot, mailbox, record)?,
         };
         let view = Arc::new(view);
-        if view.uids.range_count() <= REMEMBERED_RANGES_MAX {
-            self.remember(key, &view);
+        match view.uids.range_count() <= REMEMBERED_RANGES_MAX {
+            true => self.remember(key, &view),
+            // To bring an old one up again and again would cost more and more.
+            false => drop(self.views.lock().pop(&key)),
         }
         Ok(view)
     }

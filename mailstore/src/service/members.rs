@@ -205,6 +205,8 @@ fn can_lead(group: &Group, standing: &Standing, member: &GroupMember) -> bool {
 
 async fn take_step(hosted: &HostedShard, due: Due) -> Result<MembersStep, MembersError> {
     let group = hosted.shard().group();
+    // A step may give the lead away.
+    hosted.shard().write_recent(None).await;
     let step = match due {
         Due::Members(wanted) => group.step_members(&wanted).await?,
         Due::Learners(wanted) => match group.remove_learners(&wanted).await? {

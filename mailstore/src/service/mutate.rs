@@ -70,7 +70,8 @@ impl MailstoreService {
             Call::FreezeAccount(freeze) => {
                 let hosted = self.shard(freeze.shard, generation).await?;
                 // So that it goes along with the account.
-                hosted.shard().write_recent().await;
+                let account = Some(AccountId(freeze.account));
+                hosted.shard().write_recent(account).await;
                 (hosted, freeze.account, None, Command::FreezeAccount(freeze))
             }
             Call::DepartAccount(depart) => (

@@ -21,6 +21,7 @@ use rookery_replication::group::{Group, Member};
 use rookery_replication::store::{Snapshot, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::cpu::Planning;
 pub(crate) use self::cpu::thread_time;
@@ -87,6 +88,9 @@ struct Queued {
 
 /// Mailboxes that are written at one time: each may have a name and keywords of 9 KiB.
 const CLAIMS_WRITTEN_MAX: usize = 256;
+
+/// How long writing them may take, most of it waiting for what is before it.
+const WRITE_RECENT_MAX: Duration = Duration::from_secs(1);
 
 /// How long a call waits for a shard to have a leader.
 const LEADER_WAIT: Duration = Duration::from_secs(2);
@@ -195,7 +199,7 @@ impl Shard {
         if !self.group.leads() && *self.stage.borrow() == Stage::Resting {
             return;
         }
-        self.write_recent().await;
+        self.write_recent(None).await;
         self.group.give_up_lead().await;
         if self.group.leads() {
             return;
@@ -279,26 +283,32 @@ impl Shard {
         &self.recent
     }
 
-    /// Writes down which recent messages sessions have taken; to be called every few seconds. What could not be written stays until it is
-    /// called again, if another does not lead by then.
-    pub async fn write_recent(&self) {
-        loop {
-            if !self.group.leads() {
-                return self.recent.clear();
+    /// Writes down which recent messages sessions have taken until now, of all accounts or of one; to be called every few seconds, and
+    /// before others go on with what is stored. Does not take long: what could not be written by then stays, if this node still leads.
+    pub async fn write_recent(&self, of: Option<AccountId>) {
+        if !self.group.leads() {
+            return self.recent.clear();
+        }
+        self.recent.forget_written(Instant::now());
+        let claims = self.recent.unwritten(of);
+        let writing = async {
+            for some in claims.chunks(CLAIMS_WRITTEN_MAX) {
+                let mutation = Mutation {
+                    account: AccountId(0),
+                    key: None,
+                    command: Command::ClaimRecent(some.to_vec()),
+                };
+                if let Err(status) = self.mutate(mutation).await {
+                    return tracing::debug!(shard = self.id.0, %status, "messages may be recent once more");
+                }
+                self.recent.written(some, Instant::now());
             }
-            let claims = self.recent.unwritten(CLAIMS_WRITTEN_MAX);
-            if claims.is_empty() {
-                return;
-            }
-            let writing = self.mutate(Mutation {
-                account: AccountId(0),
-                key: None,
-                command: Command::ClaimRecent(claims.clone()),
-            });
-            if let Err(status) = writing.await {
-                return tracing::debug!(shard = self.id.0, %status, "messages may be recent once more");
-            }
-            self.recent.written(&claims);
+        };
+        if tokio::time::timeout(WRITE_RECENT_MAX, writing).await.is_err() {
+            tracing::debug!(
+                shard = self.id.0,
+                "nothing is agreed on: messages may be recent once more"
+            );
         }
     }
 
@@ -329,7 +339,7 @@ impl Shard {
 
     /// Takes no more commands, answers those that wait, and ends the writer. The replica stays open.
     pub async fn close(&self) {
-        self.write_recent().await;
+        self.write_recent(None).await;
         self.commands.lock().take();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer

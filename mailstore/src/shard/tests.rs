@@ -285,11 +285,11 @@ async fn what_sessions_took_is_written_when_it_is_to_be_and_at_the_end() {
     };
     assert_eq!((take(&rig, 2), take(&rig, 3)), (Uid(1), Uid(2)));
     assert_eq!((stored(&rig), entries(&rig)), (Uid(1), before));
-    rig.shard.write_recent().await;
+    rig.shard.write_recent(None).await;
     assert_eq!(stored(&rig), Uid(3));
     let after = entries(&rig);
     // Written once.
-    rig.shard.write_recent().await;
+    rig.shard.write_recent(None).await;
     assert_eq!(entries(&rig), after);
     assert_eq!(take(&rig, 4), Uid(3));
     let rig = rig.reopen().await;

@@ -354,6 +354,7 @@ async fn recent_messages_are_one_sessions() {
     client.ask(leave, owner(ANN)).await.unwrap();
     assert_eq!(client.mailboxes(ANN).await.mailboxes[2].recent, 0);
     // It is written in time when the node stops.
+    drop(client);
     fixture.stop().await;
     let fixture = Fixture::start(folder.path()).await;
     assert_eq!(fixture.proxy().mailboxes(ANN).await.mailboxes[2].recent, 0);

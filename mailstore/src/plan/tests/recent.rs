@@ -45,10 +45,18 @@ fn what_has_gone_needs_nothing_and_holds_nobody_up() {
     let mut rig = Rig::new();
     rig.append(prepared(b"a")).expect("appends");
     let claims = vec![
+        claim(AccountId(403), 1, 2),
         claim(AccountId(404), 1, 2),
         claim(ACCOUNT, 99, 2),
         claim(ACCOUNT, 1, 2),
     ];
+    let mut batch = Batch::new();
+    batch.put(
+        Column::Rows,
+        keys::account(SHARD, AccountId(403)),
+        Bytes::from_static(b"\xff"),
+    );
+    rig.store.apply(&batch);
     rig.run(Command::ClaimRecent(claims)).expect("claims");
     assert_eq!(rig.mailbox(1).recent_from, Uid(2));
     rig.append(prepared(b"b")).expect("appends");

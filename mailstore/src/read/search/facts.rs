@@ -1,7 +1,7 @@
 //! What is known of a message while it is judged, from cheap to dear.
 
 use bytes::Bytes;
-use rookery_mail::mime::{self, Analysis, Needle, SearchField, SearchText, Span, Stored};
+use rookery_mail::mime::{self, Analysis, Needle, PartSpan, SearchField, SearchText, Span, Stored};
 use rookery_proto::Status;
 
 use super::super::Snapshot;
@@ -68,9 +68,11 @@ impl Facts {
         guarded(|| mime::has_field(prefix, field, needle))
     }
 
+    /// Reads what the level needs; of the text, the header only `with_header`.
     pub(super) fn add(
         &mut self,
         level: Level,
+        with_header: bool,
         snapshot: &Snapshot,
         message: &mut OpenMessage,
     ) -> Result<(), Status> {
@@ -82,15 +84,20 @@ impl Facts {
                 self.sent_day = Some(sent_day.map_err(|error| damaged_analysis(&error))?);
                 self.found = Some((stored, message.prefix().clone()));
             }
-            Level::Header => self.header = Some(text(snapshot, message, message.header_len())?),
-            Level::Text => self.text = Some(text(snapshot, message, message.len())?),
+            Level::Header => self.header = Some(text(snapshot, message, message.header_len(), true)?),
+            Level::Text => self.text = Some(text(snapshot, message, message.len(), with_header)?),
         }
         Ok(())
     }
 }
 
 /// The text of the message's first bytes, `end` counted as the message is served.
-fn text(snapshot: &Snapshot, message: &mut OpenMessage, end: u64) -> Result<SearchText, Status> {
+fn text(
+    snapshot: &Snapshot,
+    message: &mut OpenMessage,
+    end: u64,
+    with_header: bool,
+) -> Result<SearchText, Status> {
     let is_whole = end == message.len();
     let body = message.read_span(snapshot, Span::new(message.prefix_len(), end))?;
     let prefix = message.prefix().clone();
@@ -101,7 +108,10 @@ fn text(snapshot: &Snapshot, message: &mut OpenMessage, end: u64) -> Result<Sear
     } else {
         &parts[..parts.len().min(1)]
     };
-    let text = guarded(|| SearchText::new(&prefix, &body, parts))
-        .or_else(|| guarded(|| SearchText::new(&prefix, &body, &Analysis::opaque(&body).parts)));
+    let look = |parts: &[PartSpan]| match with_header {
+        true => SearchText::new(&prefix, &body, parts),
+        false => SearchText::of_body(&body, parts),
+    };
+    let text = guarded(|| look(parts)).or_else(|| guarded(|| look(&Analysis::opaque(&body).parts)));
     Ok(text.unwrap_or_default())
 }

@@ -82,6 +82,16 @@ impl Key {
         }
     }
 
+    /// Whether it can be that more than the text of the body is looked for in what is read.
+    pub(super) fn looks_at_header(&self) -> bool {
+        match self {
+            Key::Field(..) | Key::Header(..) | Key::Text(_) => true,
+            Key::Not(key) => key.looks_at_header(),
+            Key::And(keys) | Key::Or(keys) => keys.iter().any(Key::looks_at_header),
+            _ => false,
+        }
+    }
+
     /// A set outside which nothing matches, when the key has one at its top.
     pub(super) fn candidates(&self) -> Option<&UidRanges> {
         match self {

@@ -127,11 +127,15 @@ impl SearchCursor {
             return Ok(matches);
         }
         let mut message = super::message::OpenMessage::new(messages.get(&self.snapshot, row.number)?);
+        let looks_at_header = self.key.looks_at_header();
         for level in [Level::Analysis, Level::Header, Level::Text] {
             if level > self.key.level() {
                 break;
             }
-            facts.add(level, &self.snapshot, &mut message)?;
+            if level == Level::Header && !looks_at_header {
+                continue;
+            }
+            facts.add(level, looks_at_header, &self.snapshot, &mut message)?;
             if let Some(matches) = self.key.judge(&facts) {
                 return Ok(matches);
             }

@@ -126,7 +126,9 @@ impl Fixture {
         let mut batch = Batch::new();
         for (uid, _, _, body) in &self.messages {
             if !kept.contains(&uid.0) {
-                batch.delete(Column::Rows, keys::body(SHARD, &BodyHash::of(body)));
+                let hash = BodyHash::of(body);
+                batch.delete(Column::Rows, keys::body(SHARD, &hash));
+                batch.delete(Column::Bodies, keys::body_chunk(SHARD, &hash, 0));
             }
         }
         self.store.apply(&batch);
