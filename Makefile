@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check simulate scale accounts torture bench
+.PHONY: help build demo serve test check simulate scale accounts torture bench scaling
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -68,3 +68,9 @@ bench: ## Measure a release build beside Dovecot, in turn; prints both and write
 	@.ci/install bench
 	@cargo build --release --workspace --bins
 	@tests/bench/compare --document docs/performance.md $(ARGUMENTS)
+
+scaling: ## What operations cost as mailbox, accounts, shards and connections grow; writes tables and a plot into docs. ARGUMENTS="--only mailbox" are options
+	@.ci/install build
+	@.ci/install bench
+	@cargo build --release --workspace --bins
+	@tests/bench/scaling --document docs/performance.md $(ARGUMENTS)

@@ -27,13 +27,50 @@ def tree(root):
 
 def cpu_seconds(root):
     """User and system time of the tree, of children that have ended too."""
-    ticks = 0
+    seconds = 0.0
     for pid in tree(root):
         try:
-            ticks += sum(map(int, _stat(pid)[11:15]))
+            own, ended = (sum(map(int, part)) for part in (_stat(pid)[11:13], _stat(pid)[13:15]))
+            # Ticks count threads that have ended, and are cut to hundredths of a second: much for a short measurement.
+            seconds += max(own / TICKS, _threads_seconds(pid)) + ended / TICKS
         except OSError:
             pass
-    return ticks / TICKS
+    return seconds
+
+
+def _threads_seconds(pid):
+    """Time of a process's threads that have not ended, to the nanosecond."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+        except OSError:
+            pass
+    return total / 1e9
+
+
+def written_bytes(root):
+    """Bytes that the tree has caused to be written to disks, by children that have ended too."""
+    total = 0
+    for pid in tree(root):
+        try:
+            with open(f"/proc/{pid}/io", encoding="ascii") as file:
+                total += next(int(line.split()[1]) for line in file if line.startswith("write_bytes:"))
+        except OSError:
+            pass
+    return total
+
+
+def wait_until_at_rest(root, seconds_max=60, share=0.05):
+    """Waits until the tree needs hardly any CPU for two seconds in a row: what it does in the background has been done."""
+    deadline = time.monotonic() + seconds_max
+    quiet = 0
+    while quiet < 4 and time.monotonic() < deadline:
+        before = cpu_seconds(root)
+        time.sleep(0.5)
+        quiet = quiet + 1 if cpu_seconds(root) - before < 0.5 * share else 0
+    return quiet == 4
 
 
 def pss_kib(root):
@@ -46,6 +83,18 @@ def pss_kib(root):
         except (OSError, StopIteration):
             pass
     return total
+
+
+def settled_pss_kib(root, seconds_max=30):
+    """The same once it does not change by a hundredth any more: an allocator gives back what it has freed some seconds later."""
+    deadline = time.monotonic() + seconds_max
+    before = pss_kib(root)
+    while True:
+        time.sleep(3)
+        now = pss_kib(root)
+        if abs(now - before) < before / 100 or time.monotonic() > deadline:
+            return now
+        before = now
 
 
 def machine():

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 ACCOUNTS = 100
@@ -55,11 +56,15 @@ class Server:
         self.stop()
 
 
+class NotReady(SystemExit):
+    """A server that did not get as far as to serve."""
+
+
 class Rookery(Server):
     domain = "example.test"
 
-    def __init__(self, folder, name="Rookery", options=("--single",), binary=None):
-        self.folder, self.name, self.options = folder, name, list(options)
+    def __init__(self, folder, name="Rookery", options=("--single",), binary=None, start_seconds_max=None):
+        self.folder, self.name, self.options, self.start_seconds_max = folder, name, list(options), start_seconds_max
         target = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/rookery/target"))
         self.binary = binary or os.environ.get("ROOKERY_BIN", f"{target}/debug/rookery")
 
@@ -67,14 +72,20 @@ class Rookery(Server):
         command = [self.binary, "playground", *self.options, "--port-base", "0", "--data", self.folder,
                    "--accounts", str(ACCOUNTS), "--password", PASSWORD]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+        # Accounts are a part of the start, and many of them take long.
+        late = threading.Timer(self.start_seconds_max or threading.TIMEOUT_MAX, self.process.terminate)
+        late.daemon = True
+        late.start()
         while (line := self.process.stdout.readline()) != "ready\n":
             if not line:
-                raise SystemExit(f"{command} did not become ready")
+                self.process.wait()
+                raise NotReady(f"{' '.join(command)} did not become ready")
+        late.cancel()
         with open(f"{self.folder}/cluster.json", encoding="utf-8") as file:
-            proxy = json.load(file)["proxies"][0]
-        addresses = (proxy[name] for name in ("imap", "imaps", "lmtp"))
+            self.proxies = json.load(file)["proxies"]
+        addresses = (self.proxies[0][name] for name in ("imap", "imaps", "lmtp"))
         self.imap, self.imaps, self.lmtp = (int(address.rpartition(":")[2]) for address in addresses)
-        self.pid = self.process.pid
         version = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
         build = os.path.basename(os.path.dirname(self.binary))
         self.about = f"{version}, {' '.join(self.options)}, {build}; passwords as argon2id behind a cache"
@@ -187,7 +198,7 @@ service managesieve-login {{
         if not binary:
             raise SystemExit("Dovecot is missing: .ci/install bench")
         for name in ("run", "state", "mail"):
-            os.makedirs(f"{self.folder}/{name}")
+            os.makedirs(f"{self.folder}/{name}", exist_ok=True)
         # The mail's user must be able to pass through the folders above.
         for path in (os.path.dirname(self.folder), self.folder):
             os.chmod(path, 0o755)

@@ -1,8 +1,5 @@
 """Both servers' figures side by side, as lines to look at and as a table of a document."""
 
-BEGIN = "<!-- bench: written by make bench -->"
-END = "<!-- bench: end -->"
-
 
 def number(value):
     """With as many digits as say something."""
@@ -54,11 +51,16 @@ class Table:
 
 
 def write(path, tables):
-    """Writes the part of a document between its marks anew."""
+    """Writes the part of a document that these tables are."""
+    write_between(path, "bench", "\n\n".join("\n".join(one.lines()) for one in tables))
+
+
+def write_between(path, name, text):
+    """Writes the part of a document between the marks of that name anew."""
+    begin, end = f"<!-- {name}: written by make {name} -->", f"<!-- {name}: end -->"
     with open(path, encoding="utf-8") as file:
-        before, mark, rest = file.read().partition(BEGIN)
-    if not mark or END not in rest:
-        raise SystemExit(f"{path} has no place for the tables: put {BEGIN} and {END} there")
-    text = "\n\n".join("\n".join(one.lines()) for one in tables)
+        before, mark, rest = file.read().partition(begin)
+    if not mark or end not in rest:
+        raise SystemExit(f"{path} has no place for the tables: put {begin} and {end} there")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "\n" + text + "\n" + END + rest.partition(END)[2])
+        file.write(before + begin + "\n" + text + "\n" + end + rest.partition(end)[2])
