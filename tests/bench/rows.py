@@ -1,29 +1,59 @@
 """What is measured beside Dovecot, each by one run of the load tester, and what is aimed at."""
+import statistics
 
 RATE = "operations"
 CPU = "server CPU an operation"
 MEMORY = "server memory a session (PSS)"
 
+# Of each message in the large mailbox.
+BIG_BYTES = 4096
+# The rate with one message a sync, when a sync takes 4 ms, is 99/s; twenty times that is wished of many messages at a time.
+APPEND_MANY = 20 * 99
+
 
 class Figure:
     """One line of the table: a figure of a run, and what it should be.
 
-    `faster`: at least so many times the other's (of a rate), `most`: at most so much, in the figure's own unit.
+    `faster`: at least so many times the other's (of a rate), `ratio_most`: at most so many times the other's; `most`, `least`: at most or
+    at least so much, in the figure's own unit. With `amount` the figure is that much by the second, where the run tells milliseconds.
     """
 
-    def __init__(self, what, name, unit, faster=None, most=None, digits=3):
-        self.what, self.name, self.unit = what, name, unit
-        self.faster, self.most, self.digits = faster, most, digits
+    def __init__(self, what, name, unit, faster=None, ratio_most=None, most=None, least=None, amount=None):
+        self.what, self.name, self.unit, self.amount = what, name, unit, amount
+        self.faster, self.ratio_most, self.most, self.least = faster, ratio_most, most, least
 
     def aim(self):
-        if self.faster:
-            return f"≥ {self.faster:g} x"
-        return f"≤ {self.most:g} {self.unit}" if self.most else ""
+        aims = ((self.faster, "≥ {:,g} x"), (self.ratio_most, "≤ {:,g} x"), (self.most, "≤ {:,g} " + self.unit),
+                (self.least, "≥ {:,g} " + self.unit))
+        return next((text.format(aim) for aim, text in aims if aim is not None), "")
 
     def is_met(self, ours, ratio):
-        if self.faster:
+        if self.faster is not None:
             return ratio is not None and ratio >= self.faster
-        return ours <= self.most if self.most else None
+        if self.ratio_most is not None:
+            return ratio is not None and ratio <= self.ratio_most
+        if self.most is not None:
+            return ours <= self.most
+        return ours >= self.least if self.least is not None else None
+
+    def of(self, held):
+        """What is told of a run's figure: both servers' values, and the ratio."""
+        if self.amount is None:
+            return held
+        # The least time is the highest rate.
+        told = [{name: self.amount / value[of] * 1e3 for name, of in (("median", "median"), ("min", "max"), ("max", "min"))}
+                for value in held["servers"]]
+        return {"servers": told, "ratio": {"median": told[1]["median"] / told[0]["median"]}}
+
+
+def beside(theirs, ours):
+    """A figure that was not taken by the load tester, as it would tell it; each of both is one value or those of the rounds."""
+    servers = []
+    for values in (theirs, ours):
+        values = values if isinstance(values, list) else [values]
+        servers.append({"median": statistics.median(values), "min": min(values), "max": max(values)})
+    ratio = servers[1]["median"] / servers[0]["median"] if servers[0]["median"] else None
+    return {"servers": servers, "ratio": ratio and {"median": ratio}}
 
 
 class Row:
@@ -37,8 +67,8 @@ def _rate(faster=None):
     return Figure("rate", RATE, "/s", faster=faster)
 
 
-def _cpu(most=None):
-    return Figure("CPU an operation", CPU, "ms", most=most)
+def _cpu(most=None, ratio_most=None):
+    return Figure("CPU an operation", CPU, "ms", most=most, ratio_most=ratio_most)
 
 
 def _delivery(size, sessions, faster, most=None, title="LMTP", server=""):
@@ -46,6 +76,13 @@ def _delivery(size, sessions, faster, most=None, title="LMTP", server=""):
     arguments = ["deliver", "--sessions", str(sessions), "--size", str(size)]
     of = "session" if sessions == 1 else "sessions"
     return Row("deliver", f"{title}, {kib} KiB, {sessions} {of}", arguments, [_rate(faster), _cpu(most)], server)
+
+
+def _append_many(sessions):
+    of = "session" if sessions == 1 else "sessions"
+    return Row("append", f"APPEND of 20 with each command, 10 KiB, {sessions} {of}",
+               ["append", "--sessions", str(sessions), "--set", "append.batch=20"],
+               [Figure("rate", RATE, "/s", least=APPEND_MANY), _cpu()])
 
 
 def _login(title, most, server=""):
@@ -67,11 +104,11 @@ def _big(messages):
 
     # Aims are for 100,000 messages; they are taken in proportion.
     part = messages / 100_000
-    arguments = ["big-mailbox", "--rounds", "1", "--set", f"big_mailbox.messages={messages}"]
+    arguments = ["big-mailbox", "--rounds", "1", "--size", str(BIG_BYTES), "--set", f"big_mailbox.messages={messages}"]
     return Row("mailbox", f"A mailbox of {messages:,} messages of 4 KiB", arguments, [
         took("select", 0.3), took("fetch flags", 40 * part), took("fetch sizes", 120 * part),
         took("fetch envelopes", 250 * part), took("fetch structures", 150 * part), took("fetch last 50"),
-        took("fetch bodies"), took("search flags"), took("search from"), took("search subject"),
+        took("fetch bodies"), Figure("fetch bodies", "fetch bodies p50", "MB/s", least=1000, amount=messages * BIG_BYTES / 1e6), took("search flags"), took("search from"), took("search subject"),
         took("search since"), took("search body"), took("search text"), took("copy"), took("store"),
         took("expunge half"), took("delete mailbox"), Figure("filled", "mailbox filled", "messages/s"),
     ])
@@ -84,6 +121,9 @@ CLUSTER = [
     for sessions in (10, 50)
 ] + [Row("cluster", "3 mailstores, mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu()])]
 
+# Of one process with all roles, and of a process for each.
+TRANSPORT = [Row("transport", "mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu(ratio_most=1.6)])]
+
 TLS = ",tls=implicit,tls_unverified=true"
 
 
@@ -95,6 +135,7 @@ def rows(accounts, idle, messages):
         _delivery(102400, 50, 4), _delivery(10240, 10, 5, title="LMTP to one mailbox", server=",accounts=1"),
         Row("append", "APPEND one by one, 10 KiB, 1 session", ["append", "--sessions", "1"], [_rate(), _cpu()]),
         Row("append", "APPEND one by one, 10 KiB, 50 sessions", ["append", "--sessions", "50"], [_rate(), _cpu()]),
+        _append_many(1), _append_many(10),
         Row("login", "the first LOGIN of each account, SELECT, LOGOUT", first, [_rate(), _cpu()]),
         _login("plain", 0.2), _login("TLS, full handshakes", 0.42, TLS),
         Row("mixed", "mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu(0.06)]),

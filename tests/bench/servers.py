@@ -35,6 +35,10 @@ def wait_for_port(port):
             time.sleep(0.05)
 
 
+def version(binary):
+    return subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 class Server:
     """Where to send and to read: host and ports, and an account's address by its number (from 1)."""
 
@@ -86,9 +90,11 @@ class Rookery(Server):
             self.proxies = json.load(file)["proxies"]
         addresses = (self.proxies[0][name] for name in ("imap", "imaps", "lmtp"))
         self.imap, self.imaps, self.lmtp = (int(address.rpartition(":")[2]) for address in addresses)
-        version = subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+    @property
+    def about(self):
         build = os.path.basename(os.path.dirname(self.binary))
-        self.about = f"{version}, {' '.join(self.options)}, {build}; passwords as argon2id behind a cache"
+        return f"{version(self.binary)}, {' '.join(self.options)}, {build}; passwords as argon2id behind a cache"
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -194,9 +200,7 @@ service managesieve-login {{
     def start(self):
         if os.geteuid() != 0:
             raise SystemExit("Dovecot needs root to run as the mail's user: run this as root")
-        binary = shutil.which("dovecot", path=os.environ["PATH"] + ":/usr/sbin")
-        if not binary:
-            raise SystemExit("Dovecot is missing: .ci/install bench")
+        binary = self.binary()
         for name in ("run", "state", "mail"):
             os.makedirs(f"{self.folder}/{name}", exist_ok=True)
         # The mail's user must be able to pass through the folders above.
@@ -226,8 +230,18 @@ service managesieve-login {{
         self.pid = self.process.pid
         wait_for_port(self.imap)
         wait_for_port(self.lmtp)
-        version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        self.about = f"{version}, sdbox, mail_fsync as it comes, hibernation after {self.HIBERNATE_SECONDS} s; passwords in plain text"
+
+    @property
+    def about(self):
+        return (f"{version(self.binary())}, sdbox, mail_fsync as it comes, hibernation after {self.HIBERNATE_SECONDS} s; passwords in plain "
+                "text")
+
+    @staticmethod
+    def binary():
+        found = shutil.which("dovecot", path=os.environ["PATH"] + ":/usr/sbin")
+        if not found:
+            raise SystemExit("Dovecot is missing: .ci/install bench")
+        return found
 
     @staticmethod
     def write_limit(path, value):

@@ -23,12 +23,13 @@ class Table:
         return [self.machine, *(f"{server.name}: {server.about}" for server in self.pair)]
 
     def add(self, row, reported):
-        """The lines of a run."""
-        lines = [row.title]
+        """The lines of a run; before the first one, what was measured where."""
+        lines = [row.title] if self.document else [*self.head(), row.title]
         for place, figure in enumerate(row.figures):
             held = reported.get(figure.name)
             if held is None:
                 raise SystemExit(f"{row.title}: the load tester does not tell {figure.name!r}, only {list(reported)}")
+            held = figure.of(held)
             theirs, ours = held["servers"]
             ratio = held["ratio"]["median"] if held["ratio"] else None
             met = figure.is_met(ours["median"], ratio)
