@@ -36,7 +36,8 @@ def _panel(axis, offset):
     yield f'<text x="{LEFT}" y="{offset + 24}" font-weight="bold">Cost relative to the first, over {escape(axis.title)}</text>'
     for power in range(low, high + 1):
         level = y(10 ** power)
-        yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{level:.1f}" y2="{level:.1f}" stroke="{"#888888" if power == 0 else "#dddddd"}"/>'
+        stroke = "#888888" if power == 0 else "#dddddd"
+        yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{level:.1f}" y2="{level:.1f}" stroke="{stroke}"/>'
         yield f'<text x="{LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{10 ** power:g}</text>'
     for size in sizes:
         yield f'<line x1="{x(size):.1f}" x2="{x(size):.1f}" y1="{top}" y2="{bottom}" stroke="#eeeeee"/>'

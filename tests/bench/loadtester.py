@@ -1,4 +1,4 @@
-"""Runs of the load tester: how it is called, and what it reports."""
+"""Runs of the load tester: where it and the server are, how it is called, and what it reports."""
 import json
 import os
 import subprocess
@@ -8,6 +8,8 @@ import servers
 
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/rookery/target"))
 PROGRAM = os.environ.get("ROOKERY_LOADTEST_BIN", f"{TARGET}/release/rookery-loadtest")
+
+ROOKERY = os.environ.get("ROOKERY_BIN", f"{TARGET}/release/rookery")
 
 
 def environment():

@@ -1,4 +1,4 @@
-"""What is measured beside Dovecot, each by one run of the load tester, and what is aimed at."""
+"""What is measured of two servers, each by one run of the load tester, and what is aimed at."""
 import statistics
 
 RATE = "operations"
@@ -71,26 +71,30 @@ def _cpu(most=None, ratio_most=None):
     return Figure("CPU an operation", CPU, "ms", most=most, ratio_most=ratio_most)
 
 
-def _delivery(size, sessions, faster, most=None, title="LMTP", server=""):
+def delivery(size, sessions, faster=None, most=None, title="LMTP", server=""):
     kib = size // 1024
     arguments = ["deliver", "--sessions", str(sessions), "--size", str(size)]
     of = "session" if sessions == 1 else "sessions"
     return Row("deliver", f"{title}, {kib} KiB, {sessions} {of}", arguments, [_rate(faster), _cpu(most)], server)
 
 
-def _append_many(sessions):
+def append(sessions, batch=1, least=None):
+    how = "one by one" if batch == 1 else f"of {batch} with each command"
     of = "session" if sessions == 1 else "sessions"
-    return Row("append", f"APPEND of 20 with each command, 10 KiB, {sessions} {of}",
-               ["append", "--sessions", str(sessions), "--set", "append.batch=20"],
-               [Figure("rate", RATE, "/s", least=APPEND_MANY), _cpu()])
+    return Row("append", f"APPEND {how}, 10 KiB, {sessions} {of}",
+               ["append", "--sessions", str(sessions), "--set", f"append.batch={batch}"], [Figure("rate", RATE, "/s", least=least), _cpu()])
 
 
-def _login(title, most, server=""):
+def login(title, most=None, server=""):
     return Row("login", f"LOGIN, SELECT, LOGOUT, 50 at a time, {title}", ["login", "--sessions", "50"],
                [_rate(), _cpu(most)], server)
 
 
-def _idle(count, title, most, server=""):
+def mixed(most=None, ratio_most=None, group="mixed", title="mixed commands, 100 sessions"):
+    return Row(group, title, ["mixed"], [_rate(), _cpu(most, ratio_most)])
+
+
+def idling(count, title, most=None, server=""):
     # Long enough for Dovecot's to be asleep.
     arguments = ["idle", "--sessions", str(count), "--set", "idle.notify_rate=0", "--set", "idle.settle_seconds=9",
                  "--seconds", "1", "--rounds", "1"]
@@ -98,7 +102,7 @@ def _idle(count, title, most, server=""):
                [Figure("memory each (PSS)", MEMORY, "KiB", most=most)], server)
 
 
-def _big(messages):
+def big_mailbox(messages):
     def took(operation, most=None):
         return Figure(operation, f"{operation} p50", "ms", most=most)
 
@@ -108,8 +112,9 @@ def _big(messages):
     return Row("mailbox", f"A mailbox of {messages:,} messages of 4 KiB", arguments, [
         took("select", 0.3), took("fetch flags", 40 * part), took("fetch sizes", 120 * part),
         took("fetch envelopes", 250 * part), took("fetch structures", 150 * part), took("fetch last 50"),
-        took("fetch bodies"), Figure("fetch bodies", "fetch bodies p50", "MB/s", least=1000, amount=messages * BIG_BYTES / 1e6), took("search flags"), took("search from"), took("search subject"),
-        took("search since"), took("search body"), took("search text"), took("copy"), took("store"),
+        took("fetch bodies"), Figure("fetch bodies", "fetch bodies p50", "MB/s", least=1000, amount=messages * BIG_BYTES / 1e6),
+        took("search flags"), took("search from"), took("search subject"), took("search since"),
+        took("search body"), took("search text"), took("copy"), took("store"),
         took("expunge half"), took("delete mailbox"), Figure("filled", "mailbox filled", "messages/s"),
     ])
 
@@ -119,10 +124,10 @@ CLUSTER = [
     Row("cluster", f"3 mailstores, LMTP, 10 KiB, {sessions} sessions", ["deliver", "--sessions", str(sessions), "--size", "10240"],
         [_rate(0.45), _cpu()])
     for sessions in (10, 50)
-] + [Row("cluster", "3 mailstores, mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu()])]
+] + [mixed(group="cluster", title="3 mailstores, mixed commands, 100 sessions")]
 
 # Of one process with all roles, and of a process for each.
-TRANSPORT = [Row("transport", "mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu(ratio_most=1.6)])]
+TRANSPORT = [mixed(ratio_most=1.6, group="transport")]
 
 TLS = ",tls=implicit,tls_unverified=true"
 
@@ -131,14 +136,12 @@ def rows(accounts, idle, messages):
     """All runs, in their order; of so many accounts, so many idle sessions, so many messages in the large mailbox."""
     first = ["login", "--sessions", "50", "--operations", str(accounts), "--rounds", "1"]
     return [
-        _delivery(10240, 1, 2), _delivery(10240, 10, 5, 0.2), _delivery(10240, 50, 5, 0.2), _delivery(10240, 100, 5, 0.2),
-        _delivery(102400, 50, 4), _delivery(10240, 10, 5, title="LMTP to one mailbox", server=",accounts=1"),
-        Row("append", "APPEND one by one, 10 KiB, 1 session", ["append", "--sessions", "1"], [_rate(), _cpu()]),
-        Row("append", "APPEND one by one, 10 KiB, 50 sessions", ["append", "--sessions", "50"], [_rate(), _cpu()]),
-        _append_many(1), _append_many(10),
+        delivery(10240, 1, 2), delivery(10240, 10, 5, 0.2), delivery(10240, 50, 5, 0.2), delivery(10240, 100, 5, 0.2),
+        delivery(102400, 50, 4), delivery(10240, 10, 5, title="LMTP to one mailbox", server=",accounts=1"),
+        append(1), append(50), append(1, 20, APPEND_MANY), append(10, 20, APPEND_MANY),
         Row("login", "the first LOGIN of each account, SELECT, LOGOUT", first, [_rate(), _cpu()]),
-        _login("plain", 0.2), _login("TLS, full handshakes", 0.42, TLS),
-        Row("mixed", "mixed commands, 100 sessions", ["mixed"], [_rate(), _cpu(0.06)]),
-        _idle(idle, "plain", 8), _idle(idle, "TLS", 20, TLS),
-        _big(messages),
+        login("plain", 0.2), login("TLS, full handshakes", 0.42, TLS),
+        mixed(0.06),
+        idling(idle, "plain", 8), idling(idle, "TLS", 20, TLS),
+        big_mailbox(messages),
     ]

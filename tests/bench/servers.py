@@ -67,10 +67,9 @@ class NotReady(SystemExit):
 class Rookery(Server):
     domain = "example.test"
 
-    def __init__(self, folder, name="Rookery", options=("--single",), binary=None, start_seconds_max=None):
+    def __init__(self, folder, binary, name="Rookery", options=("--single",), start_seconds_max=None):
         self.folder, self.name, self.options, self.start_seconds_max = folder, name, list(options), start_seconds_max
-        target = os.environ.get("CARGO_TARGET_DIR", os.path.expanduser("~/.cache/rookery/target"))
-        self.binary = binary or os.environ.get("ROOKERY_BIN", f"{target}/debug/rookery")
+        self.binary = binary
 
     def start(self):
         command = [self.binary, "playground", *self.options, "--port-base", "0", "--data", self.folder,
@@ -233,8 +232,8 @@ service managesieve-login {{
 
     @property
     def about(self):
-        return (f"{version(self.binary())}, sdbox, mail_fsync as it comes, hibernation after {self.HIBERNATE_SECONDS} s; passwords in plain "
-                "text")
+        return (f"{version(self.binary())}, sdbox, mail_fsync as it comes, hibernation after {self.HIBERNATE_SECONDS} s; passwords in "
+                "plain text")
 
     @staticmethod
     def binary():

@@ -24,7 +24,7 @@ def measure(wanted, folder, binary):
         # A pattern of its own, for the ones that are there are not looked at again.
         pattern = f"g{generation}n%d@{servers.Rookery.domain}"
         servers.ACCOUNTS = size - made
-        server = servers.Rookery(f"{folder}/accounts", options=("--single", "--account-pattern", pattern), binary=binary,
+        server = servers.Rookery(f"{folder}/accounts", binary, options=("--single", "--account-pattern", pattern),
                                  start_seconds_max=max(1, wanted.account_seconds - spent))
         print(f"  {servers.ACCOUNTS:,} further accounts", flush=True)
         began = time.monotonic()

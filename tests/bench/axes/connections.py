@@ -22,12 +22,12 @@ OPTIONS = ("--mailstores", "1", "--replicas", "1", "--proxies", "3", "--shards",
 
 def measure(wanted, folder, binary):
     axis = growth.Axis("connections", "TLS connections in IDLE, over three proxies", wanted.connections)
-    axis.note = (f"`{' '.join(OPTIONS)}`, all processes together; {IDLERS} accounts idle in turn, {OTHERS} others are delivered to and used "
-                 f"by 20 sessions of mixed commands, plain. CPU at rest is of all processes, over {REST_SECONDS} s. Memory is what the connections since "
-                 "the size before have added, each.")
+    axis.note = (f"`{' '.join(OPTIONS)}`, all processes together; {IDLERS} accounts idle in turn, {OTHERS} others are delivered to and "
+                 f"used by 20 sessions of mixed commands, plain. CPU at rest is of all processes, over {REST_SECONDS} s. Memory is what "
+                 "the connections since the size before have added, each.")
     servers.ACCOUNTS = IDLERS + OTHERS
     idlers = []
-    with servers.Rookery(f"{folder}/connections", options=OPTIONS, binary=binary) as server:
+    with servers.Rookery(f"{folder}/connections", binary, options=OPTIONS) as server:
         try:
             warm(server, wanted.seconds)
             for size in axis.sizes:

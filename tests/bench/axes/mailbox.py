@@ -18,11 +18,11 @@ FIRST_NEW = 100_000_000
 
 def measure(wanted, folder, binary):
     axis = growth.Axis("mailbox", "messages in the mailbox", wanted.mailboxes)
-    axis.note = (f"Messages of {MESSAGE_BYTES:,} bytes, one client and one session; medians of {ROUNDS} rounds. \"A message\" is the cost of a "
-                 "command over all messages, divided by their number.")
+    axis.note = (f"Messages of {MESSAGE_BYTES:,} bytes, one client and one session; medians of {ROUNDS} rounds. \"A message\" is the cost "
+                 "of a command over all messages, divided by their number.")
     servers.ACCOUNTS = len(axis.sizes)
     mails = mail.Mails(MESSAGE_BYTES)
-    with servers.Rookery(f"{folder}/mailbox", binary=binary) as server:
+    with servers.Rookery(f"{folder}/mailbox", binary) as server:
         for number, size in enumerate(axis.sizes, 1):
             print(f"  filling a mailbox of {size:,}", flush=True)
             fill(server, server.user(number), size, mails)

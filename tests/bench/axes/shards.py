@@ -14,13 +14,13 @@ MESSAGE_BYTES = 4096
 
 def measure(wanted, folder, binary):
     axis = growth.Axis("shards", "shards of one node", wanted.shards)
-    axis.note = (f"{ACCOUNTS} accounts over all shards; deliveries of {MESSAGE_BYTES:,} bytes by 10 sessions, mixed commands by 20, by the load "
-                 f"tester; CPU at rest over {REST_SECONDS} s.")
+    axis.note = (f"{ACCOUNTS} accounts over all shards; deliveries of {MESSAGE_BYTES:,} bytes by 10 sessions, mixed commands by 20, by the "
+                 f"load tester; CPU at rest over {REST_SECONDS} s.")
     servers.ACCOUNTS = ACCOUNTS
     for size in axis.sizes:
         print(f"  {size:,} shards", flush=True)
         place = f"{folder}/shards-{size}"
-        with servers.Rookery(place, options=("--single", "--shards", str(size)), binary=binary) as server:
+        with servers.Rookery(place, binary, options=("--single", "--shards", str(size))) as server:
             for name, unit, value in look(server, wanted.seconds):
                 axis.add(name, unit, size, value)
         shutil.rmtree(place)

@@ -34,7 +34,8 @@ def measure(pair, wanted):
                                                         "--rate", SHARE * rates[-1], "--seconds", wanted.latency_seconds])
             events[server.name] = [now - then for now, then in zip(count_events(server.folder), before)]
             held = report["servers"][0][0]
-            found.append({f"{of['operation']} {name}": of["latencies"][key] for of in held["operations"] for name, key in TOLD.items()})
+            found.append({f"{of['operation']} {name}": of["latencies"][key]
+                          for of in held["operations"] for name, key in TOLD.items()})
     flushed, compacted = events[pair[1].name]
     title = (f"mixed commands at {SHARE * 100:.0f} % of the highest rate of each, open loop, {wanted.latency_seconds:g} s; RocksDB wrote out "
              f"{flushed} times and compacted {compacted} times meanwhile")
