@@ -37,8 +37,8 @@ def measure(pair, wanted):
             found.append({f"{of['operation']} {name}": of["latencies"][key]
                           for of in held["operations"] for name, key in TOLD.items()})
     flushed, compacted = events[pair[1].name]
-    title = (f"mixed commands at {SHARE * 100:.0f} % of the highest rate of each, open loop, {wanted.latency_seconds:g} s; RocksDB wrote out "
-             f"{flushed} times and compacted {compacted} times meanwhile")
+    title = (f"mixed commands at {SHARE * 100:.0f} % of the highest rate of each, open loop, {wanted.latency_seconds:g} s; RocksDB "
+             f"wrote out {flushed} times and compacted {compacted} times meanwhile")
     told = {"rate": beside(*(SHARE * rate for rate in rates))}
     told |= {name: beside(found[0][name], found[1][name]) for name in found[0] if name in found[1]}
     yield Row("latency", title, [], [Figure(name, name, "/s" if name == "rate" else "ms") for name in told]), told
