@@ -119,6 +119,7 @@ ssl_key = <{folder}/key.pem
 disable_plaintext_auth = no
 login_trusted_networks = 127.0.0.0/8
 mail_location = sdbox:~/sdbox
+mail_fsync = {fsync}
 mail_uid = mail
 mail_gid = mail
 first_valid_uid = 1
@@ -190,11 +191,14 @@ service managesieve-login {{
     # Of a session in IDLE, until it needs no process any more.
     HIBERNATE_SECONDS = 5
 
+    # As it comes. `never` is for filling alone.
+    FSYNC = "optimized"
+
     # Each idle mail process watches its mailbox by inotify.
     LIMITS = ("max_user_instances", "max_user_watches")
 
     def __init__(self, folder):
-        self.folder, self.held = folder, {}
+        self.folder, self.held, self.fsync = folder, {}, self.FSYNC
 
     def start(self):
         if os.geteuid() != 0:
@@ -218,7 +222,7 @@ service managesieve-login {{
         config = f"{self.folder}/dovecot.conf"
         with open(config, "w", encoding="ascii") as file:
             file.write(self.CONFIG.format(folder=self.folder, imap=self.imap, imaps=self.imaps, lmtp=self.lmtp,
-                                          hibernate=self.HIBERNATE_SECONDS))
+                                          hibernate=self.HIBERNATE_SECONDS, fsync=self.fsync))
         for name in self.LIMITS:
             path = f"/proc/sys/fs/inotify/{name}"
             with open(path, encoding="ascii") as file:

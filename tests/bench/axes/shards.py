@@ -18,7 +18,7 @@ def measure(wanted, folder, binary):
                  f"load tester; CPU at rest over {REST_SECONDS} s.")
     servers.ACCOUNTS = ACCOUNTS
     for size in axis.sizes:
-        print(f"  {size:,} shards", flush=True)
+        print(f"  {size:,}", flush=True)
         place = f"{folder}/shards-{size}"
         with servers.Rookery(place, binary, options=("--single", "--shards", str(size))) as server:
             for name, unit, value in look(server, wanted.seconds):
