@@ -1,4 +1,5 @@
 """Bytes on the disk: of each message that lies there, with all that belongs to it, and written for each that is delivered."""
+import glob
 import os
 import subprocess
 import time
@@ -16,7 +17,7 @@ LOOK_SECONDS = 3
 
 
 def measure(pair, wanted):
-    count, held, written, waited = wanted.disk_messages, [], [], []
+    count, held, logs, written, waited = wanted.disk_messages, [], [], [], []
     for server in pair:
         # One after the other: the page cache is too small for both.
         with server:
@@ -26,11 +27,14 @@ def measure(pair, wanted):
             waited.append(settle(server))
             # All of it: a log that is allocated ahead is there from the start, and what it takes weighs less the more there is.
             held.append(bytes_held(server.folder) / count)
+            logs.append(sum(map(bytes_held, glob.glob(f"{server.folder}/*/store/log"))) / count)
             written.append((processes.written_bytes(server.pid) - before) / count / MESSAGE_BYTES)
-    told = {"held": beside(*held), "share": beside(*(one / MESSAGE_BYTES * 100 for one in held)), "written": beside(*written)}
+    told = {"held": beside(*held), "logs": beside(*logs), "written": beside(*written),
+            "share": beside(*(one / MESSAGE_BYTES * 100 for one in held))}
     settled = "" if all(waited) else f"; still changing after {SETTLE_SECONDS_MAX} s"
     yield Row("disk", f"{count:,} messages of {MESSAGE_BYTES // 1024} KiB delivered, at rest{settled}; all files of the server", [], [
-        Figure("on disk a message, bytes", "held", "B"), Figure("on disk, of the mail", "share", "%", most=70),
+        Figure("on disk a message", "held", "B"), Figure("of that, in replication's logs", "logs", "B"),
+        Figure("on disk, of the mail", "share", "%", most=70),
         Figure("written until at rest, by the mail", "written", "times", most=2.5)]), told
 
 
