@@ -50,16 +50,21 @@ def _threads_seconds(pid):
     return total / 1e9
 
 
-def written_bytes(root):
-    """Bytes that the tree has caused to be written to disks, by children that have ended too."""
+def summed(root, file, field):
+    """A field of a file in /proc of each process of the tree, together."""
     total = 0
     for pid in tree(root):
         try:
-            with open(f"/proc/{pid}/io", encoding="ascii") as file:
-                total += next(int(line.split()[1]) for line in file if line.startswith("write_bytes:"))
-        except OSError:
-            pass
+            with open(f"/proc/{pid}/{file}", encoding="ascii") as lines:
+                total += next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+        except (OSError, StopIteration):
+            pass  # ended meanwhile
     return total
+
+
+def written_bytes(root):
+    """Bytes that the tree has caused to be written to disks, by children that have ended too."""
+    return summed(root, "io", "write_bytes")
 
 
 def wait_until_at_rest(root, seconds_max=60, share=0.05):
@@ -75,14 +80,7 @@ def wait_until_at_rest(root, seconds_max=60, share=0.05):
 
 def pss_kib(root):
     """Memory of the tree; pages that processes share count once in all."""
-    total = 0
-    for pid in tree(root):
-        try:
-            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-                total += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            pass
-    return total
+    return summed(root, "smaps_rollup", "Pss")
 
 
 def settled_pss_kib(root, seconds_max=30):
