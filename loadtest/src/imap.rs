@@ -148,6 +148,43 @@ impl Imap {
         self.append_at_once(mailbox, messages).await
     }
 
+    /// Appends messages with a command each, all of which are sent before their answers are read; `answered` is told of
+    /// each as it comes. The server must take literals unasked (RFC 7888).
+    pub(crate) async fn append_pipelined(
+        &mut self,
+        mailbox: &str,
+        messages: &[Vec<u8>],
+        mut answered: impl FnMut(usize),
+    ) -> Result<()> {
+        self.ask_capabilities().await?;
+        if !self.capabilities.literal_plus {
+            bail!("the server has no LITERAL+, without which an APPEND cannot follow another unasked");
+        }
+        self.output.clear();
+        let first = self.tags + 1;
+        for message in messages {
+            self.tags += 1;
+            write!(
+                self.output,
+                "{} APPEND {} {{{}+}}\r\n",
+                self.tags,
+                quoted(mailbox)?,
+                message.len()
+            )?;
+            self.output.extend_from_slice(message);
+            self.output.extend_from_slice(b"\r\n");
+        }
+        self.wire.send(&self.output).await?;
+        for (position, tag) in (first..=self.tags).enumerate() {
+            self.finish(tag, |_| {})
+                .await
+                .and_then(Tagged::ok)
+                .context("APPEND")?;
+            answered(position);
+        }
+        Ok(())
+    }
+
     async fn append_at_once(&mut self, mailbox: &str, messages: &[Vec<u8>]) -> Result<()> {
         let plus = if self.capabilities.literal_plus { "+" } else { "" };
         self.tags += 1;

@@ -77,6 +77,40 @@ async fn append_sends_all_at_once_where_it_may_and_one_by_one_without_multiappen
 }
 
 #[tokio::test]
+async fn pipelined_appends_are_sent_before_the_first_answer_is_read() {
+    let (endpoint, server) = mock::following(
+        "S: * OK [CAPABILITY IMAP4rev1 LITERAL+] hi
+         C: 1 APPEND \"INBOX\" {5+}
+         C: first
+         C: 2 APPEND \"INBOX\" {3+}
+         C: two
+         S: 1 OK done
+         S: * 2 EXISTS
+         S: 2 OK done",
+    )
+    .await;
+    let mut imap = Imap::connect(&endpoint, 0).await.unwrap();
+    imap.heed_capabilities();
+    let mut answered = Vec::new();
+    imap.append_pipelined("INBOX", &[b"first".to_vec(), b"two".to_vec()], |position| {
+        answered.push(position);
+    })
+    .await
+    .unwrap();
+    assert_eq!((answered, imap.exists()), (vec![0, 1], 2));
+    server.await.unwrap();
+
+    let without = b"* OK [CAPABILITY IMAP4rev1] hi\r\n".to_vec();
+    let mut imap = Imap::connect(&mock::saying(without, 1_000).await, 0)
+        .await
+        .unwrap();
+    imap.heed_capabilities();
+    let refused = imap.append_pipelined("INBOX", &[b"first".to_vec()], |_| {}).await;
+    let refused = format!("{:#}", refused.unwrap_err());
+    assert!(refused.contains("LITERAL+"), "{refused}");
+}
+
+#[tokio::test]
 async fn idle_hears_of_new_messages() {
     let (endpoint, server) = mock::following(
         "S: * OK hi

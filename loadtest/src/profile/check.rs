@@ -40,6 +40,10 @@ impl Profile {
         }
         within("deliver.recipients", self.deliver.recipients as f64, 1.0, 100.0)?;
         within("append.batch", self.append.batch as f64, 1.0, 1_000.0)?;
+        within("append.pipelined", self.append.pipelined as f64, 1.0, 1_000.0)?;
+        if self.append.batch > 1 && self.append.pipelined > 1 {
+            bail!("append.batch and append.pipelined cannot both be above 1: set one of them");
+        }
         within("big_mailbox.batch", self.big_mailbox.batch as f64, 1.0, 1_000.0)?;
         within(
             "big_mailbox.messages",

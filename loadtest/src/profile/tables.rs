@@ -53,11 +53,16 @@ impl Default for Deliver {
 pub(crate) struct Append {
     /// Messages of each command.
     pub(crate) batch: usize,
+    /// Commands that are sent before their answers are read.
+    pub(crate) pipelined: usize,
 }
 
 impl Default for Append {
     fn default() -> Self {
-        Self { batch: 1 }
+        Self {
+            batch: 1,
+            pipelined: 1,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! Works off what lost a reference: one row of garbage a plan, so that no plan grows with what was deleted.
+//! Works off what lost a reference: so many messages a plan, so that none grows with what was deleted.
 
+use bytes::Bytes;
 use rookery_proto::Status;
 use rookery_replication::{Batch, Column, View};
 
@@ -12,18 +13,63 @@ use crate::schema::read::ReadError;
 use crate::schema::{AccountId, Garbage, MessageNumber, MessageRecord, ModSeq, Reader, Value, keys};
 
 pub(super) fn collect(view: &dyn View, context: &PlanContext) -> Result<Plan, Status> {
-    let (from, to) = keys::kind_range(context.shard, Kind::Garbage);
-    let mut first = None;
-    let mut damaged = None;
-    let mut more = false;
-    let scanned = view.scan(Column::Rows, &from, &to, &mut |key, value| {
-        more = first.is_some();
-        if !more {
-            // A row that cannot be read stays for whoever repairs it; it must not hold up the others.
-            match Garbage::decode(value) {
-                Ok(garbage) => first = Some((bytes::Bytes::copy_from_slice(key), garbage)),
-                Err(error) => damaged = damaged.take().or(Some((keys::garbage_account(key), error))),
+    let (rows, mut more) = next_rows(view, context)?;
+    let Some((first, _)) = rows.first() else {
+        return Ok(Plan::unchanged(done(ModSeq(0))));
+    };
+    let reader_of = |key: &[u8]| {
+        let account = keys::garbage_account(key).unwrap_or_default();
+        Reader::new(view, context.shard, account)
+    };
+    let mut batch = Batch::new();
+    let mut releaser = Releaser::new(reader_of(first));
+    for (key, garbage) in rows {
+        let reader = reader_of(&key);
+        match garbage {
+            Garbage::Messages(numbers) => {
+                for number in numbers {
+                    release_message(&reader, &mut releaser, &mut batch, number)?;
+                }
             }
+            Garbage::Account => {
+                if !purge(&reader, &mut releaser, &mut batch)? {
+                    more = true;
+                    continue;
+                }
+                arriving::drop_all(&reader, &mut batch)?;
+                keys::delete_account_rows(&mut batch, context.shard, reader.account);
+            }
+        }
+        batch.delete(Column::Rows, key);
+    }
+    releaser.finish(&mut batch);
+    Ok(Plan {
+        garbage: more,
+        ..Plan::new(batch, done(ModSeq(0)))
+    })
+}
+
+/// The first rows of garbage, as much as one plan works off, and whether there are more.
+fn next_rows(view: &dyn View, context: &PlanContext) -> Result<(Vec<(Bytes, Garbage)>, bool), Status> {
+    let (from, to) = keys::kind_range(context.shard, Kind::Garbage);
+    let mut rows: Vec<(Bytes, Garbage)> = Vec::new();
+    let mut items = 0;
+    let mut more = false;
+    let mut damaged = None;
+    let scanned = view.scan(Column::Rows, &from, &to, &mut |key, value| {
+        match Garbage::decode(value) {
+            Ok(garbage) => {
+                items += match &garbage {
+                    Garbage::Messages(numbers) => numbers.len(),
+                    Garbage::Account => GARBAGE_ITEMS_MAX,
+                };
+                more = !rows.is_empty() && items > GARBAGE_ITEMS_MAX;
+                if !more {
+                    rows.push((Bytes::copy_from_slice(key), garbage));
+                }
+            }
+            // A row that cannot be read stays for whoever repairs it; it must not hold up the others.
+            Err(error) => damaged = damaged.take().or(Some((keys::garbage_account(key), error))),
         }
         !more
     });
@@ -31,35 +77,7 @@ pub(super) fn collect(view: &dyn View, context: &PlanContext) -> Result<Plan, St
     if let Some((account, error)) = damaged {
         tell_damage("garbage", account.unwrap_or_default(), &error);
     }
-    let Some((key, garbage)) = first else {
-        return Ok(Plan::unchanged(done(ModSeq(0))));
-    };
-    let account = keys::garbage_account(&key).unwrap_or_default();
-    let reader = Reader::new(view, context.shard, account);
-    let mut batch = Batch::new();
-    let mut releaser = Releaser::new(reader);
-    match garbage {
-        Garbage::Messages(numbers) => {
-            for number in numbers {
-                release_message(&reader, &mut releaser, &mut batch, number)?;
-            }
-            batch.delete(Column::Rows, key);
-        }
-        Garbage::Account => {
-            if purge(&reader, &mut releaser, &mut batch)? {
-                arriving::drop_all(&reader, &mut batch)?;
-                keys::delete_account_rows(&mut batch, context.shard, account);
-                batch.delete(Column::Rows, key);
-            } else {
-                more = true;
-            }
-        }
-    }
-    releaser.finish(&mut batch);
-    Ok(Plan {
-        garbage: more,
-        ..Plan::new(batch, done(ModSeq(0)))
-    })
+    Ok((rows, more))
 }
 
 /// Says that something stored cannot be read, and goes on.
@@ -111,9 +129,9 @@ fn release_message(
 /// Removes some messages of an account that is gone, whoever refers to them; true when these were the last.
 fn purge(reader: &Reader<'_>, releaser: &mut Releaser<'_>, batch: &mut Batch) -> Result<bool, Status> {
     let (from, to) = keys::messages(reader.shard, reader.account);
-    let mut found: Vec<(bytes::Bytes, Result<MessageRecord, _>)> = Vec::new();
+    let mut found: Vec<(Bytes, Result<MessageRecord, _>)> = Vec::new();
     let scanned = reader.view.scan(Column::Rows, &from, &to, &mut |key, value| {
-        found.push((bytes::Bytes::copy_from_slice(key), MessageRecord::decode(value)));
+        found.push((Bytes::copy_from_slice(key), MessageRecord::decode(value)));
         found.len() < GARBAGE_ITEMS_MAX
     });
     scanned.map_err(crate::schema::unread)?;

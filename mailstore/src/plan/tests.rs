@@ -16,6 +16,7 @@ use crate::schema::change::{LOG_ENTRIES_KEPT, LOG_ENTRIES_SLACK};
 use crate::schema::flags::KEYWORDS_MAX;
 use crate::schema::*;
 
+mod collect;
 mod damage;
 mod limits;
 mod uploads;

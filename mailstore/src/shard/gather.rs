@@ -30,6 +30,8 @@ pub(super) struct Gathered {
     pub(super) events: Vec<MailboxEvent>,
     /// Whether a plan left garbage, or collecting left some.
     pub(super) garbage: bool,
+    /// Whether some garbage was worked off as well.
+    pub(super) collected: bool,
     /// Commands that are left for the next entry, as this one is large enough.
     pub(super) rest: VecDeque<Queued>,
     /// Of the batch.
@@ -103,6 +105,7 @@ pub(super) fn gather(
         gathered.answers.push(Answer { to: answer, result });
     }
     gathered.rest = commands;
+    gathered.collected = collect;
     if collect {
         let mutation = Mutation {
             account: AccountId(0),

@@ -2,6 +2,7 @@
 //!
 //! An idle shard is one sleeping task. Never plans itself ([`crate::plan`]), never interprets what it stores.
 
+mod collecting;
 mod cpu;
 mod disk;
 mod events;

@@ -14,6 +14,7 @@ use rookery_replication::Overlay;
 use rookery_replication::group::{Group, Leader, Member, ProposeError};
 use tokio::sync::{mpsc, watch};
 
+use super::collecting::Collecting;
 use super::gather::{AT_ONCE_ROWS_MAX, Answer, Gathered, Work, gather, gather_at_once};
 use super::{EventHub, Planning, Queued, ShardOptions};
 use crate::plan::PlanContext;
@@ -62,7 +63,7 @@ pub(super) struct Writer {
     /// `None` only while it is with the planning thread.
     overlay: Option<Overlay>,
     in_flight: FuturesOrdered<BoxFuture<'static, Settled>>,
-    garbage: bool,
+    collecting: Collecting,
     planning: Arc<Planning>,
     /// Commands may still come.
     open: bool,
@@ -96,7 +97,7 @@ impl Writer {
             rest: VecDeque::new(),
             overlay: Some(Overlay::new()),
             in_flight: FuturesOrdered::new(),
-            garbage: false,
+            collecting: Collecting::default(),
             planning,
             open: true,
         }
@@ -123,7 +124,8 @@ impl Writer {
             }
             metrics::counter!("rookery_mailstore_leaderships_total").increment(1);
             // What an earlier leader left.
-            self.garbage = true;
+            self.collecting = Collecting::default();
+            self.collecting.found();
             match self.lead(&leader).await {
                 Ended::Void => self.settle_all().await,
                 Ended::Lost => {
@@ -191,7 +193,9 @@ impl Writer {
                         None
                     }
                 },
-                () = std::future::ready(()), if self.open && idle && self.garbage => self.take(leader, None).await,
+                () = self.collecting.is_due(), if self.open && idle && self.collecting.waits() => {
+                    self.take(leader, None).await
+                }
             };
             if let Some(ended) = ended {
                 return ended;
@@ -217,7 +221,9 @@ impl Writer {
             return Some(Ended::Void);
         };
         self.rest = std::mem::take(&mut gathered.rest);
-        self.garbage = gathered.garbage;
+        if gathered.garbage {
+            self.collecting.found();
+        }
         self.propose(leader, gathered).await;
         None
     }
@@ -236,7 +242,7 @@ impl Writer {
         let mut work = Work {
             number: leader.next_number(),
             commands,
-            collect: self.garbage,
+            collect: self.collecting.begin(),
             bytes_max: self.options.entry_bytes_max,
         };
         let mut gathered = Gathered::default();
@@ -304,6 +310,9 @@ impl Writer {
             outcome,
             gathered,
         } = settled;
+        if gathered.collected {
+            self.collecting.ended();
+        }
         match outcome {
             Ok(()) => {
                 if let (Some(number), Some(overlay)) = (number, &mut self.overlay) {

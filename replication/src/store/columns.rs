@@ -12,6 +12,10 @@ const METADATA_BLOCK_BYTES: usize = 8 * 1024;
 /// Size of the filter of the rows in memory, as a part of them: 10 bits a row of some hundred bytes.
 const MEMTABLE_FILTER_RATIO: f64 = 0.02;
 
+/// Additions to a counter that lie one on another in memory before they are written as their sum: each is visited when
+/// the counter is read, and some are read before each addition.
+const ADDITIONS_MAX: usize = 32;
+
 /// Options of a column; its blocks go through a cache.
 pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
@@ -54,6 +58,7 @@ pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cac
         Column::Counters => {
             family.set_compression_type(DBCompressionType::Lz4);
             family.set_merge_operator_associative("add_i64", add);
+            family.set_max_successive_merges(ADDITIONS_MAX);
         }
     }
     family
@@ -78,6 +83,37 @@ mod tests {
     use crate::view::View;
 
     const ROWS: u32 = 500_000;
+
+    /// However often it was added to.
+    #[test]
+    fn a_counter_is_read_through_few_additions() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(folder.path(), &StoreOptions::default()).expect("opens");
+        let key = [1u32.to_be_bytes(), 7u32.to_be_bytes()].concat();
+        let end = 2u32.to_be_bytes();
+        let times = 10 * ADDITIONS_MAX as i64;
+        for _ in 0..times {
+            let mut batch = Batch::new();
+            batch.add(key.clone(), 3);
+            let mut writes = store.begin();
+            store.gather(&mut writes, &batch).expect("gathers");
+            store.apply(writes).expect("writes");
+        }
+        let mut counts = PerfContext::default();
+        set_perf_stats(PerfStatsLevel::EnableCount);
+        counts.reset();
+        let mut found = Vec::new();
+        store
+            .scan(Column::Counters, &key, &end, &mut |_, value| {
+                found.push(counter(value));
+                true
+            })
+            .expect("reads");
+        set_perf_stats(PerfStatsLevel::Disable);
+        assert_eq!(found, [3 * times]);
+        let additions = counts.metric(PerfMetric::InternalMergeCount);
+        assert!(additions <= ADDITIONS_MAX as u64 + 1, "{additions}");
+    }
 
     /// The filter of all rows is larger than a shard of the cache.
     #[test]

@@ -1,8 +1,10 @@
 //! APPEND. RFC 3501 §6.3.11, several messages by RFC 3502, APPENDUID by RFC 4315 §3.
 //!
 //! Messages are taken while they arrive: small ones are kept until the command is whole, the others stream to the shard
-//! under an upload id. Memory is bounded whatever the client sends.
+//! under an upload id. Memory is bounded whatever the client sends. When they are stored is up to
+//! `connection/appends.rs`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -10,21 +12,21 @@ use rand::Rng;
 use rookery_mail::imap::encode::continuation;
 use rookery_mail::imap::frame::Recovery;
 use rookery_mail::imap::parse::AppendHead;
-use rookery_mail::imap::types::AppendMessage;
+use rookery_mail::imap::types::{AppendMessage, Uid};
+use rookery_proto::Status;
 use rookery_proto::mailstore::v1::{
-    self as mailstore, Append, InternalDate, NewBody, new_body, reply, request,
+    self as mailstore, Append, Appended, InternalDate, NewBody, new_body, reply, request,
 };
 
-use super::copy::uids;
-use super::{mailboxes, unexpected};
-use crate::imap::answer::{Answer, Code, End, Failure, no_target, refusal_try_create};
+use super::mailboxes;
+use crate::imap::answer::{Answer, Code, End, Failure, no_target};
 use crate::imap::connection::Client;
 use crate::imap::session::State;
 use crate::imap::session::view::stored_flags;
-use crate::route::{CallOptions, Upload};
+use crate::route::{Account, CallOptions, Upload};
 
 /// Bytes of the messages of one command that are kept here; what goes beyond is uploaded.
-const INLINE_BYTES_MAX: u64 = 256 * 1024;
+pub(in crate::imap) const INLINE_BYTES_MAX: u64 = 256 * 1024;
 
 /// How long one upload may take in all.
 const UPLOAD_MAX: Duration = Duration::from_secs(30 * 60);
@@ -50,6 +52,7 @@ enum Source {
 pub(in crate::imap) async fn announced(client: &mut Client, head: AppendHead) -> Result<(), End> {
     if let Err(answer) = admit(client, &head).await {
         client.appending = None;
+        client.settle_appends().await?;
         let recovery = client.reader.refuse_append();
         answer.write(&mut client.wire.output, &head.tag);
         return match recovery {
@@ -119,17 +122,28 @@ pub(in crate::imap) async fn chunk(client: &mut Client, chunk: Bytes) -> Result<
     Ok(())
 }
 
-/// The command is whole: stores all messages or none.
-pub(in crate::imap) async fn run(client: &mut Client, messages: &[AppendMessage]) -> Result<Answer, Failure> {
+/// The messages of an APPEND that has arrived, and where they go.
+pub(in crate::imap) struct Arrived {
+    pub mailbox: u32,
+    pub messages: Vec<mailstore::AppendMessage>,
+    /// Bytes of the messages that go with the call.
+    pub inline_bytes: u64,
+}
+
+/// The command is whole: what is to be stored by it.
+pub(in crate::imap) async fn arrived(
+    client: &mut Client,
+    messages: &[AppendMessage],
+) -> Result<Arrived, Failure> {
     let Some(appending) = client.appending.take() else {
-        return Ok(Answer::bad("missing message"));
+        return Err(Answer::bad("missing message").into());
     };
     // RFC 3502 §6.3.11: an empty message takes the command back.
     if messages.iter().any(|message| message.data.size() == 0) {
-        return Ok(Answer::no("an empty message: nothing was appended"));
+        return Err(Answer::no("an empty message: nothing was appended").into());
     }
     if appending.messages.len() != messages.len() {
-        return Ok(Answer::bad("missing message"));
+        return Err(Answer::bad("missing message").into());
     }
     let mut new = Vec::with_capacity(messages.len());
     for (message, source) in messages.iter().zip(appending.messages) {
@@ -154,23 +168,25 @@ pub(in crate::imap) async fn run(client: &mut Client, messages: &[AppendMessage]
             }),
         });
     }
-    let call = Append {
+    Ok(Arrived {
         mailbox: appending.mailbox,
         messages: new,
-    };
-    match client
-        .account()?
+        inline_bytes: appending.inline_bytes,
+    })
+}
+
+/// Stores all messages or none.
+pub(in crate::imap) async fn store(account: Arc<Account>, call: Append) -> Result<Appended, Status> {
+    match account
         .call(request::Call::Append(call), CallOptions::MUTATION)
-        .await
+        .await?
     {
-        Ok(reply::Call::Appended(appended)) => {
-            let code = Code::AppendUid {
-                validity: appended.uid_validity,
-                uids: uids(appended.uids.as_ref()),
-            };
-            Ok(Answer::ok("APPEND completed").lists(code))
-        }
-        Ok(_) => Err(unexpected()),
-        Err(status) => Err(refusal_try_create(&status).into()),
+        reply::Call::Appended(appended) => Ok(appended),
+        _ => Err(Status::internal("an unexpected answer")),
     }
+}
+
+/// What is told of messages that were stored.
+pub(in crate::imap) fn stored(validity: u32, uids: Vec<Uid>) -> Answer {
+    Answer::ok("APPEND completed").lists(Code::AppendUid { validity, uids })
 }

@@ -85,6 +85,6 @@ pub(super) fn code(copied: &Copied) -> Option<Code> {
 }
 
 /// The UIDs of a set one by one.
-pub(super) fn uids(set: Option<&UidSet>) -> Vec<Uid> {
+pub(in crate::imap) fn uids(set: Option<&UidSet>) -> Vec<Uid> {
     wire_ranges(set).flatten().filter_map(Uid::new).collect()
 }

@@ -10,6 +10,7 @@ use rookery_proto::mailstore::v1::{Changes, ClaimRecent, reply, request};
 use rookery_proto::{Reason, Status};
 use tokio::time::{Instant, sleep_until};
 
+use super::appends::Appends;
 use super::wire::Wire;
 use crate::imap::answer::{End, Failure};
 use crate::imap::capability::{Stage, capabilities};
@@ -59,6 +60,7 @@ pub(in crate::imap) struct Client {
     pub login: Option<LoggedIn>,
     pub selected: Option<Selected>,
     pub appending: Option<Box<Appending>>,
+    pub appends: Appends,
     pub failed_logins: u32,
     began: Instant,
     /// STARTTLS was granted and the handshake comes next.
@@ -78,6 +80,7 @@ impl Client {
             login: None,
             selected: None,
             appending: None,
+            appends: Appends::default(),
             failed_logins: 0,
             began: Instant::now(),
             upgrade: false,

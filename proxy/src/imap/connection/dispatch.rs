@@ -15,14 +15,25 @@ use crate::imap::{cmd, measure};
 /// Charsets named to a client that searched in an unknown one; there are many more.
 const CHARSETS: [&str; 3] = ["UTF-8", "US-ASCII", "ISO-8859-1"];
 
-/// Runs one command and answers it. Gives the condition of the answer.
-pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Condition, End> {
+/// Runs one command and answers it. Gives the condition of the answer; none when it is an APPEND that is to be answered
+/// later.
+pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Option<Condition>, End> {
     let began = Instant::now();
-    let Command { tag, body } = match parse_command(raw) {
+    let parsed = parse_command(raw);
+    if !matches!(
+        &parsed,
+        Ok(Command {
+            body: CommandBody::Append { .. },
+            ..
+        })
+    ) {
+        client.settle_appends().await?;
+    }
+    let Command { tag, body } = match parsed {
         Ok(command) => command,
         Err(error) => {
             client.appending = None;
-            return Ok(not_understood(client, &error));
+            return Ok(Some(not_understood(client, &error)));
         }
     };
     let name = state::name(&body);
@@ -30,12 +41,12 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Con
         client.appending = None;
         tagged(&mut client.wire.output, &tag, Condition::Bad, None, reason);
         measure::command(name, Condition::Bad, began.elapsed());
-        return Ok(Condition::Bad);
+        return Ok(Some(Condition::Bad));
     }
     let sync = Sync::of(&body);
-    let outcome = run(client, body, &tag).await;
-    let answer = match outcome {
-        Ok(answer) => answer,
+    let answer = match run(client, body, &tag, began).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => return Ok(None),
         Err(Failure::Refused(answer)) => answer,
         Err(Failure::Ended(end)) => return Err(end),
     };
@@ -50,7 +61,7 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Con
     answer.write(&mut client.wire.output, &tag);
     tracing::debug!(command = name, outcome = ?answer.condition, "IMAP command");
     measure::command(name, answer.condition, began.elapsed());
-    Ok(answer.condition)
+    Ok(Some(answer.condition))
 }
 
 fn not_understood(client: &mut Client, error: &CommandError) -> Condition {
@@ -100,13 +111,18 @@ impl Sync {
     }
 }
 
-/// Each command in a box of its own, so that none costs more than it needs while it waits.
+/// Each command in a box of its own, so that none costs more than it needs while it waits. No answer: it follows later.
 async fn run(
     client: &mut Client,
     body: CommandBody,
     tag: &rookery_mail::imap::types::Tag,
-) -> Result<Answer, Failure> {
-    match body {
+    began: Instant,
+) -> Result<Option<Answer>, Failure> {
+    let answer = match body {
+        CommandBody::Append { messages, .. } => {
+            Box::pin(client.append(tag, &messages, began)).await?;
+            return Ok(None);
+        }
         CommandBody::Capability => Ok(cmd::capability::run(client)),
         CommandBody::Noop | CommandBody::Check => Ok(cmd::noop::run()),
         CommandBody::Logout => Ok(Box::pin(cmd::logout::run(client)).await),
@@ -135,7 +151,6 @@ async fn run(
             Box::pin(cmd::lsub::run(client, &reference, &pattern)).await
         }
         CommandBody::Status { mailbox, items } => Box::pin(cmd::status::run(client, &mailbox, &items)).await,
-        CommandBody::Append { messages, .. } => Box::pin(cmd::append::run(client, &messages)).await,
         CommandBody::Idle => Box::pin(cmd::idle::run(client)).await,
         CommandBody::Close => Box::pin(cmd::close::run(client)).await,
         CommandBody::Unselect => Ok(Box::pin(cmd::unselect::run(client)).await),
@@ -166,5 +181,6 @@ async fn run(
             mailbox,
         } => Box::pin(cmd::r#move::run(client, numbering, &set, &mailbox)).await,
         CommandBody::Unknown { .. } => Ok(Answer::bad("unknown command")),
-    }
+    };
+    answer.map(Some)
 }

@@ -1,8 +1,10 @@
-//! The loop of one connection: reads commands, runs them strictly in order, sends the answers.
+//! The loop of one connection: reads commands, runs them strictly in order, sends the answers. Of commands that follow
+//! one another only APPENDs are taken in while others are under way (`appends.rs`).
 //!
 //! A silent client costs the wire, the session and one small read buffer; everything larger lives in boxed futures and
 //! buffers that are gone when a command is answered. Answers to pipelined commands are gathered and sent together.
 
+mod appends;
 mod client;
 mod dispatch;
 mod wire;
@@ -90,11 +92,14 @@ impl Connection {
                 }
                 Event::Command(raw) => {
                     self.count_command()?;
-                    let condition = Box::pin(dispatch::command(&mut self.client, &raw)).await?;
-                    self.after(condition).await?;
+                    match Box::pin(dispatch::command(&mut self.client, &raw)).await? {
+                        Some(condition) => self.after(condition).await?,
+                        None => self.bad_commands = 0,
+                    }
                 }
                 Event::Rejected(rejection) => {
                     self.count_command()?;
+                    self.client.settle_appends().await?;
                     self.reject(&rejection)?;
                 }
             }
@@ -104,6 +109,9 @@ impl Connection {
     /// Sends what has gathered and waits for more.
     async fn read(&mut self) -> Result<(), End> {
         self.client.wire.flush().await?;
+        if !self.client.appends.is_empty() {
+            return Box::pin(self.client.read_beside_appends()).await;
+        }
         let idle = self.client.reader.is_between_commands() && self.client.wire.input.is_empty();
         if idle {
             self.client.wire.rest();

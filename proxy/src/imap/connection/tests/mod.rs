@@ -1,5 +1,6 @@
 //! Dialogues over an in-memory stream: order, limits, TLS, refusals, streaming.
 
+mod appends;
 mod dialogue;
 mod fake;
 mod hostile;
