@@ -173,6 +173,55 @@ fn a_node_that_is_added_is_filled_and_one_that_is_drained_is_emptied_and_removed
     check_mail(&cluster);
 }
 
+/// For whoever stops a node by a program: success is that it may go.
+#[test]
+fn a_drain_that_is_waited_for_ends_with_an_empty_node_or_fails() {
+    let mut cluster = small();
+    let told = json_lines(
+        &cluster,
+        &["node", "drain", "mailstore-1", "--wait", "--max-transfers", "4"],
+    );
+    assert!(told[0]["plan"]["transfers"].is_array(), "{told:?}");
+    assert!(
+        told.last().unwrap()["done"]
+            .as_str()
+            .unwrap()
+            .contains("mailstore-1"),
+        "{told:?}"
+    );
+    assert_eq!(shards_of(&cluster, "mailstore-1"), 0);
+    check_mail(&cluster);
+    // Again, as a hook that is run twice does.
+    let said = cluster
+        .operate(&["node", "drain", "mailstore-1", "--wait"], "")
+        .unwrap();
+    assert!(said.contains("has no replicas"), "{said}");
+
+    let refused = cluster
+        .try_operate(&["node", "drain", "mailstore-2", "--wait"], "")
+        .unwrap();
+    fails(&refused, 1, "mailstore-2 has 12 replicas still");
+    assert_eq!(shards_of(&cluster, "mailstore-2"), 12);
+    check_mail(&cluster);
+    let both = cluster
+        .try_operate(&["node", "drain", "mailstore-2", "--wait", "--undo"], "")
+        .unwrap();
+    assert_eq!(both.status.code(), Some(2));
+
+    cluster.stop("mailstore-1");
+    let remove = ["node", "remove", "mailstore-1", "--if-there"];
+    let began = Instant::now();
+    while !cluster.try_operate(&remove, "").unwrap().status.success() {
+        assert!(
+            began.elapsed() < SILENT_MAX,
+            "a node that has stopped is not removed"
+        );
+    }
+    let said = cluster.operate(&remove, "").unwrap();
+    assert!(said.contains("there is no node mailstore-1"), "{said}");
+    fails(&cluster.try_operate(&remove[..3], "").unwrap(), 1, "mailstore-1");
+}
+
 #[test]
 fn one_replica_goes_where_the_operator_says() {
     let cluster = small();

@@ -1,12 +1,12 @@
 //! `rookery node`.
 
 mod add;
+mod drain;
 
 use clap::Subcommand;
 use rookery_directory::admin::json;
 use rookery_proto::admin::v1::{
     self as admin, ListJoinsRequest, ListJoinsResponse, ListNodesRequest, PendingJoin, RemoveNodeRequest,
-    SetDrainingRequest,
 };
 use serde_json::json;
 use tonic::Code;
@@ -22,13 +22,7 @@ pub(crate) enum Command {
     /// List the cluster's nodes, and those that may join
     List,
     /// Give a node nothing new, and have the next plan empty it; --undo is the way back
-    Drain {
-        /// The node's id
-        node: String,
-        /// Let it get and keep shards again
-        #[arg(long)]
-        undo: bool,
-    },
+    Drain(drain::Arguments),
     /// Forget a node that has stopped and has no replicas; its id is taken in no more, unless with --undo
     Remove {
         /// The node's id
@@ -36,6 +30,9 @@ pub(crate) enum Command {
         /// Let a node of this id register again
         #[arg(long)]
         undo: bool,
+        /// Succeed also when there is no such node, as after an earlier removal
+        #[arg(long, conflicts_with = "undo")]
+        if_there: bool,
     },
 }
 
@@ -48,31 +45,21 @@ impl Command {
                 let nodes = listed.map_err(refused)?.into_inner().nodes;
                 show_all(&nodes, &pending(clients).await?, as_json)
             }
-            Command::Drain { node, undo } => {
-                let request = SetDrainingRequest {
-                    node: node.clone(),
-                    draining: !undo,
-                };
-                clients.rebalance.set_draining(request).await.map_err(refused)?;
-                output::done(as_json, &said_of_drain(&node, undo))
-            }
-            Command::Remove { node, undo } => {
+            Command::Drain(arguments) => arguments.run(clients, as_json).await,
+            Command::Remove { node, undo, if_there } => {
                 let request = RemoveNodeRequest {
                     node: node.clone(),
                     undo,
                 };
-                clients.rebalance.remove_node(request).await.map_err(refused)?;
-                output::done(as_json, &said_of_removal(&node, undo))
+                match clients.rebalance.remove_node(request).await {
+                    Ok(_) => output::done(as_json, &said_of_removal(&node, undo)),
+                    Err(status) if if_there && status.code() == Code::NotFound => {
+                        output::done(as_json, &format!("there is no node {node}"))
+                    }
+                    Err(status) => Err(refused(status)),
+                }
             }
         }
-    }
-}
-
-fn said_of_drain(node: &str, undo: bool) -> String {
-    if undo {
-        format!("node {node} gets shards again: run `rookery rebalance` to give it its share")
-    } else {
-        format!("node {node} gets nothing new: run `rookery rebalance` to empty it")
     }
 }
 
@@ -259,11 +246,5 @@ mod tests {
             "mailstore-4|mailstore|-|-|-|may join until 2023-11-14T22:13:20Z|-|-|-|-"
         );
         assert_eq!(row_of_join(&join(true))[5], "has its certificate");
-    }
-
-    #[test]
-    fn a_drain_says_what_to_do_next() {
-        assert!(said_of_drain("mailstore-2", false).contains("`rookery rebalance` to empty it"));
-        assert!(said_of_drain("mailstore-2", true).contains("gets shards again"));
     }
 }

@@ -89,6 +89,15 @@ impl Arguments {
     }
 }
 
+/// Makes a plan and applies it without asking; the job, unless there is nothing to do.
+pub(super) async fn apply(
+    client: &mut RebalanceClient,
+    limits: LimitArguments,
+    as_json: bool,
+) -> anyhow::Result<Option<u64>> {
+    apply::run(client, limits, true, as_json).await
+}
+
 impl Step {
     async fn run(self, client: &mut RebalanceClient, as_json: bool) -> anyhow::Result<()> {
         match self {
