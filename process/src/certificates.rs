@@ -6,7 +6,7 @@ pub mod request;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -97,14 +97,16 @@ impl Authority {
         Ok(Self { issuer, pem, key_pem })
     }
 
-    /// The same for a process that others call: refuses a key that others than its owner may read, and one of another authority.
+    /// The same for a process that others call: refuses a key that others may read, and one of another authority. A group may
+    /// read it where the process does so as its member, as it does of secrets that Kubernetes mounts.
     pub fn load_private(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         let file = |source| CertificateError::File {
             path: key.to_path_buf(),
             source,
         };
-        let mode = fs::metadata(key).map_err(file)?.permissions().mode();
-        if mode & 0o077 != 0 {
+        let metadata = fs::metadata(key).map_err(file)?;
+        let process = fs::metadata("/proc/self").map_err(file)?.uid();
+        if is_exposed(metadata.mode(), metadata.uid(), process) {
             return Err(CertificateError::Exposed(key.to_path_buf()));
         }
         let authority = Self::load(certificate, key)?;
@@ -202,9 +204,33 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
         .map_err(failed)
 }
 
+/// Whether others than a process may use a file of this mode and owner.
+fn is_exposed(mode: u32, owner: u32, process: u32) -> bool {
+    let forbidden = if owner == process { 0o077 } else { 0o037 };
+    mode & forbidden != 0
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_key_is_for_its_owner_or_comes_through_a_group() {
+        for (mode, owner, exposed) in [
+            (0o100_600, 7, false),
+            (0o100_400, 7, false),
+            (0o100_440, 7, true),
+            (0o100_604, 7, true),
+            (0o100_440, 0, false),
+            (0o100_640, 0, false),
+            (0o100_660, 0, true),
+            (0o100_444, 0, true),
+        ] {
+            assert_eq!(is_exposed(mode, owner, 7), exposed, "{mode:o} of {owner}");
+        }
+    }
 
     #[test]
     fn an_authority_comes_back_from_its_files() {
