@@ -89,13 +89,17 @@ impl Arguments {
     }
 }
 
-/// Makes a plan and applies it without asking; the job, unless there is nothing to do.
+/// Makes a plan and applies it without asking; the job. Of a plan with nothing to do nothing is said.
 pub(super) async fn apply(
     client: &mut RebalanceClient,
     limits: LimitArguments,
     as_json: bool,
 ) -> anyhow::Result<Option<u64>> {
-    apply::run(client, limits, true, as_json).await
+    let made = show::make(client).await?;
+    if show::is_empty(&made) {
+        return Ok(None);
+    }
+    apply::carry_out(client, made, limits, true, as_json).await
 }
 
 impl Step {

@@ -3,7 +3,7 @@
 //! A counter holds the references beyond the first; none stored means 0. So a message that is delivered once and never
 //! copied has no counter at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use rookery_proto::{Reason, Status};
@@ -73,8 +73,10 @@ impl PreparedBody {
 /// Adds references to bodies within one plan.
 #[derive(Default, Clone)]
 pub(super) struct BodyAdder {
-    /// Those of which a further reference is only to be counted.
-    there: HashSet<BodyHash>,
+    /// Those of which a further reference is only to be counted, and where their bytes are.
+    there: HashMap<BodyHash, BodyLocation>,
+    /// Uploads whose bytes are there already.
+    emptied: HashSet<(AccountId, UploadId)>,
     /// What was read of a body before.
     read: Option<(BodyHash, Option<BodyRecord>)>,
 }
@@ -97,22 +99,20 @@ impl BodyAdder {
     ) -> Result<(), Status> {
         body.refuse_gone()?;
         let key = keys::body(reader.shard, &body.hash);
-        if self.there.contains(&body.hash) {
-            batch.add(key, 1);
-            return Ok(());
-        }
-        let known = match &self.read {
-            Some((hash, record)) if *hash == body.hash => *record,
-            _ => reader.body(&body.hash)?,
+        let known = match (self.there.get(&body.hash), &self.read) {
+            (Some(location), _) => Some(*location),
+            (None, Some((hash, record))) if *hash == body.hash => record.map(|record| record.location),
+            _ => reader.body(&body.hash)?.map(|record| record.location),
         };
-        if let Some(known) = known {
+        if let Some(location) = known {
             batch.add(key, 1);
             if let BodySource::Upload(account, upload) = &body.source
-                && known.location != BodyLocation::Upload(*account, *upload)
+                && location != BodyLocation::Upload(*account, *upload)
+                && self.emptied.insert((*account, *upload))
             {
                 empty_upload(reader, batch, *account, *upload, &body.hash)?;
             }
-            self.there.insert(body.hash);
+            self.there.insert(body.hash, location);
             return Ok(());
         }
         let location = match &body.source {
@@ -138,7 +138,7 @@ impl BodyAdder {
             BodySource::Gone => return body.refuse_gone(),
         };
         batch.put(Column::Rows, key, BodyRecord { location }.encode());
-        self.there.insert(body.hash);
+        self.there.insert(body.hash, location);
         Ok(())
     }
 }

@@ -220,6 +220,7 @@ impl Writer {
         let Some(mut gathered) = self.plan(leader, commands).await else {
             return Some(Ended::Void);
         };
+        self.collecting.planned();
         self.rest = std::mem::take(&mut gathered.rest);
         if gathered.garbage {
             self.collecting.found();

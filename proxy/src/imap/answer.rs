@@ -122,6 +122,9 @@ pub(super) enum End {
 impl End {
     /// The proxy shuts down.
     pub(super) const SHUTDOWN: Self = Self::Bye("the server is going down, come back soon");
+
+    /// The account was suspended or deleted, or has another password.
+    pub(super) const ACCOUNT_CHANGED: Self = Self::Bye("the account was changed, log in again");
 }
 
 /// Why a command did not succeed.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
-use rookery_proto::admin::v1::ApplyPlanRequest;
+use rookery_proto::admin::v1::{ApplyPlanRequest, MakePlanResponse};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -33,6 +33,17 @@ pub(super) async fn run(
     as_json: bool,
 ) -> anyhow::Result<Option<u64>> {
     let made = show::make(client).await?;
+    carry_out(client, made, limits, yes, as_json).await
+}
+
+/// The same with a plan that was made.
+pub(super) async fn carry_out(
+    client: &mut RebalanceClient,
+    made: MakePlanResponse,
+    limits: LimitArguments,
+    yes: bool,
+    as_json: bool,
+) -> anyhow::Result<Option<u64>> {
     if as_json {
         output::json_line(&json!({ "plan": show::json(&made)? }))?;
     } else {

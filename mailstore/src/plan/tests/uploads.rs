@@ -101,6 +101,38 @@ fn an_upload_that_was_not_needed_is_given_up_once_however_many_messages_have_it(
 }
 
 #[test]
+fn of_equal_uploads_in_one_plan_the_first_is_used_and_the_others_are_given_up() {
+    let mut rig = Rig::new();
+    for id in 1..=3 {
+        rig.run(chunk(id, 0, b"x")).expect("stores");
+        rig.run(finish(id, b"x")).expect("finishes");
+    }
+    let of_upload = |id| AppendMessage {
+        body: PreparedBody {
+            source: BodySource::Upload(ACCOUNT, UploadId([id; 16])),
+            ..prepared(b"x")
+        },
+        flags: proto::Flags::default(),
+        internal_date: None,
+    };
+    let many = Append {
+        mailbox: 1,
+        messages: [1, 2, 1, 3, 2].map(of_upload).to_vec(),
+    };
+    rig.run(Command::Append(many)).expect("appends");
+    let pending = rig.reader().counter(&keys::uploads_pending(SHARD, ACCOUNT));
+    assert_eq!(pending.expect("reads"), 0);
+    assert_eq!(rig.store.len(Column::Bodies), 1);
+    let first = BodyLocation::Upload(ACCOUNT, UploadId([1; 16]));
+    let body = rig
+        .reader()
+        .body(&BodyHash::of(b"x"))
+        .expect("reads")
+        .expect("is there");
+    assert_eq!(body.location, first);
+}
+
+#[test]
 fn an_owner_over_its_quota_uploads_nothing() {
     let mut rig = Rig::new();
     rig.append(prepared(b"four")).expect("appends");

@@ -126,8 +126,10 @@ pub(in crate::imap) async fn chunk(client: &mut Client, chunk: Bytes) -> Result<
 pub(in crate::imap) struct Arrived {
     pub mailbox: u32,
     pub messages: Vec<mailstore::AppendMessage>,
-    /// Bytes of the messages that go with the call.
-    pub inline_bytes: u64,
+    /// Bytes that are kept of it until it is stored, about.
+    pub weight: u64,
+    /// Whether some of the messages have gone before it.
+    pub is_uploaded: bool,
 }
 
 /// The command is whole: what is to be stored by it.
@@ -145,6 +147,10 @@ pub(in crate::imap) async fn arrived(
     if appending.messages.len() != messages.len() {
         return Err(Answer::bad("missing message").into());
     }
+    let is_uploaded = appending
+        .messages
+        .iter()
+        .any(|source| matches!(source, Source::Upload { .. }));
     let mut new = Vec::with_capacity(messages.len());
     for (message, source) in messages.iter().zip(appending.messages) {
         let body = match source {
@@ -170,9 +176,19 @@ pub(in crate::imap) async fn arrived(
     }
     Ok(Arrived {
         mailbox: appending.mailbox,
+        weight: appending.inline_bytes + new.iter().map(weight).sum::<u64>(),
         messages: new,
-        inline_bytes: appending.inline_bytes,
+        is_uploaded,
     })
+}
+
+/// What is kept of a message beside its bytes, about.
+fn weight(message: &mailstore::AppendMessage) -> u64 {
+    const MESSAGE_BYTES: usize = 128;
+    const KEYWORD_BYTES: usize = 32;
+    let flags = message.flags.iter().flat_map(|flags| &flags.keywords);
+    let keywords: usize = flags.map(|keyword| KEYWORD_BYTES + keyword.len()).sum();
+    (MESSAGE_BYTES + keywords) as u64
 }
 
 /// Stores all messages or none.

@@ -55,7 +55,7 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
                 untagged(&mut client.wire.output, Condition::Ok, None, "Still here");
                 keepalive = Instant::now() + interval;
             }
-            Event::Ended => return Err(End::Bye("the account was changed, log in again").into()),
+            Event::Ended => return Err(End::ACCOUNT_CHANGED.into()),
             Event::Shutdown => return Err(End::SHUTDOWN.into()),
         }
     }

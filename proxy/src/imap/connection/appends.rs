@@ -6,15 +6,15 @@
 //! one: what is refused together, since one of them does not fit, is asked for again one by one.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rookery_mail::imap::encode::ResponseCode;
+use rookery_mail::imap::parse::APPEND_MESSAGES_MAX;
 use rookery_mail::imap::types::{AppendMessage, Tag};
 use rookery_proto::mailstore::v1::{Append, Appended};
 use rookery_proto::{Reason, Status};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Client;
 use crate::imap::answer::{Answer, Code, End, Failure, refusal_try_create};
@@ -24,10 +24,7 @@ use crate::imap::measure;
 use crate::imap::session::{Expunges, State};
 use crate::route::Account;
 
-/// Messages of one call; the shard takes no more.
-const MESSAGES_MAX: usize = 1000;
-
-/// Commands that wait. With their bytes it bounds what a client may have under way.
+/// Commands that wait. With their weight it bounds what a client may have under way.
 const WAITING_MAX: usize = 100;
 
 /// One that has arrived.
@@ -35,14 +32,14 @@ struct Waiting {
     tag: Tag,
     began: Instant,
     arrived: Arrived,
+    /// Whether it is to be stored by a call of its own.
+    alone: bool,
 }
 
-type Storing = Pin<Box<dyn Future<Output = Result<Appended, Status>> + Send>>;
-
-/// Those that are under way, by one call.
+/// Those that are under way, by one call. It goes on by itself, whatever the connection waits for meanwhile.
 struct Running {
     commands: Vec<Waiting>,
-    call: Storing,
+    call: AbortOnDropHandle<Result<Appended, Status>>,
 }
 
 /// All that have arrived and are not answered, in their order.
@@ -59,54 +56,78 @@ impl Appends {
     }
 
     fn is_full(&self) -> bool {
-        let bytes: u64 = self
-            .waiting
-            .iter()
-            .map(|waiting| waiting.arrived.inline_bytes)
-            .sum();
-        self.waiting.len() >= WAITING_MAX || bytes >= INLINE_BYTES_MAX
+        let weight: u64 = self.waiting.iter().map(|waiting| waiting.arrived.weight).sum();
+        self.waiting.len() >= WAITING_MAX || weight >= INLINE_BYTES_MAX
     }
 
     /// Those that can go with one call: the first, and what follows into the same mailbox.
     fn together(&mut self) -> Vec<Waiting> {
         let mut commands: Vec<Waiting> = Vec::new();
-        let (mut messages, mut bytes) = (0, 0);
+        let (mut messages, mut weight) = (0, 0);
         while let Some(next) = self.waiting.front() {
             messages += next.arrived.messages.len();
-            bytes += next.arrived.inline_bytes;
+            weight += next.arrived.weight;
             if let Some(first) = commands.first()
-                && (next.arrived.mailbox != first.arrived.mailbox
-                    || messages > MESSAGES_MAX
-                    || bytes > INLINE_BYTES_MAX)
+                && (first.alone
+                    || next.alone
+                    || next.arrived.mailbox != first.arrived.mailbox
+                    || messages > APPEND_MESSAGES_MAX
+                    || weight > INLINE_BYTES_MAX)
             {
                 break;
             }
             commands.extend(self.waiting.pop_front());
         }
+        if self.waiting.is_empty() {
+            // A client at rest keeps no memory for it.
+            self.waiting = VecDeque::new();
+        }
         commands
     }
 
     /// Calls for what waits, unless a call is under way.
-    fn start(&mut self, account: Arc<Account>) {
+    fn start(&mut self, account: &Arc<Account>) {
         if self.running.is_some() {
             return;
         }
         let commands = self.together();
-        if let Some(call) = call(&commands) {
-            let call = Box::pin(append::store(account, call));
-            self.running = Some(Box::new(Running { commands, call }));
+        let Some(first) = commands.first() else {
+            return;
+        };
+        let call = Append {
+            mailbox: first.arrived.mailbox,
+            messages: commands
+                .iter()
+                .flat_map(|waiting| waiting.arrived.messages.iter().cloned())
+                .collect(),
+        };
+        let call = tokio::spawn(append::store(Arc::clone(account), call));
+        self.running = Some(Box::new(Running {
+            commands,
+            call: AbortOnDropHandle::new(call),
+        }));
+    }
+
+    /// Waits for the call that is under way.
+    async fn ended(&mut self) -> Option<(Vec<Waiting>, Result<Appended, Status>)> {
+        let running = self.running.as_mut()?;
+        let outcome = (&mut running.call).await;
+        let commands = std::mem::take(&mut running.commands);
+        self.running = None;
+        let outcome =
+            outcome.unwrap_or_else(|error| Err(Status::internal(format!("a call ended badly: {error}"))));
+        Some((commands, outcome))
+    }
+
+    /// Puts commands that were refused together back, to be asked for one by one.
+    fn separate(&mut self, commands: Vec<Waiting>) {
+        for waiting in commands.into_iter().rev() {
+            self.waiting.push_front(Waiting {
+                alone: true,
+                ..waiting
+            });
         }
     }
-}
-
-/// What stores the messages of all commands, which go to one mailbox; none for no command.
-fn call(commands: &[Waiting]) -> Option<Append> {
-    let mailbox = commands.first()?.arrived.mailbox;
-    let messages = commands
-        .iter()
-        .flat_map(|waiting| waiting.arrived.messages.iter().cloned())
-        .collect();
-    Some(Append { mailbox, messages })
 }
 
 /// Whether each command of those that were refused together may end otherwise by itself. Nothing was stored.
@@ -135,10 +156,15 @@ impl Client {
         self.appends.waiting.push_back(Waiting {
             tag: tag.clone(),
             began,
+            // What was uploaded is much by itself.
+            alone: arrived.is_uploaded,
             arrived,
         });
         while self.appends.is_full() {
-            self.finish_call().await?;
+            if self.appends.running.is_some() {
+                self.finish_call().await?;
+            }
+            self.start_call()?;
         }
         Ok(())
     }
@@ -146,22 +172,26 @@ impl Client {
     /// Reads some more while what has arrived is stored, until one of both has happened.
     pub(super) async fn read_beside_appends(&mut self) -> Result<(), End> {
         self.start_call()?;
-        let Some(running) = &mut self.appends.running else {
-            return Ok(());
-        };
-        let filled = tokio::select! {
-            biased;
-            outcome = &mut running.call => {
-                self.call_ended(outcome).await?;
-                return Ok(());
+        let shutdown = self.context.shutdown.clone();
+        let ended = async {
+            match &mut self.login {
+                Some(login) => login.subscription.ended().await,
+                None => std::future::pending().await,
             }
-            filled = self.wire.fill(false) => filled,
         };
-        if filled.is_err() {
-            // What has arrived whole is stored, whether or not anybody hears of it.
-            self.settle_appends().await?;
-        }
-        filled
+        let end = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => End::SHUTDOWN,
+            () = ended => End::ACCOUNT_CHANGED,
+            ended = self.appends.ended() => return self.call_ended(ended).await,
+            filled = self.wire.fill(false) => match filled {
+                Ok(()) => return Ok(()),
+                Err(end) => end,
+            },
+        };
+        // What has arrived whole is stored, though the client may not hear of it.
+        self.settle_appends().await?;
+        Err(end)
     }
 
     /// Answers all that have arrived: what follows is not to overtake them.
@@ -175,32 +205,32 @@ impl Client {
     fn start_call(&mut self) -> Result<(), End> {
         // The state machine has let no APPEND here without a login.
         let login = self.login.as_ref().ok_or(End::Closed)?;
-        self.appends.start(Arc::clone(&login.account));
+        self.appends.start(&login.account);
         Ok(())
     }
 
     /// Waits for the call that is under way, or for the next.
     async fn finish_call(&mut self) -> Result<(), End> {
         self.start_call()?;
-        if let Some(running) = &mut self.appends.running {
-            let outcome = (&mut running.call).await;
-            self.call_ended(outcome).await?;
-        }
-        Ok(())
+        let ended = self.appends.ended().await;
+        self.call_ended(ended).await
     }
 
-    async fn call_ended(&mut self, outcome: Result<Appended, Status>) -> Result<(), End> {
-        let Some(running) = self.appends.running.take() else {
+    async fn call_ended(
+        &mut self,
+        ended: Option<(Vec<Waiting>, Result<Appended, Status>)>,
+    ) -> Result<(), End> {
+        let Some((commands, outcome)) = ended else {
             return Ok(());
         };
-        let commands = running.commands;
-        let answers = match outcome {
-            Err(status) if commands.len() > 1 && depends_on_how_many(&status) => {
-                let login = self.login.as_ref().ok_or(End::Closed)?;
-                one_by_one(&login.account, &commands).await
-            }
-            outcome => answers(&commands, outcome),
-        };
+        if let Err(status) = &outcome
+            && commands.len() > 1
+            && depends_on_how_many(status)
+        {
+            self.appends.separate(commands);
+            return Ok(());
+        }
+        let answers = answers(&commands, outcome);
         // A shard that has just been waited for in vain is not asked for news as well.
         let is_away = answers
             .iter()
@@ -215,18 +245,6 @@ impl Client {
         }
         Ok(())
     }
-}
-
-async fn one_by_one(account: &Arc<Account>, commands: &[Waiting]) -> Vec<Answer> {
-    let mut all = Vec::with_capacity(commands.len());
-    for command in commands {
-        let one = std::slice::from_ref(command);
-        if let Some(call) = call(one) {
-            let outcome = append::store(Arc::clone(account), call).await;
-            all.extend(answers(one, outcome));
-        }
-    }
-    all
 }
 
 /// What each command hears.

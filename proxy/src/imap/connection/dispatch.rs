@@ -18,7 +18,6 @@ const CHARSETS: [&str; 3] = ["UTF-8", "US-ASCII", "ISO-8859-1"];
 /// Runs one command and answers it. Gives the condition of the answer; none when it is an APPEND that is to be answered
 /// later.
 pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Option<Condition>, End> {
-    let began = Instant::now();
     let parsed = parse_command(raw);
     if !matches!(
         &parsed,
@@ -29,6 +28,7 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Opt
     ) {
         client.settle_appends().await?;
     }
+    let began = Instant::now();
     let Command { tag, body } = match parsed {
         Ok(command) => command,
         Err(error) => {

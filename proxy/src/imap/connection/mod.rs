@@ -132,7 +132,7 @@ impl Connection {
             biased;
             filled = timeout_at(deadline, self.client.wire.fill(idle)) => filled.map_err(|_| End::Bye(reason))?,
             () = shutdown.cancelled() => Err(End::SHUTDOWN),
-            () = ended => Err(End::Bye("the account was changed, log in again")),
+            () = ended => Err(End::ACCOUNT_CHANGED),
         }
     }
 
@@ -166,7 +166,7 @@ impl Connection {
             .as_ref()
             .is_some_and(|login| login.subscription.is_ended())
         {
-            return Err(End::Bye("the account was changed, log in again"));
+            return Err(End::ACCOUNT_CHANGED);
         }
         self.client.wire.drain().await
     }

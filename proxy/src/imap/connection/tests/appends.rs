@@ -2,6 +2,7 @@
 
 use rookery_proto::mailstore::v1::{Append, Mailbox, Mailboxes, new_body, reply, request};
 use rookery_proto::{Reason, Status};
+use tokio::io::AsyncWriteExt;
 
 use super::fake::{Server, Setup, plain};
 
@@ -211,26 +212,95 @@ async fn many_are_taken_within_bounds() {
     }
 }
 
-#[tokio::test]
-async fn what_has_come_whole_is_stored_when_the_client_hangs_up() {
-    let mut server = Server::start(Setup::default()).await;
+/// A mailstore that answers an APPEND when it is told to, and a client that has sent the first.
+async fn storing_the_first() -> Server {
+    let setup = Setup {
+        script: Box::new(|call| vec![two_mailboxes(call)]),
+        holds_appends: true,
+        ..Setup::default()
+    };
+    let mut server = Server::start(setup).await;
     server.send(LOGIN).await;
     server.until("a OK").await;
+    server.send(&first()).await;
+    until_called(&server, 1).await;
     server
-        .send("b APPEND INBOX {1+}\r\n1\r\nc APPEND INBOX {1+}\r\n2\r\nd APPEND INBOX {9+}\r\nhal")
+}
+
+async fn until_called(server: &Server, times: usize) {
+    while appended(server).len() < times {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_while_some_are_stored_goes_with_the_next_call() {
+    let mut server = storing_the_first().await;
+    // A server that asks for the literal has taken all that was before it.
+    server
+        .send("c APPEND INBOX {1+}\r\n2\r\nd APPEND INBOX {1+}\r\n3\r\ne APPEND INBOX {1}\r\n")
         .await;
+    server.until("+ go on\r\n").await;
+    server.send("4\r\nf APPEND INBOX {1}\r\n").await;
+    let heard = server.until("+ go on\r\n").await;
+    assert_eq!(heard, "+ go on\r\n", "nothing is stored yet");
+    server.mailstore.release_append();
+    let heard = server.until("APPEND completed\r\n").await;
+    assert_eq!(heard, "b OK [APPENDUID 9 4] APPEND completed\r\n");
+    until_called(&server, 2).await;
+    server.mailstore.release_append();
+    let heard = server.until("e OK [APPENDUID 9 6] APPEND completed\r\n").await;
+    in_order(&heard, &["c OK [APPENDUID 9 4]", "d OK [APPENDUID 9 5]", "e OK"]);
+    server.send("5\r\n").await;
+    server.mailstore.release_append();
+    server.until("f OK").await;
+    let bodies: Vec<_> = appended(&server).into_iter().map(|(_, bodies)| bodies).collect();
+    assert_eq!(bodies, [vec![LONG], vec!["2", "3", "4"], vec!["5"]]);
+}
+
+#[tokio::test]
+async fn what_has_come_whole_is_stored_when_the_client_hangs_up() {
+    let mut server = storing_the_first().await;
+    server
+        .send("c APPEND Sent {1+}\r\n2\r\nd APPEND INBOX {9}\r\n")
+        .await;
+    server.until("+ go on\r\n").await;
+    server.send("half").await;
+    server.client.shutdown().await.unwrap();
+    server.mailstore.release_append();
+    server.mailstore.release_append();
     let mailstore = std::sync::Arc::clone(&server.mailstore);
-    let (cluster, task) = (std::sync::Arc::clone(&server.cluster), server.task);
-    drop(server.client);
-    task.await.unwrap();
-    cluster.stop().await;
-    let calls = mailstore.calls();
-    let messages: usize = calls
+    let heard = server.rest().await;
+    in_order(&heard, &["b OK [APPENDUID", "c OK [APPENDUID"]);
+    let appends = mailstore.calls();
+    let appends = appends
         .iter()
-        .map(|call| match call {
-            request::Call::Append(append) => append.messages.len(),
-            _ => 0,
-        })
-        .sum();
-    assert_eq!(messages, 2);
+        .filter(|call| matches!(call, request::Call::Append(_)));
+    assert_eq!(appends.count(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_down_answers_first_what_it_stores() {
+    let server = storing_the_first().await;
+    server.shutdown.cancel();
+    server.mailstore.release_append();
+    in_order(
+        &server.rest().await,
+        &["b OK [APPENDUID", "* BYE the server is going down"],
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_must_end_does_so_though_there_is_always_more_to_store() {
+    let mut server = storing_the_first().await;
+    server.directory.end_sessions();
+    server
+        .send("c APPEND INBOX {1+}\r\n2\r\nd APPEND INBOX {9}\r\n")
+        .await;
+    server.mailstore.release_append();
+    server.mailstore.release_append();
+    in_order(
+        &server.rest().await,
+        &["b OK [APPENDUID", "* BYE the account was changed"],
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rookery_proto::directory::v1::{
-    self as directory, Authenticated, Node, Shard, WatchEvent, reply as directory_reply,
+    self as directory, AccountChange, Authenticated, Node, Shard, WatchEvent, reply as directory_reply,
     request as directory_request,
 };
 use rookery_proto::mailstore::v1::{
@@ -15,7 +15,7 @@ use rookery_proto::mailstore::v1::{
 use rookery_proto::mailstore::v1::{reply, request};
 use rookery_proto::{Call, Caller, DirectoryProtocol, MailstoreProtocol, Reason, Replies, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +29,29 @@ const CHUNK_BYTES: u64 = 256 * 1024;
 type Script = dyn Fn(&request::Call) -> Vec<Result<reply::Call, Status>> + Send + Sync;
 
 /// The directory; it may be away.
-struct FakeDirectory {
+pub(super) struct FakeDirectory {
     is_away: bool,
     watches: Mutex<Vec<mpsc::Sender<Result<directory::Reply, Status>>>>,
+}
+
+impl FakeDirectory {
+    /// The account was changed: its sessions must end.
+    pub(super) fn end_sessions(&self) {
+        let event = directory_reply::Call::WatchEvent(WatchEvent {
+            version: 1,
+            accounts: vec![AccountChange {
+                account: 7,
+                end_sessions: true,
+                ..AccountChange::default()
+            }],
+            ..WatchEvent::default()
+        });
+        for watch in self.watches.lock().iter() {
+            let _ = watch.try_send(Ok(directory::Reply {
+                call: Some(event.clone()),
+            }));
+        }
+    }
 }
 
 impl Caller<DirectoryProtocol> for FakeDirectory {
@@ -80,6 +100,8 @@ impl Caller<DirectoryProtocol> for FakeDirectory {
 /// The mailstore.
 pub(super) struct FakeMailstore {
     script: Box<Script>,
+    /// Replies to APPENDs that may be sent; absent: all.
+    appends: Option<Arc<Semaphore>>,
     calls: Mutex<Vec<request::Call>>,
     feeds: Mutex<Vec<mpsc::Sender<Result<mailstore::Reply, Status>>>>,
 }
@@ -101,6 +123,11 @@ impl FakeMailstore {
                 call: Some(event.clone()),
             }));
         }
+    }
+
+    /// Lets a reply to an APPEND go that is held.
+    pub(super) fn release_append(&self) {
+        self.appends.iter().for_each(|held| held.add_permits(1));
     }
 
     /// What it was asked, the change feed aside.
@@ -155,10 +182,28 @@ impl Caller<MailstoreProtocol> for Channel {
             });
             return Replies::new(items, None);
         }
-        for reply in said {
-            let _ = sender.try_send(reply.map(|call| mailstore::Reply { call: Some(call) }));
+        let held = self.0.appends.clone();
+        let held = held.filter(|_| matches!(asked, request::Call::Append(_)));
+        if let Some(held) = held {
+            tokio::spawn(async move {
+                if let Ok(released) = held.acquire().await {
+                    released.forget();
+                    reply_with(&sender, said);
+                }
+            });
+        } else {
+            reply_with(&sender, said);
         }
         Replies::new(items, None)
+    }
+}
+
+fn reply_with(
+    sender: &mpsc::Sender<Result<mailstore::Reply, Status>>,
+    said: Vec<Result<reply::Call, Status>>,
+) {
+    for reply in said {
+        let _ = sender.try_send(reply.map(|call| mailstore::Reply { call: Some(call) }));
     }
 }
 
@@ -177,6 +222,8 @@ pub(super) struct Setup {
     pub(super) directory_is_away: bool,
     pub(super) patience: Duration,
     pub(super) script: Box<Script>,
+    /// Whether replies to APPENDs wait until they are released.
+    pub(super) holds_appends: bool,
 }
 
 impl Default for Setup {
@@ -190,6 +237,7 @@ impl Default for Setup {
             directory_is_away: false,
             patience: ClusterOptions::default().patience,
             script: Box::new(|call| vec![plain(call)]),
+            holds_appends: false,
         }
     }
 }
@@ -236,6 +284,7 @@ pub(super) fn plain(call: &request::Call) -> Result<reply::Call, Status> {
 pub(super) struct Server {
     pub(super) client: DuplexStream,
     pub(super) mailstore: Arc<FakeMailstore>,
+    pub(super) directory: Arc<FakeDirectory>,
     pub(super) shutdown: CancellationToken,
     pub(super) cluster: Arc<Cluster>,
     pub(super) context: Arc<ImapContext>,
@@ -246,6 +295,7 @@ impl Server {
     pub(super) async fn start(setup: Setup) -> Self {
         let mailstore = Arc::new(FakeMailstore {
             script: setup.script,
+            appends: setup.holds_appends.then(|| Arc::new(Semaphore::new(0))),
             calls: Mutex::default(),
             feeds: Mutex::default(),
         });
@@ -257,7 +307,11 @@ impl Server {
             patience: setup.patience,
             ..ClusterOptions::default()
         };
-        let cluster = Cluster::start(options, directory, Arc::new(FakeConnect(Arc::clone(&mailstore))));
+        let cluster = Cluster::start(
+            options,
+            Arc::clone(&directory) as _,
+            Arc::new(FakeConnect(Arc::clone(&mailstore))),
+        );
         while !setup.directory_is_away && !cluster.is_ready() {
             tokio::task::yield_now().await;
         }
@@ -278,6 +332,7 @@ impl Server {
         Self {
             client,
             mailstore,
+            directory,
             shutdown,
             cluster,
             context,
