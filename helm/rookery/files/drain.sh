@@ -1,0 +1,39 @@
+# Before an upgrade or a rollback: empties the mailstores that will be taken away. Ends with an error, so that nothing is changed,
+# unless no shard is on any of them. It may be done twice, and may be broken off: it goes on where it was.
+
+leaving=()
+listed=$(mailstores) || fail "The directory does not answer, so it is not known whether a mailstore can be taken away, and nothing
+is changed. To mend the directory by an upgrade that takes none away: --set scaling.drain=false --set scaling.settle=false"
+while read -r ordinal _; do
+  if [[ -n $ordinal && $ordinal -ge $WANTED ]]; then leaving+=("$MAILSTORE-$ordinal"); fi
+done <<<"$listed"
+if [[ ${#leaving[@]} = 0 ]]; then
+  say "no mailstore is taken away"
+  exit 0
+fi
+
+refuse() {
+  fail "$* Nothing is changed: ${leaving[*]} go on serving the shards that they still have. Do the upgrade again to go on. To stay with
+them: $(printf 'rookery node drain %s --undo; ' "${leaving[@]}")rookery rebalance"
+}
+
+all_empty() {
+  local node
+  for node in "${leaving[@]}"; do is_empty "$node" || return 1; done
+}
+
+say "to be emptied: ${leaving[*]}"
+for node in "${leaving[@]}"; do
+  rookery node drain "$node" >/dev/null || refuse "$node cannot be drained."
+done
+# A plan is refused when a node comes or goes meanwhile, and one that left something is followed by another.
+for attempt in 1 2 3 4 5; do
+  if all_empty; then
+    say "empty: ${leaving[*]}"
+    exit 0
+  fi
+  if is_late; then refuse "They are not empty within $DEADLINE seconds (scaling.deadlineSeconds)."; fi
+  rebalance || say "rebalance $attempt has not ended well"
+done
+all_empty || refuse "They are not empty after $attempt rebalances: \`rookery rebalance plan\` says why; have the others room?"
+say "empty: ${leaving[*]}"
