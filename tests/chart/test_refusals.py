@@ -37,7 +37,10 @@ REFUSED = [
     ("mailstore.replicas=2", "cluster.shardReplicas"),
     ("cluster.expectedMailstores=1", "cluster.expectedMailstores"),
     ("proxy.drainSeconds=30", "proxy.patienceSeconds"),
+    ("proxy.autoscaling.minReplicas=11", "proxy.autoscaling.maxReplicas"),
     ("proxy.lmtp.enabled=true", "proxy.lmtp.from"),
+    ("nodeCertificates.issuer.kind=ClusterIssuer", "nodeCertificates.issuer.create"),
+    ("nodeCertificates.issuer.create=false", "nodeCertificates.issuer.name"),
     ("proxy.tls.certManager.issuer.name=", "proxy.tls.certManager.issuer.name"),
 ]
 
@@ -58,6 +61,16 @@ class Refusals(unittest.TestCase):
     def test_a_node_without_a_certificate_is_refused(self):
         settings = ("nodeCertificates.source=secrets", "mailstore.replicas=5", "mailstore.nodesMax=4")
         self.assert_refused(CLUSTER, settings, "nodesMax")
+
+    def test_a_name_that_no_node_can_have_is_refused(self):
+        for version in chart.HELMS:
+            made = chart.helm(version, "template", "mail.example", str(chart.CHART), *chart.arguments_of(CLUSTER, ()))
+            self.assertNotEqual(made.returncode, 0)
+            self.assertIn("release's name", made.stderr)
+
+    def test_a_service_without_ports_is_refused(self):
+        names = ("imap", "imaps", "smtp", "submission", "submissions")
+        self.assert_refused(CLUSTER, tuple(f"proxy.service.ports.{name}=null" for name in names), "proxy.service.ports")
 
     def test_a_single_node_has_no_second_replica(self):
         self.assert_refused(SINGLE, ("cluster.shardReplicas=3",), "cluster.shardReplicas")

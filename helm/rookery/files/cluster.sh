@@ -32,6 +32,20 @@ is_empty() {
   ! grep -qF "\"$1\"" <<<"$listed"
 }
 
+# Lets mailstores that are wanted register again after they were taken away once: before that they never become ready.
+take_back() {
+  local listed removed ordinal node
+  listed=$(rookery node list --json) || fail "the directory does not answer"
+  removed=$(awk '/^ *"removed": *\[/ { inside = 1 } inside { print } inside && /\]/ { inside = 0 }' <<<"$listed")
+  for ((ordinal = 0; ordinal < WANTED; ordinal++)); do
+    node=$MAILSTORE-$ordinal
+    if grep -qF "\"$node\"" <<<"$removed"; then
+      rookery node remove "$node" --undo >/dev/null
+      say "$node is taken in again"
+    fi
+  done
+}
+
 # Moves shards as the directory plans it, and waits for the end, after a rebalance that is under way already.
 rebalance() {
   timeout "$(left)" rookery rebalance watch >/dev/null 2>&1 || true

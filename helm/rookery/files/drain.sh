@@ -1,12 +1,20 @@
-# Before an upgrade or a rollback: empties the mailstores that will be taken away. Ends with an error, so that nothing is changed,
-# unless no shard is on any of them. It may be done twice, and may be broken off: it goes on where it was.
+# Before an upgrade or a rollback: empties the mailstores that will be taken away, and lets those in that return. Ends with an error,
+# so that nothing is changed, unless no shard is on any that goes. It may be done twice, and may be broken off: it goes on where it was.
 
 leaving=()
 listed=$(mailstores) || fail "The directory does not answer, so it is not known whether a mailstore can be taken away, and nothing
 is changed. To mend the directory by an upgrade that takes none away: --set scaling.drain=false --set scaling.settle=false"
+if [[ -z $listed ]]; then
+  # Before the first placement it is so. Later it would mean that this script does not understand what it reads.
+  shards=$(rookery shard list --json)
+  if grep -q '"id"' <<<"$shards"; then fail "shards have been placed, but no mailstore is called $MAILSTORE-N: nothing is changed"; fi
+  say "there are no mailstores yet"
+  exit 0
+fi
 while read -r ordinal _; do
-  if [[ -n $ordinal && $ordinal -ge $WANTED ]]; then leaving+=("$MAILSTORE-$ordinal"); fi
+  if [[ $ordinal -ge $WANTED ]]; then leaving+=("$MAILSTORE-$ordinal"); fi
 done <<<"$listed"
+take_back
 if [[ ${#leaving[@]} = 0 ]]; then
   say "no mailstore is taken away"
   exit 0

@@ -7,21 +7,8 @@ pause() {
   sleep 1
 }
 
-is_removed() {
-  local listed removed
-  listed=$(rookery node list --json) || fail "the directory does not answer"
-  removed=$(awk '/^ *"removed": *\[/ { inside = 1 } inside { print } inside && /\]/ { inside = 0 }' <<<"$listed")
-  grep -qF "\"$1\"" <<<"$removed"
-}
-
 until mailstores >/dev/null; do pause "the directory has not answered"; done
-for ((ordinal = 0; ordinal < WANTED; ordinal++)); do
-  node=$MAILSTORE-$ordinal
-  if is_removed "$node"; then
-    rookery node remove "$node" --undo >/dev/null
-    say "$node is taken in again"
-  fi
-done
+take_back
 
 there() { awk -v wanted="$WANTED" '$1 < wanted && $2 == "true"' | wc -l; }
 until listed=$(mailstores) && [[ $(there <<<"$listed") = "$WANTED" ]]; do pause "not all $WANTED mailstores are there"; done

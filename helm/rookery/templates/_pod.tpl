@@ -107,11 +107,11 @@ capabilities:
 - name: ROOKERY__NODE__ADVERTISE
   value: {{ include "rookery.podHost" (merge (dict "pod" "$(POD_NAME)") .) }}:7400
 {{- end }}
-{{- if and (eq .component "mailstore") .root.Values.mailstore.zoneLabel }}
+{{- if and (eq .component "mailstore") (ne .root.Values.mailstore.zoneFrom "none") }}
 - name: ROOKERY__MAILSTORE__ZONE
   valueFrom:
     fieldRef:
-      fieldPath: metadata.labels['{{ .root.Values.mailstore.zoneLabel }}']
+      fieldPath: {{ ternary "spec.nodeName" (printf "metadata.labels['%s']" .root.Values.mailstore.zoneLabel) (eq .root.Values.mailstore.zoneFrom "machine") }}
 {{- end }}
 {{- end -}}
 
