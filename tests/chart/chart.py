@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import re
 import subprocess
 
 import yaml
@@ -74,3 +75,14 @@ def find(documents: list[dict], kind: str, name: str) -> dict:
     if len(found) != 1:
         raise AssertionError(f"{len(found)} objects are a {kind} {name}")
     return found[0]
+
+
+def configuration_keys() -> dict[str, set[str]]:
+    """The keys of each section of the program's configuration, out of its documentation."""
+    known, section = {}, ""
+    for line in (ROOT / "docs/configuration.md").read_text().splitlines():
+        row = re.match(r"\| (`[a-z.]+`)? *\| (`.+?`) \|", line)
+        if row:
+            section = row[1].strip("`") if row[1] else section
+            known.setdefault(section, set()).update(re.findall(r"`(\w+)`", row[2]))
+    return known

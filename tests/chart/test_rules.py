@@ -3,9 +3,11 @@
 import json
 import pathlib
 import re
-import tempfile
 import shutil
+import tempfile
 import unittest
+
+import yaml
 
 import chart
 
@@ -68,7 +70,7 @@ class Rules(unittest.TestCase):
             (copy / "dashboards/overview.json").write_text(dashboard + "\n")
             values = str(copy / "values-cluster.yaml")
             made = chart.helm(4, "template", "mail", str(copy), "--values", values)
-            documents = [one for one in chart.yaml.safe_load_all(made.stdout) if one]
+            documents = [one for one in yaml.safe_load_all(made.stdout) if one]
         held = chart.find(documents, "ConfigMap", "mail-rookery-dashboard-overview")
         self.assertEqual(held["data"]["overview.json"].strip(), dashboard)
         self.assertEqual(held["metadata"]["labels"]["grafana_dashboard"], "1")

@@ -67,13 +67,7 @@ class Values(unittest.TestCase):
         compare(yaml.safe_load(VALUES.read_text()), schema, "$")
 
     def test_each_configuration_key_is_the_programs(self):
-        table = (chart.ROOT / "docs/configuration.md").read_text()
-        known, section = {}, None
-        for line in table.splitlines():
-            row = re.match(r"\| (`[a-z.]+`)? *\| (`.+?`) \|", line)
-            if row:
-                section = row[1].strip("`") if row[1] else section
-                known.setdefault(section, set()).update(re.findall(r"`(\w+)`", row[2]))
+        known = chart.configuration_keys()
         schema = json.loads((chart.CHART / "values.schema.json").read_text())["properties"]
         for role in ("directory", "mailstore", "proxy"):
             keys = schema[role]["properties"]["config"]["properties"]

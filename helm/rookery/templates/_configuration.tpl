@@ -23,7 +23,11 @@
 {{- $component := .component -}}
 {{- $values := $root.Values -}}
 {{- $listen := $values.cluster.listenAddress -}}
-{{- $node := dict "cluster" $values.cluster.id "data" "/var/lib/rookery/data" "ca" "/etc/rookery/ca/ca.pem" "http" (printf "%s:8080" $listen) -}}
+{{- $node := dict
+  "cluster" $values.cluster.id
+  "data" "/var/lib/rookery/data"
+  "ca" "/etc/rookery/ca/ca.pem"
+  "http" (printf "%s:8080" $listen) -}}
 {{- if eq $values.nodeCertificates.source "csiDriver" -}}
 {{- $_ := set $node "certificate" "/etc/rookery/node/tls.crt" -}}
 {{- $_ := set $node "key" "/etc/rookery/node/tls.key" -}}
@@ -46,17 +50,21 @@
 
 {{ include "rookery.table" (dict "name" "log" "table" $values.log) }}
 {{- if has $component (list "directory" "single") }}
-{{- $directory := merge (dict "shards" (int $values.cluster.shards) "replicas" (int $values.cluster.shardReplicas) "expected_mailstores" (int $values.cluster.expectedMailstores) "admin_listen" (printf "%s:7443" $listen) "admin_token_file" "/etc/rookery/admin/admin-token") $values.directory.config }}
+{{- $directory := merge (dict
+  "shards" (int $values.cluster.shards)
+  "replicas" (int $values.cluster.shardReplicas)
+  "expected_mailstores" (int $values.cluster.expectedMailstores)
+  "admin_listen" (printf "%s:7443" $listen)
+  "admin_token_file" "/etc/rookery/admin/admin-token") $values.directory.config }}
 
 {{ include "rookery.table" (dict "name" "directory" "table" $directory) }}
 {{- if eq $component "directory" }}
-{{- /* Beside the table and not in it, as it is a list of tables. */}}
+{{- range $members }}
 
-{{ range $member := $members -}}
 [[directory.members]]
-id = {{ toJson $member.id }}
-address = {{ toJson $member.address }}
-{{ end }}
+id = {{ toJson .id }}
+address = {{ toJson .address }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if has $component (list "mailstore" "single") }}
@@ -68,7 +76,13 @@ address = {{ toJson $member.address }}
 {{- range $name, $port := fromJson (include "rookery.mailPorts" $root) }}
 {{- $_ := set $ports $name (printf "%s:%d" $listen (int $port)) }}
 {{- end }}
-{{- $proxy := merge (dict "hostname" $values.proxy.hostname "certificate" "/etc/rookery/tls/tls.crt" "key" "/etc/rookery/tls/tls.key" "patience" (printf "%ds" (int $values.proxy.patienceSeconds)) "drain" (printf "%ds" (int $values.proxy.drainSeconds)) "listen" $ports) $values.proxy.config }}
+{{- $proxy := merge (dict
+  "hostname" $values.proxy.hostname
+  "certificate" "/etc/rookery/tls/tls.crt"
+  "key" "/etc/rookery/tls/tls.key"
+  "patience" (printf "%ds" (int $values.proxy.patienceSeconds))
+  "drain" (printf "%ds" (int $values.proxy.drainSeconds))
+  "listen" $ports) $values.proxy.config }}
 
 {{ include "rookery.table" (dict "name" "proxy" "table" $proxy) }}
 {{- end }}

@@ -40,7 +40,9 @@ def environment_of(said: list[dict], pod: str, labels: dict[str, str]) -> dict[s
 class Container:
     """A running container."""
 
-    def __init__(self, pod: str, template: dict, volumes: dict[str, pathlib.Path], namespace: str, hosts: pathlib.Path, log: pathlib.Path):
+    def __init__(
+        self, pod: str, template: dict, volumes: dict[str, pathlib.Path], namespace: str, hosts: pathlib.Path, log: pathlib.Path
+    ):
         spec = template["spec"]
         said = spec["containers"][0]
         self.log = log
@@ -48,8 +50,9 @@ class Container:
         command = [expand(word, environment) for word in [*said["command"], *said.get("args", [])]]
         information, told = os.pipe()
         with log.open("ab") as out:
+            sandbox = [*_sandbox(pod, spec, volumes, hosts, environment), "--info-fd", str(told)]
             self.process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{namespace}", *_sandbox(pod, spec, said, volumes, hosts, environment), "--info-fd", str(told), *command],
+                ["nsenter", f"--net=/run/netns/{namespace}", *sandbox, *command],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(told,),
             )
         os.close(told)
@@ -82,16 +85,21 @@ def program() -> str:
     return path
 
 
-def _sandbox(pod: str, spec: dict, said: dict, volumes: dict[str, pathlib.Path], hosts: pathlib.Path, environment: dict[str, str]) -> list[str]:
+def _sandbox(
+    pod: str, spec: dict, volumes: dict[str, pathlib.Path], hosts: pathlib.Path, environment: dict[str, str]
+) -> list[str]:
     """The command that shuts a process in as the pod says: bubblewrap's."""
     if not shutil.which("bwrap"):
         raise AssertionError("bwrap is missing: run .ci/install test")
+    said = spec["containers"][0]
     security, pod_security = said["securityContext"], spec["securityContext"]
     words = ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     words += ["--as-pid-1", "--die-with-parent", "--new-session", "--hostname", pod]
     words += ["--uid", str(pod_security["runAsUser"]), "--gid", str(pod_security["runAsGroup"])]
     # The image: the distribution's files, and the program.
-    words += ["--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]
+    words += ["--ro-bind", "/usr", "/usr"]
+    for folder in ("bin", "lib", "lib64"):
+        words += ["--symlink", f"usr/{folder}", f"/{folder}"]
     words += ["--tmpfs", "/usr/local/bin", "--ro-bind", program(), "/usr/local/bin/rookery", "--remount-ro", "/usr/local/bin"]
     words += ["--ro-bind", "/etc/alternatives", "/etc/alternatives", "--ro-bind", str(hosts), "/etc/hosts"]
     words += ["--ro-bind", str(chart.ROOT / "tests/chart/local/nsswitch.conf"), "/etc/nsswitch.conf"]

@@ -5,7 +5,6 @@ import unittest
 
 import chart
 from local import mail
-from local.pod import until
 from local.release import Release
 from test_rules import exposed, named
 
@@ -113,7 +112,7 @@ class Cluster(unittest.TestCase):
     def test_z_all_of_it_stops_cleanly(self):
         """Last, by its name."""
         self.release.stop(list(self.release.pods))
-        until("all have ended", 1, lambda: not self.release.pods)
+        self.assertEqual(self.release.pods, {})
 
 
 if __name__ == "__main__":
