@@ -45,7 +45,7 @@ class Release:
         self._make_cluster()
         self._site = self._write("site.yaml", SITE | (site or {}))
         self._cluster = self._write("cluster.yaml", {"cluster": {"id": self.cluster_id}})
-        self.documents = self._render({})
+        self.documents = self.render({})
         self._apply()
 
     def _make_cluster(self) -> None:
@@ -68,7 +68,8 @@ class Release:
         path.write_text(json.dumps(values))
         return path
 
-    def _render(self, changed: dict) -> list[dict]:
+    def render(self, changed: dict) -> list[dict]:
+        """What the chart makes with changed values."""
         last = self._write(f"changed-{len(list(self.folder.glob('changed-*')))}.yaml", changed)
         return chart.render((self._values, self._site, self._cluster, last))
 
@@ -76,7 +77,7 @@ class Release:
 
     def upgrade(self, changed: dict) -> None:
         """Renders anew, and does as Helm does: the jobs before, the change, the jobs after. A job that fails ends it."""
-        documents = self._render(changed)
+        documents = self.render(changed)
         self.job("drain", documents)
         self.documents = documents
         self._apply()
