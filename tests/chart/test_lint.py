@@ -25,6 +25,17 @@ class Lint(unittest.TestCase):
                 made = chart.helm(version, "package", str(chart.CHART), "--destination", folder)
                 self.assertEqual(made.returncode, 0, made.stderr)
 
+    def test_what_an_installation_prints_names_its_pods(self):
+        for name, values in chart.cases().items():
+            # Helm 3 asks a cluster even for that.
+            arguments = ["--namespace", chart.NAMESPACE, "--dry-run=client", *chart.arguments_of(values, ())]
+            made = chart.helm(4, "install", chart.RELEASE, str(chart.CHART), *arguments)
+            with self.subTest(values=name):
+                self.assertEqual(made.returncode, 0, made.stderr)
+                base = "post-office" if name == "secrets" else "mail-rookery"
+                first = f"{base}-0" if "single" in name else f"{base}-directory-0"
+                self.assertIn(f"port-forward {first} 7443:7443", made.stdout.partition("NOTES:")[2])
+
     def test_each_object_has_a_name_of_its_own(self):
         for name, values in chart.cases().items():
             with self.subTest(values=name):
