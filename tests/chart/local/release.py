@@ -26,7 +26,7 @@ SITE = {
     "directory": {"config": {"token_lifetime": "20m", "automatic": {"enabled": False, "silent_max": "30m"}}},
     "proxy": {
         "config": {"connections_max": 50000, "message_bytes_max": "20MiB"},
-        "hostname": "mail.example.org", "patienceSeconds": 10, "drainSeconds": 15, "endpointDelaySeconds": 1,
+        "hostname": "mail.example.org", "patienceSeconds": 20, "drainSeconds": 25, "endpointDelaySeconds": 1,
         "tls": {"secret": "site-tls", "certManager": {"enabled": False}},
         "lmtp": {"enabled": True, "from": [{"podSelector": {}}]},
     },
