@@ -109,6 +109,16 @@ class Cluster(unittest.TestCase):
             number = traffic.stop()
         self.assert_kept(traffic, number)
 
+    def test_what_cannot_be_emptied_is_not_taken_away(self):
+        # Three replicas on two mailstores: values that the chart refuses itself, as far as it knows.
+        with self.assertRaisesRegex(AssertionError, "Nothing is changed") as refused:
+            self.release.job("drain", environment={"WANTED": "2"})
+        undo = "rookery node drain mail-rookery-mailstore-2 --undo"
+        self.assertIn(undo, str(refused.exception))
+        mail.send(self.release.of("proxy")[0], "lmtp", ACCOUNTS[0], "served meanwhile")
+        self.release.operate(*undo.split()[1:])
+        self.assertIn("all 3 mailstores are there", self.release.job("settle"))
+
     def test_z_all_of_it_stops_cleanly(self):
         """Last, by its name."""
         self.release.stop(list(self.release.pods))
