@@ -153,13 +153,17 @@ impl Client {
                 return Err(failure);
             }
         };
+        let is_uploaded = arrived.is_uploaded;
         self.appends.waiting.push_back(Waiting {
             tag: tag.clone(),
             began,
-            // What was uploaded is much by itself.
-            alone: arrived.is_uploaded,
+            alone: is_uploaded,
             arrived,
         });
+        if is_uploaded {
+            // What was uploaded is much by itself, and takes the room of the next upload until it is stored.
+            self.settle_appends().await?;
+        }
         while self.appends.is_full() {
             if self.appends.running.is_some() {
                 self.finish_call().await?;

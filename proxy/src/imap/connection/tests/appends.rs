@@ -259,6 +259,20 @@ async fn what_comes_while_some_are_stored_goes_with_the_next_call() {
 }
 
 #[tokio::test]
+async fn what_was_uploaded_goes_alone() {
+    let mut server = Server::start(Setup::default()).await;
+    server.send(LOGIN).await;
+    let large = "x".repeat(300 * 1024);
+    let upload = format!("c APPEND INBOX {{{}+}}\r\n{large}\r\n", large.len());
+    let last = "d APPEND INBOX {1+}\r\n2\r\n";
+    server.send(&(first() + &upload + last)).await;
+    let heard = server.until("d OK [APPENDUID").await;
+    in_order(&heard, &["b OK", "c OK", "d OK"]);
+    let bodies: Vec<_> = appended(&server).into_iter().map(|(_, bodies)| bodies).collect();
+    assert_eq!(bodies, [vec![LONG], vec!["uploaded"], vec!["2"]]);
+}
+
+#[tokio::test]
 async fn what_has_come_whole_is_stored_when_the_client_hangs_up() {
     let mut server = storing_the_first().await;
     server
