@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check simulate scale accounts torture bench scaling
+.PHONY: help build demo serve test check simulate scale accounts torture upgrade bench scaling
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -62,6 +62,13 @@ torture: ## Clients under kills, cuts, wrong clocks and bad disks, and an oracle
 
 # Times are told of programs as they are released
 PROFILE_OF_scale-out := --release
+
+# The variables are options: FROM=<commit> is the build that the cluster runs at first, SEEDS=1-5
+upgrade: ## Replace every process of a cluster under load by this build, from that of an earlier commit; needs root
+	@.ci/install build
+	@.ci/install test
+	@cargo build --workspace --bins
+	@older="$$(.ci/build-of "$(or $(FROM),HEAD)")" && OLDER="$$older" SCENARIO=upgrade $(CARGO_TARGET_DIR)/debug/torture
 
 bench: ## Measure a release build beside Dovecot, in turn; prints both and writes the table into docs. ARGUMENTS="--only deliver" are options
 	@.ci/install build

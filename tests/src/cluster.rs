@@ -39,6 +39,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// A command that the playground is started with, such as a tracer; it must become the playground by `exec`.
     pub wrapper: Vec<String>,
+    /// The build that the playground and its nodes run; `None`: the one beside the test.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             single: false,
             environment: Vec::new(),
             wrapper: Vec::new(),
+            program: None,
         }
     }
 }
@@ -111,6 +114,8 @@ pub struct Launch {
     pub wrapper: Vec<String>,
     /// Environment beside the cluster's.
     pub environment: Vec<(String, String)>,
+    /// Another build than the one that the node was started with.
+    pub program: Option<PathBuf>,
 }
 
 /// A running cluster; stopped and removed when dropped.
@@ -130,7 +135,10 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rookery-test-").tempdir()?;
         let data = folder.path().join("cluster");
-        let program = program()?;
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => program()?,
+        };
         let mut command = match options.wrapper.split_first() {
             None => Command::new(program),
             Some((wrapper, arguments)) => {
@@ -333,6 +341,17 @@ impl Cluster {
         self.environment = environment.iter().map(owned).collect();
     }
 
+    /// The build that one node is started again with from now on.
+    pub fn set_program(&mut self, id: &str, program: &Path) {
+        let launch = self.launches.entry(id.to_owned()).or_default();
+        launch.program = Some(program.to_owned());
+    }
+
+    /// The build that a node runs.
+    pub fn program_of(&self, id: &str) -> Result<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/exe", self.pid(id))).with_context(|| format!("{id} does not run"))
+    }
+
     /// How one node is started again from now on.
     pub fn set_launch(&mut self, id: &str, launch: Launch) {
         self.launches.insert(id.to_owned(), launch);
@@ -360,12 +379,11 @@ impl Cluster {
 
     fn start_again(&mut self, id: &str) -> Result<ChildStdout> {
         let launch = self.launches.get(id).cloned().unwrap_or_default();
-        let words: Vec<String> = launch
-            .wrapper
-            .iter()
-            .chain(&self.node(id).restart)
-            .cloned()
-            .collect();
+        let mut restart = self.node(id).restart.clone();
+        if let (Some(first), Some(program)) = (restart.first_mut(), &launch.program) {
+            *first = program.display().to_string();
+        }
+        let words: Vec<String> = launch.wrapper.iter().cloned().chain(restart).collect();
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)

@@ -13,6 +13,8 @@ const READ_MAX: Duration = Duration::from_secs(60);
 pub struct ImapClient {
     reader: BufReader<TcpStream>,
     tags: u32,
+    /// The server's goodbye, without its CRLF.
+    bye: Option<String>,
 }
 
 /// What the server said to one command.
@@ -79,6 +81,7 @@ impl ImapClient {
         let mut client = Self {
             reader: BufReader::new(stream),
             tags: 0,
+            bye: None,
         };
         let greeting = client.response()?;
         if !greeting.starts_with(b"* OK") {
@@ -194,8 +197,20 @@ impl ImapClient {
         Ok(poll(&mut fds, Some(&Timespec::try_from(longest)?))? > 0)
     }
 
-    /// One response with its literals, without the last CRLF.
+    /// One response with its literals, without the last CRLF. At the connection's end the error holds the server's goodbye.
     pub fn response(&mut self) -> Result<Vec<u8>> {
+        let read = self.read_response();
+        match (&read, &self.bye) {
+            (Ok(response), _) if response.starts_with(b"* BYE") => {
+                self.bye = Some(String::from_utf8_lossy(response).into_owned());
+                read
+            }
+            (Err(_), Some(bye)) => read.with_context(|| format!("the server had said {bye:?}")),
+            _ => read,
+        }
+    }
+
+    fn read_response(&mut self) -> Result<Vec<u8>> {
         let mut response = Vec::new();
         loop {
             if self.reader.read_until(b'\n', &mut response)? == 0 {

@@ -5,16 +5,21 @@
 //!
 //! With SCENARIO=scale-out there are no nemeses: clients work while mailstores are added and drained, and times are told. SEEDS, REPLICAS
 //! (3), SIZE, BALLAST (bytes of mail that lie there before) and TIMES (a file for what each operation took) are its options.
+//!
+//! With SCENARIO=upgrade every node is replaced by another build under load: OLDER is the program that the cluster runs at first (this
+//! build if it is not named), NEWER the one that it runs at the end (likewise).
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rookery_tests::cluster::program;
 use rookery_tests::faults::nemesis;
 use rookery_tests::faults::report::Report;
 use rookery_tests::faults::run::{RunOptions, run};
 use rookery_tests::faults::scale_out::{self, ScaleOutOptions};
+use rookery_tests::faults::upgrade::{self, UpgradeOptions};
 use rookery_tests::faults::workload::{Mix, Tempo};
 
 /// Seeds when nothing else is said.
@@ -27,7 +32,8 @@ fn main() -> ExitCode {
     let done = match variable("SCENARIO", "faults").as_str() {
         "faults" => torture(),
         "scale-out" => scale_out(),
-        other => Err(anyhow!("SCENARIO is {other}: use faults or scale-out")),
+        "upgrade" => upgrade(),
+        other => Err(anyhow!("SCENARIO is {other}: use faults, scale-out or upgrade")),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -79,6 +85,21 @@ fn scale_out() -> Result<bool> {
         let report = scale_out::run(&options)?;
         say(&report.to_string());
         is_good &= report.is_unnoticed();
+    }
+    Ok(is_good)
+}
+
+fn upgrade() -> Result<bool> {
+    let mut is_good = true;
+    let build = |name: &str| match variable(name, "") {
+        none if none.is_empty() => program(),
+        path => Ok(path.into()),
+    };
+    for seed in seeds(&variable("SEEDS", "1"))? {
+        let options = UpgradeOptions::small(seed, build("OLDER")?, build("NEWER")?);
+        let report = upgrade::run(&options)?;
+        say(&report.to_string());
+        is_good &= report.is_good();
     }
     Ok(is_good)
 }

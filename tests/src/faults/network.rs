@@ -108,7 +108,7 @@ impl Network {
         let wrapper = [&ip, "netns", "exec", &self.space(node)].map(str::to_owned);
         Ok(Launch {
             wrapper: wrapper.into(),
-            environment: Vec::new(),
+            ..Launch::default()
         })
     }
 

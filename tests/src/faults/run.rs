@@ -107,6 +107,7 @@ impl RunOptions {
             replicas: self.replicas,
             network: nemeses.iter().any(|nemesis| nemesis.needs_network()),
             rooms: nemeses.iter().any(|nemesis| nemesis.needs_rooms()),
+            program: None,
         }
     }
 }

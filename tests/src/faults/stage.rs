@@ -1,7 +1,7 @@
 //! The cluster under test with all that makes faults possible: shims in every node, small disks, a network of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -56,6 +56,8 @@ pub struct StageOptions {
     pub network: bool,
     /// Whether each mailstore has a small disk of its own.
     pub rooms: bool,
+    /// The build that the nodes run; `None`: the one beside the test.
+    pub program: Option<PathBuf>,
 }
 
 /// A cluster under test.
@@ -130,6 +132,7 @@ impl Stage {
             accounts: u64::from(options.accounts),
             replicas: options.replicas,
             shards: Some(options.shards),
+            program: options.program.clone(),
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
             ..Options::default()
         })?;
@@ -365,6 +368,17 @@ impl Stage {
     /// Tells a node to stop and waits until it has.
     pub fn stop(&mut self, node: &str) -> Result<()> {
         self.end(node, Cluster::stop)
+    }
+
+    /// Tells a node to stop, waits until it has, and starts another build in its place.
+    pub fn replace(&mut self, node: &str, program: &Path) -> Result<()> {
+        let program = program.canonicalize()?;
+        self.stop(node)?;
+        self.cluster.set_program(node, &program);
+        self.restart(node)?;
+        let runs = self.cluster.program_of(node)?;
+        ensure!(runs == program, "{node} runs {}", runs.display());
+        Ok(())
     }
 
     /// Starts a node again.

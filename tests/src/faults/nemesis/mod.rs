@@ -21,8 +21,11 @@ pub(super) use account_move::arrive;
 pub use driver::{Pace, torment};
 pub(super) use rebalance::settle;
 
+/// Another build in a node's place: no nemesis, but its proxy's end is the end of a client's connection as well.
+pub const REPLACED: &str = "replaced";
+
 /// Nemeses of a proxy that end its clients' connections.
-pub const ENDS_CONNECTIONS: [&str; 1] = [kill::NAME];
+pub const ENDS_CONNECTIONS: [&str; 2] = [kill::NAME, REPLACED];
 
 /// Nemeses after which a node may be found to have ended by itself.
 pub const MAY_END_NODES: [&str; 1] = [full_disk::NAME];

@@ -128,6 +128,7 @@ pub fn run(options: &ScaleOutOptions) -> Result<ScaleOutReport> {
         replicas: options.replicas,
         network: false,
         rooms: false,
+        program: None,
     })
     .context("the cluster cannot be set up")?;
     stage.moves = true;
