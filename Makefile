@@ -67,8 +67,8 @@ PROFILE_OF_scale-out := --release
 upgrade: ## Replace every process of a cluster under load by this build, from that of an earlier commit; needs root
 	@.ci/install build
 	@.ci/install test
-	@cargo build --workspace --bins
-	@older="$$(.ci/build-of "$(or $(FROM),HEAD)")" && OLDER="$$older" SCENARIO=upgrade $(CARGO_TARGET_DIR)/debug/torture
+	@older="$$(.ci/build-of "$(or $(FROM),HEAD)")" && cargo build --workspace --bins && \
+	  OLDER="$$older" SCENARIO=upgrade $(CARGO_TARGET_DIR)/debug/torture
 
 bench: ## Measure a release build beside Dovecot, in turn; prints both and writes the table into docs. ARGUMENTS="--only deliver" are options
 	@.ci/install build
