@@ -67,14 +67,16 @@ class NotReady(SystemExit):
 class Rookery(Server):
     domain = "example.test"
 
-    def __init__(self, folder, binary, name="Rookery", options=("--single",), start_seconds_max=None):
+    def __init__(self, folder, binary, name="Rookery", options=("--single",), environment=None,
+                 start_seconds_max=None):
+        self.environment = environment or {}
         self.folder, self.name, self.options, self.start_seconds_max = folder, name, list(options), start_seconds_max
         self.binary = binary
 
     def start(self):
         command = [self.binary, "playground", *self.options, "--port-base", "0", "--data", self.folder,
                    "--accounts", str(ACCOUNTS), "--password", PASSWORD]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **self.environment})
         self.pid = self.process.pid
         # Accounts are a part of the start, and many of them take long.
         late = threading.Timer(self.start_seconds_max or threading.TIMEOUT_MAX, self.process.terminate)
@@ -93,7 +95,8 @@ class Rookery(Server):
     @property
     def about(self):
         build = os.path.basename(os.path.dirname(self.binary))
-        return f"{version(self.binary)}, {' '.join(self.options)}, {build}; passwords as argon2id behind a cache"
+        words = [*(f"{key}={value}" for key, value in self.environment.items()), *self.options]
+        return f"{version(self.binary)}, {' '.join(words)}, {build}; passwords as argon2id behind a cache"
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
