@@ -59,7 +59,7 @@ pub struct LogOptions {
 impl Default for LogOptions {
     fn default() -> Self {
         Self {
-            segment_bytes: 64 * 1024 * 1024,
+            segment_bytes: 32 * 1024 * 1024,
             writing: Writing::Direct,
             spares_max: 2,
             recent_bytes_max: 32 * 1024 * 1024,
