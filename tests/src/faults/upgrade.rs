@@ -1,6 +1,6 @@
 //! Clients in a cluster whose nodes are replaced by another build, one after the other: what they notice.
 //!
-//! Mailstores first, then the directory's members, then proxies, as `docs/upgrade.md` tells operators. A mailstore or a member of the
+//! The directory's members first, then mailstores, then proxies, as `docs/upgrade.md` tells operators. A mailstore or a member of the
 //! directory is replaced without any command that fails and any connection that ends; a proxy's clients are told goodbye and find the
 //! new one. Everything that the fault test demands is demanded here.
 
@@ -14,7 +14,7 @@ use super::history::{Action, Event, FaultSpan, History, Lost, Outcome, Recorder}
 use super::nemesis::REPLACED;
 use super::report::Report;
 use super::run::{self, RunOptions};
-use super::stage::{Stage, StageOptions};
+use super::stage::{DIRECTORY, Stage, StageOptions};
 use super::workload::{Mix, Tempo};
 
 /// How long nothing is replaced: before the first node, and between two.
@@ -119,7 +119,7 @@ pub fn run(options: &UpgradeOptions) -> Result<UpgradeReport> {
 fn perform(options: &UpgradeOptions, stage: &mut Stage) -> Result<UpgradeReport> {
     let crowd = Crowd::start(&options.mix, options.seed, stage)?;
     let mut spans = Vec::new();
-    for role in ["mailstore", "directory", "proxy"] {
+    for role in [DIRECTORY, "mailstore", "proxy"] {
         for node in stage.of_role(role) {
             std::thread::sleep(QUIET);
             spans.push(replace(stage, &node, &options.newer, crowd.recorder())?);
