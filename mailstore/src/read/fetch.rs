@@ -7,6 +7,7 @@ use rookery_proto::Status;
 use rookery_proto::call::CHUNK_BYTES_MAX;
 use rookery_proto::mailstore::v1 as proto;
 
+use super::ahead;
 use super::batch::{EntryCursor, Messages, rows};
 use super::message::OpenMessage;
 use super::section::{SECTIONS_MAX, SectionSource, WantedSection};
@@ -35,6 +36,8 @@ pub struct FetchCursor {
     entries: EntryCursor,
     batch: VecDeque<(FlagEntry, Option<MessageRow>)>,
     messages: Messages,
+    /// The first messages of the batch, opened.
+    opened: VecDeque<OpenMessage>,
     current: Option<Progress>,
 }
 
@@ -106,6 +109,7 @@ impl FetchCursor {
             entries,
             batch: VecDeque::new(),
             messages: Messages::default(),
+            opened: VecDeque::new(),
             current: None,
         })
     }
@@ -171,7 +175,7 @@ impl FetchCursor {
         if !items.needs_message() && self.sections.is_empty() {
             return Ok(Some(fetched));
         }
-        let mut message = OpenMessage::new(self.messages.get(&self.snapshot, row.number)?);
+        let mut message = self.open(row)?;
         if items.needs_message() {
             let stored = message.stored(&self.snapshot)?;
             if items.envelope {
@@ -192,6 +196,20 @@ impl FetchCursor {
             source: None,
         };
         self.fill(fetched, progress, bytes).map(Some)
+    }
+
+    /// Opens the message of the row that was taken from the batch.
+    fn open(&mut self, row: MessageRow) -> Result<OpenMessage, Status> {
+        if self.sections.is_empty() {
+            return Ok(OpenMessage::new(self.messages.get(&self.snapshot, row.number)?));
+        }
+        if self.opened.is_empty() {
+            let further = self.batch.iter().map_while(|(_, row)| Some(row.as_ref()?.number));
+            let numbers = std::iter::once(row.number).chain(further);
+            self.opened = ahead::open(&self.snapshot, &self.messages, numbers)?;
+        }
+        let opened = self.opened.pop_front();
+        opened.ok_or_else(|| Status::internal("a message was lost"))
     }
 
     fn load_batch(&mut self) -> Result<bool, Status> {

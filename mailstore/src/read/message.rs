@@ -13,6 +13,8 @@ use crate::schema::MessageRecord;
 /// A message that is being read.
 pub(super) struct OpenMessage {
     record: MessageRecord,
+    /// All of the body, when it was read ahead.
+    held: Option<Bytes>,
     stored: Option<Stored>,
     parts: Option<Vec<PartSpan>>,
 }
@@ -21,9 +23,15 @@ impl OpenMessage {
     pub(super) fn new(record: MessageRecord) -> Self {
         Self {
             record,
+            held: None,
             stored: None,
             parts: None,
         }
+    }
+
+    /// Keeps all of its body, which was read ahead.
+    pub(super) fn hold(&mut self, body: Bytes) {
+        self.held = Some(body);
     }
 
     pub(super) fn prefix(&self) -> &Bytes {
@@ -85,6 +93,11 @@ impl OpenMessage {
             let to = from.saturating_add(length).min(self.record.prefix.len());
             return Ok(self.record.prefix.slice(from..to));
         }
+        if let Some(held) = &self.held {
+            let from = usize::try_from(offset - prefix_len).unwrap_or(usize::MAX).min(held.len());
+            let to = from.saturating_add(length).min(held.len());
+            return Ok(held.slice(from..to));
+        }
         let body = self.body();
         Ok(snapshot
             .bodies
@@ -100,7 +113,11 @@ impl OpenMessage {
         }
         let body = self.body();
         let of_body = span.start.saturating_sub(prefix_len)..span.end - prefix_len;
-        let bytes = snapshot.bodies.read_range(&snapshot.reader(), &body, of_body)?;
+        let bytes = match &self.held {
+            // It has all bytes that the record says.
+            Some(held) => held.slice(of_body.start as usize..of_body.end as usize),
+            None => snapshot.bodies.read_range(&snapshot.reader(), &body, of_body)?,
+        };
         if span.start >= prefix_len {
             return Ok(bytes);
         }
@@ -109,7 +126,7 @@ impl OpenMessage {
             .into())
     }
 
-    fn body(&self) -> OpenBody {
+    pub(super) fn body(&self) -> OpenBody {
         OpenBody::of(self.record.body)
     }
 }

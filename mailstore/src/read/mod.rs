@@ -3,6 +3,7 @@
 //! Everything here blocks on the disk and belongs on threads where that is allowed. Long reads are cursors that give a
 //! bounded piece at each step, so that no thread is held while a caller is slow. Never writes, never waits.
 
+mod ahead;
 mod batch;
 mod changes;
 mod export;
@@ -13,6 +14,7 @@ mod moved;
 mod open;
 mod search;
 mod section;
+mod threads;
 mod view;
 
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub use moved::MovedCursor;
 pub use open::{claim_recent, open_mailbox};
 pub use rookery_replication::store::OwnedSnapshot;
 pub use search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SearchCursor};
+pub use threads::ReadThreads;
 pub use view::OpenCache;
 
 /// A view that threads may share.
@@ -51,6 +54,8 @@ pub struct Snapshot {
     pub bodies: Arc<dyn BodyStore>,
     /// What sessions have taken of the shard's recent messages, beside what is stored.
     pub recent: Arc<RecentClaims>,
+    /// Who helps with reads of many messages.
+    pub threads: Arc<ReadThreads>,
 }
 
 impl Snapshot {

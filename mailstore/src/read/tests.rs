@@ -119,6 +119,7 @@ impl Fixture {
             account: ACCOUNT,
             bodies: Arc::new(ColumnBodies::default()),
             recent: Arc::clone(&self.recent),
+            threads: Arc::default(),
         }
     }
 

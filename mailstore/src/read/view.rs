@@ -269,6 +269,7 @@ mod tests {
                 account: ANN,
                 bodies: Arc::new(ColumnBodies::default()),
                 recent: Arc::default(),
+                threads: Arc::default(),
             }
         }
 

@@ -87,6 +87,7 @@ impl MailstoreService {
             account,
             bodies: Arc::clone(&self.bodies),
             recent: Arc::clone(shard.shard().recent()),
+            threads: Arc::clone(&self.threads),
         }
     }
 }

@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::analysis::Analyser;
 use crate::body::BodyStore;
-use crate::read::OpenCache;
+use crate::read::{OpenCache, ReadThreads};
 use meter::metered;
 use reads::Places;
 pub use shards::{HostedShard, Shards};
@@ -71,6 +71,7 @@ pub struct MailstoreService {
     open_cache: Arc<OpenCache>,
     reads: Places,
     searches: Places,
+    threads: Arc<ReadThreads>,
     body_bytes_max: u64,
     /// So far.
     calls: AtomicU64,
@@ -87,6 +88,10 @@ impl MailstoreService {
         Arc::new(Self {
             reads: Places::new(Arc::clone(store), parts.reads_max),
             searches: Places::new(Arc::clone(store), parts.searches_max),
+            threads: Arc::new(match store.may_wait() {
+                true => ReadThreads::new(),
+                false => ReadThreads::none(),
+            }),
             shards: parts.shards,
             tokens: parts.tokens,
             analyser: parts.analyser,

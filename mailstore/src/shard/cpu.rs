@@ -1,18 +1,29 @@
 //! Processor time, of a thread and of planning.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Processor time that this thread has had.
+thread_local! {
+    static OF_OTHERS: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Counts what other threads have spent on this one's work.
+pub(crate) fn count_as_own(spent: Duration) {
+    OF_OTHERS.set(OF_OTHERS.get() + spent);
+}
+
+/// Processor time that this thread has had, and others for it.
 pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     // Never negative.
-    Duration::new(
+    let own = Duration::new(
         u64::try_from(time.tv_sec).unwrap_or(0),
         u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    );
+    own + OF_OTHERS.get()
 }
 
 /// Processor time that planning a shard's changes takes.

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::cpu::Planning;
-pub(crate) use self::cpu::thread_time;
+pub(crate) use self::cpu::{count_as_own, thread_time};
 pub use self::disk::{Disk, DiskSpace, FreeSpace, disk_of};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
 pub use self::recent::RecentClaims;

@@ -3,7 +3,8 @@
 //! What can be told from flags and rows is told first, then what the record of a message tells: its sent date and the text
 //! of From, To, Cc, Bcc and Subject. Header text is read only for messages that are still open, and bodies only when the
 //! header did not decide. A search is a cursor whose steps are bounded in time, so that it never
-//! keeps a thread for long and stops soon after its caller has gone.
+//! keeps a thread for long and stops soon after its caller has gone. What must be read of messages is judged by as many threads as there
+//! are processors.
 
 mod facts;
 mod key;
@@ -14,8 +15,9 @@ use rookery_proto::Status;
 use rookery_proto::mailstore::v1 as proto;
 
 use super::batch::{EntryCursor, Messages, rows};
+use super::threads::cores;
 use super::{Snapshot, requested_mailbox};
-use crate::schema::{FlagEntry, MailboxId, ModSeq, Uid, UidRanges};
+use crate::schema::{FlagEntry, MailboxId, MessageRow, ModSeq, Uid, UidRanges};
 use facts::{Facts, Level};
 use key::Key;
 pub use key::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
@@ -96,17 +98,21 @@ impl SearchCursor {
         } else {
             Messages::default()
         };
-        let mut open = rows.into_iter();
+        let open: Vec<(FlagEntry, MessageRow)> = std::iter::zip(open, rows).collect();
+        let judge = |position, (entry, row): &(FlagEntry, MessageRow)| {
+            // The first one always: each step gets further.
+            let goes_on = position == 0 || started.elapsed() < STEP_TIME_MAX;
+            goes_on.then(|| self.judge_message(entry, *row, &messages))
+        };
+        let mut found_out = self.snapshot.threads.map_while(cores(), &open, judge).into_iter();
         for (index, (entry, judged)) in std::iter::zip(&self.batch, judged).enumerate() {
             let matches = match judged {
                 Some(matches) => matches,
-                None => {
-                    if index > 0 && started.elapsed() >= STEP_TIME_MAX {
-                        return Ok(index);
-                    }
-                    let row = open.next().ok_or_else(|| Status::internal("a row was lost"))?;
-                    self.judge_message(entry, row, &messages)?
-                }
+                None => match found_out.next() {
+                    Some(found_out) => found_out?,
+                    // The time was over before.
+                    None => return Ok(index),
+                },
             };
             if matches {
                 self.found.push(entry.uid);
@@ -118,7 +124,7 @@ impl SearchCursor {
     fn judge_message(
         &self,
         entry: &FlagEntry,
-        row: crate::schema::MessageRow,
+        row: MessageRow,
         messages: &Messages,
     ) -> Result<bool, Status> {
         let mut facts = Facts::of_flags(entry);
