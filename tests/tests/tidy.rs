@@ -1,4 +1,7 @@
-//! What the tree promises: which crate may call which, RFCs cited are in the table, files stay small.
+//! What the tree promises: which crate may call which, RFCs cited are in the table, files stay small, links lead somewhere.
+
+#[path = "tidy/links.rs"]
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -169,4 +172,18 @@ fn nothing_is_left_to_do_in_the_code() {
             assert!(!text.contains(word), "{} holds {word}", path.display());
         }
     }
+}
+
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let root = root();
+    let mut found = Vec::new();
+    files(&root, ".md", &mut found);
+    assert!(found.len() > 20, "no documents were found");
+    let documents: Vec<PathBuf> = found
+        .iter()
+        .map(|path| path.strip_prefix(&root).expect("below the root").to_path_buf())
+        .collect();
+    let wrong = links::wrong(&root, &documents);
+    assert!(wrong.is_empty(), "broken links:\n{}", wrong.join("\n"));
 }
