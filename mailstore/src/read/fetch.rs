@@ -176,6 +176,7 @@ impl FetchCursor {
             return Ok(Some(fetched));
         }
         let mut message = self.open(row)?;
+        let items = &self.items;
         if items.needs_message() {
             let stored = message.stored(&self.snapshot)?;
             if items.envelope {
