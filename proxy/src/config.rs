@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use rookery_process::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::net::Network;
+
 /// What an operator may say of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +28,11 @@ pub struct Config {
     pub connections_max: usize,
     /// Connections from one address (an IPv6 /64 counts as one; loopback is not bounded by it).
     pub connections_per_address_max: usize,
+    /// Networks of load balancers: a connection from there begins with a header of the PROXY protocol, version 1 or 2, and the
+    /// client is whom it names. One from elsewhere never does.
+    pub proxy_protocol_from: Vec<Network>,
+    /// The listeners, by their names in `listen`, that `proxy_protocol_from` holds for.
+    pub proxy_protocol_on: Vec<Protocol>,
     /// How long a client's command waits for its shard.
     pub patience: Span,
     /// How long after a login its password is enough while the directory cannot be asked. Zero: never.
@@ -58,6 +65,38 @@ pub struct Listeners {
     pub lmtp: Option<SocketAddr>,
 }
 
+/// A listener by its name in `listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// IMAP with STARTTLS.
+    Imap,
+    /// IMAP over TLS.
+    Imaps,
+    /// SMTP.
+    Smtp,
+    /// Submission with STARTTLS.
+    Submission,
+    /// Submission over TLS.
+    Submissions,
+    /// LMTP.
+    Lmtp,
+}
+
+impl Protocol {
+    /// As it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Imap => "imap",
+            Protocol::Imaps => "imaps",
+            Protocol::Smtp => "smtp",
+            Protocol::Submission => "submission",
+            Protocol::Submissions => "submissions",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -69,6 +108,15 @@ impl Default for Config {
             message_bytes_max: ByteSize(50 << 20),
             connections_max: 20_000,
             connections_per_address_max: 100,
+            proxy_protocol_from: Vec::new(),
+            // A site's own relays speak LMTP, and do not come by the load balancer.
+            proxy_protocol_on: vec![
+                Protocol::Imap,
+                Protocol::Imaps,
+                Protocol::Smtp,
+                Protocol::Submission,
+                Protocol::Submissions,
+            ],
             patience: Span::seconds(30),
             logins_kept: Span::seconds(15 * 60),
             drain: Span::seconds(10),

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::imap::{self, ImapContext, ImapOptions, LoginSlowing};
 use crate::net::{ConnectionLimits, Listener};
 use crate::route::{Cluster, ClusterOptions, Connect};
@@ -137,12 +137,12 @@ impl Starting {
             slowing: Arc::clone(&self.slowing),
             shutdown: self.proxy.sessions.clone(),
         });
-        for (name, address, implicit) in [
-            ("imap", config.listen.imap, false),
-            ("imaps", config.listen.imaps, true),
+        for (protocol, address, implicit) in [
+            (Protocol::Imap, config.listen.imap, false),
+            (Protocol::Imaps, config.listen.imaps, true),
         ] {
             let Some(address) = address else { continue };
-            let listener = self.bind(name, address, implicit)?;
+            let listener = self.bind(config, protocol, address, implicit)?;
             let context = Arc::clone(&context);
             let (connections, accepting) = (self.proxy.connections.clone(), self.proxy.accepting.clone());
             self.proxy
@@ -156,14 +156,14 @@ impl Starting {
 
     fn listen_smtp(&mut self, config: &Config) -> Result<(), StartError> {
         let listen = &config.listen;
-        for (name, address, kind, implicit) in [
-            ("smtp", listen.smtp, Kind::Smtp, false),
-            ("submission", listen.submission, Kind::Submission, false),
-            ("submissions", listen.submissions, Kind::Submission, true),
-            ("lmtp", listen.lmtp, Kind::Lmtp, false),
+        for (protocol, address, kind, implicit) in [
+            (Protocol::Smtp, listen.smtp, Kind::Smtp, false),
+            (Protocol::Submission, listen.submission, Kind::Submission, false),
+            (Protocol::Submissions, listen.submissions, Kind::Submission, true),
+            (Protocol::Lmtp, listen.lmtp, Kind::Lmtp, false),
         ] {
             let Some(address) = address else { continue };
-            let listener = self.bind(name, address, implicit)?;
+            let listener = self.bind(config, protocol, address, implicit)?;
             let context = Arc::new(SmtpContext {
                 cluster: Arc::clone(&self.proxy.cluster),
                 options: SmtpOptions {
@@ -189,13 +189,17 @@ impl Starting {
 
     fn bind(
         &mut self,
-        name: &'static str,
+        config: &Config,
+        protocol: Protocol,
         address: SocketAddr,
         implicit: bool,
     ) -> Result<Listener, StartError> {
         let tls = implicit.then(|| self.tls.clone());
-        let listener = Listener::bind(address, tls, Arc::clone(&self.limits))?;
-        self.proxy.endpoints.push((name, listener.local()));
+        let mut listener = Listener::bind(address, tls, Arc::clone(&self.limits))?;
+        if config.proxy_protocol_on.contains(&protocol) {
+            listener = listener.with_headers_from(config.proxy_protocol_from.clone().into());
+        }
+        self.proxy.endpoints.push((protocol.name(), listener.local()));
         Ok(listener)
     }
 }

@@ -22,7 +22,8 @@ struct Counts {
 /// A connection's place; free again when dropped.
 pub struct Slot {
     limits: Arc<ConnectionLimits>,
-    address: IpAddr,
+    /// The address that it counts for; `None` while nobody knows.
+    address: Option<IpAddr>,
 }
 
 impl ConnectionLimits {
@@ -38,21 +39,37 @@ impl ConnectionLimits {
 
     /// A place for a connection, or `None` when a bound is reached.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        let address = network(address);
+        self.take_unnamed()?.named(address)
+    }
+
+    /// A place for a connection of which the client's address is not known yet, bounded by the total alone.
+    pub fn take_unnamed(self: &Arc<Self>) -> Option<Slot> {
         let mut counts = self.counts.lock();
         if counts.total >= self.total_max {
             return None;
         }
-        let held = counts.addresses.get(&address).copied().unwrap_or(0);
-        if held >= self.per_address_max && !address.is_loopback() {
-            return None;
-        }
         counts.total += 1;
-        counts.addresses.insert(address, held + 1);
         Some(Slot {
             limits: Arc::clone(self),
-            address,
+            address: None,
         })
+    }
+}
+
+impl Slot {
+    /// The same place, counted for an address from now on; `None`, and the place is free, when that address has too many.
+    pub fn named(mut self, address: IpAddr) -> Option<Slot> {
+        let address = network(address);
+        {
+            let mut counts = self.limits.counts.lock();
+            let held = counts.addresses.get(&address).copied().unwrap_or(0);
+            if held >= self.limits.per_address_max && !address.is_loopback() {
+                return None;
+            }
+            counts.addresses.insert(address, held + 1);
+        }
+        self.address = Some(address);
+        Some(self)
     }
 }
 
@@ -60,10 +77,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.limits.counts.lock();
         counts.total -= 1;
-        if let Some(held) = counts.addresses.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(held) = counts.addresses.get_mut(&address) {
             *held -= 1;
             if *held == 0 {
-                counts.addresses.remove(&self.address);
+                counts.addresses.remove(&address);
             }
         }
     }
@@ -100,6 +118,24 @@ mod tests {
             "three in all"
         );
         drop(first);
+        assert!(limits.take(a).is_some());
+    }
+
+    #[test]
+    fn a_place_without_an_address_counts_for_one_once_it_is_known() {
+        let limits = ConnectionLimits::new(3, 1);
+        let a: IpAddr = "192.0.2.1".parse().unwrap();
+        let unnamed: Vec<Slot> = (0..3).map(|_| limits.take_unnamed().unwrap()).collect();
+        assert!(limits.take_unnamed().is_none(), "three in all");
+        let mut named = unnamed.into_iter().map(|slot| slot.named(a));
+        let first = named.next().unwrap();
+        assert!(first.is_some());
+        assert!(named.next().unwrap().is_none(), "one from an address");
+        drop(named);
+        // Refused ones have given their places back, and the address is free once nobody holds it.
+        let others = (limits.take_unnamed().unwrap(), limits.take_unnamed().unwrap());
+        assert!(limits.take_unnamed().is_none());
+        drop((first, others));
         assert!(limits.take(a).is_some());
     }
 

@@ -13,13 +13,18 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::header::{self, HeaderError, Origin};
 use super::limits::{ConnectionLimits, Slot};
+use super::network::Network;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+
+/// How long a header of the PROXY protocol may take: a segment that was lost comes again within it (its §2: at least 3 seconds).
+const HEADER_MAX: Duration = Duration::from_secs(5);
 
 /// How long to wait when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -30,6 +35,7 @@ pub struct Listener {
     local: SocketAddr,
     implicit_tls: Option<TlsAcceptor>,
     limits: Arc<ConnectionLimits>,
+    headers_from: Arc<[Network]>,
 }
 
 /// What a client's connection runs over.
@@ -44,7 +50,7 @@ pub enum Wire {
 pub struct Accepted {
     /// The stream.
     pub wire: Wire,
-    /// The client's address.
+    /// The client's address: who connected, or whom a load balancer's header names.
     pub client: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
@@ -76,12 +82,20 @@ impl Listener {
             local,
             implicit_tls,
             limits,
+            headers_from: Arc::from([]),
         })
     }
 
     /// The address it listens on, with the port that the system chose.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The same, where connections from some networks begin with a header of the PROXY protocol. Those from elsewhere never do: what
+    /// looks like a header is the client's own words there.
+    pub fn with_headers_from(mut self, networks: Arc<[Network]>) -> Self {
+        self.headers_from = networks;
+        self
     }
 
     /// Accepts until cancelled, each connection in a task of `tasks`.
@@ -95,7 +109,7 @@ impl Listener {
                 () = cancel.cancelled() => return,
                 accepted = self.tcp.accept() => accepted,
             };
-            let (stream, client) = match accepted {
+            let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, or the client went away while it waited: neither ends the listener.
@@ -104,48 +118,130 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(slot) = self.limits.take(client.ip()) else {
-                metrics::counter!("rookery_proxy_connections_refused_total").increment(1);
-                tracing::info!(%client, local = %self.local, "too many connections: refused");
+            let headed = self
+                .headers_from
+                .iter()
+                .any(|network| network.contains(peer.ip()));
+            let slot = if headed {
+                self.limits.take_unnamed()
+            } else {
+                self.limits.take(peer.ip())
+            };
+            let Some(slot) = slot else {
+                refuse(peer, self.local);
                 continue;
             };
             // Without it each small answer behind another waits for the client's delayed acknowledgement.
             if stream.set_nodelay(true).is_err() {
                 continue;
             }
-            let local = self.local;
-            match self.implicit_tls.clone() {
-                None => {
-                    tasks.spawn(handler(Accepted {
-                        wire: Wire::Plain(stream),
-                        client,
-                        local,
-                        slot,
-                    }));
-                }
-                Some(acceptor) => {
-                    let handler = handler.clone();
-                    tasks.spawn(async move {
-                        // Boxed, so that the handshake's state is gone once the session begins.
-                        let handshake =
-                            Box::pin(tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)));
-                        match handshake.await {
-                            Ok(Ok(tls)) => {
-                                let wire = Wire::Tls(Box::new(tls));
-                                handler(Accepted {
-                                    wire,
-                                    client,
-                                    local,
-                                    slot,
-                                })
-                                .await;
-                            }
-                            Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
-                            Err(_) => tracing::debug!(%client, "TLS handshake took too long"),
-                        }
-                    });
-                }
+            let (local, tls) = (self.local, self.implicit_tls.clone());
+            let accepted = Plain {
+                stream,
+                client: peer,
+                local,
+                slot,
+            };
+            if !headed && tls.is_none() {
+                tasks.spawn(handler(accepted.into()));
+                continue;
             }
+            let handler = handler.clone();
+            tasks.spawn(async move {
+                // Boxed, so that its state is gone once the session begins.
+                if let Some(accepted) = Box::pin(accepted.prepare(headed, tls)).await {
+                    handler(accepted).await;
+                }
+            });
         }
     }
 }
+
+/// A connection of which nothing has been read.
+struct Plain {
+    stream: TcpStream,
+    client: SocketAddr,
+    local: SocketAddr,
+    slot: Slot,
+}
+
+impl From<Plain> for Accepted {
+    fn from(plain: Plain) -> Self {
+        Self {
+            wire: Wire::Plain(plain.stream),
+            client: plain.client,
+            local: plain.local,
+            slot: plain.slot,
+        }
+    }
+}
+
+impl Plain {
+    /// What comes before the protocol: a load balancer's header, then a handshake. `None`: it is closed.
+    async fn prepare(mut self, headed: bool, tls: Option<TlsAcceptor>) -> Option<Accepted> {
+        if headed {
+            self = self.read_header().await?;
+        }
+        let Some(acceptor) = tls else {
+            return Some(self.into());
+        };
+        let client = self.client;
+        match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(self.stream)).await {
+            Ok(Ok(tls)) => Some(Accepted {
+                wire: Wire::Tls(Box::new(tls)),
+                client,
+                local: self.local,
+                slot: self.slot,
+            }),
+            Ok(Err(error)) => {
+                tracing::debug!(%client, %error, "TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%client, "TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    /// The same with the client that the header names, counted for its address.
+    async fn read_header(mut self) -> Option<Self> {
+        let (peer, local) = (self.client, self.local);
+        let reason = match tokio::time::timeout(HEADER_MAX, header::read(&mut self.stream)).await {
+            Ok(Ok(origin)) => {
+                if let Origin::Named(client) = origin {
+                    self.client = client;
+                }
+                let Some(slot) = self.slot.named(self.client.ip()) else {
+                    refuse(self.client, local);
+                    return None;
+                };
+                return Some(Self { slot, ..self });
+            }
+            Ok(Err(error)) => {
+                if matches!(error, HeaderError::Absent) {
+                    tracing::debug!(%peer, %local, %error, "connection without a PROXY header");
+                } else {
+                    tracing::info!(%peer, %local, %error, "closed a connection without a good PROXY header: does the \
+                        load balancer send them?");
+                }
+                error.reason()
+            }
+            Err(_) => {
+                tracing::info!(%peer, %local, "closed a connection whose PROXY header did not come: does the load \
+                    balancer send them?");
+                "slow"
+            }
+        };
+        metrics::counter!("rookery_proxy_headers_refused_total", "reason" => reason).increment(1);
+        None
+    }
+}
+
+fn refuse(client: SocketAddr, local: SocketAddr) {
+    metrics::counter!("rookery_proxy_connections_refused_total").increment(1);
+    tracing::info!(%client, %local, "too many connections: refused");
+}
+
+#[cfg(test)]
+mod tests;

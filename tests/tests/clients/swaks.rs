@@ -195,3 +195,66 @@ fn swaks_speaks_lmtp_and_hears_of_each_recipient() {
         assert!(held[0].contains("by LMTP"));
     }
 }
+
+#[test]
+fn swaks_stands_for_a_load_balancer_that_names_its_clients() {
+    let balancer = "127.0.0.2";
+    let cluster = Cluster::start(&rookery_tests::Options {
+        environment: vec![(
+            "ROOKERY__PROXY__PROXY_PROTOCOL_FROM".to_owned(),
+            format!("[\"{balancer}/32\"]"),
+        )],
+        ..Default::default()
+    })
+    .unwrap();
+    let ca = ca(&cluster);
+    let named =
+        |version: &'static str, family: &'static str, source: &'static str, destination: &'static str| {
+            let addresses = ["--proxy-source", source, "--proxy-dest", destination];
+            let ports = ["--proxy-source-port", "56316", "--proxy-dest-port", "25"];
+            let way = [
+                "--local-interface",
+                balancer,
+                "--proxy-version",
+                version,
+                "--proxy-family",
+                family,
+            ];
+            [&way[..], &addresses, &ports].concat()
+        };
+    let v4 = named("1", "TCP4", "203.0.113.7", "192.0.2.1");
+    let v6 = named("2", "AF_INET6", "2001:db8::7", "2001:db8::1");
+    let (submissions, smtp) = (&cluster.proxy(0).submissions, &cluster.proxy(0).smtp);
+    let login = [
+        "--auth",
+        "PLAIN",
+        "--auth-user",
+        "user2@example.test",
+        "--auth-password",
+        PASSWORD,
+    ];
+    let mut over_tls = with_tls(&ca, "--tls-on-connect");
+    over_tls.extend(login);
+    over_tls.extend(["--from", "user2@example.test"]);
+    let direct: &[&str] = &[];
+    // Version 2 comes before the handshake.
+    for (endpoint, way, more, client) in [
+        (smtp, &v4[..], direct, "[203.0.113.7]"),
+        (submissions, &v6[..], &over_tls[..], "[IPv6:2001:db8::7]"),
+        (smtp, direct, direct, "[127.0.0.1]"),
+    ] {
+        let arguments = [&["--to", "user1@example.test"], way, more].concat();
+        swaks(endpoint, &arguments).ok();
+        let held = messages_of(&cluster, "user1@example.test", "INBOX");
+        let last = held.last().unwrap();
+        assert!(last.contains(client), "{client}: {last}");
+    }
+    // One that names nobody, and one that is not asked: nothing is stored.
+    let silent = ["--to", "user1@example.test", "--local-interface", balancer];
+    swaks(smtp, &silent).refused();
+    let mut elsewhere = v4.clone();
+    elsewhere[1] = "127.0.0.3";
+    elsewhere.extend(["--to", "user1@example.test"]);
+    swaks(smtp, &elsewhere).refused();
+    assert_eq!(messages_of(&cluster, "user1@example.test", "INBOX").len(), 3);
+}
