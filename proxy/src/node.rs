@@ -204,12 +204,26 @@ impl Starting {
     }
 }
 
+/// Tells whether clients are to come here, and when the directory goes away and comes back.
 async fn watch_readiness(cluster: Arc<Cluster>, health: Health, cancel: CancellationToken) {
+    let mut was_heard = true;
     loop {
-        if cluster.is_ready() {
+        if cluster.is_of_use() {
             health.met("cluster");
         } else {
             health.unmet("cluster", "no fresh shard map from the directory");
+        }
+        if let Some(age) = cluster.picture().age() {
+            metrics::gauge!("rookery_proxy_directory_age_seconds").set(age.as_secs_f64());
+            let is_heard = cluster.is_ready();
+            match (was_heard, is_heard) {
+                (true, false) => tracing::warn!(
+                    "the directory is not heard: sessions go on, and of logins those that it has granted lately"
+                ),
+                (false, true) => tracing::info!("the directory is heard again"),
+                _ => {}
+            }
+            was_heard = is_heard;
         }
         tokio::select! {
             () = cancel.cancelled() => return,

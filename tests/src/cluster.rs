@@ -363,6 +363,11 @@ impl Cluster {
         self.restart_together(&[id])
     }
 
+    /// Starts a node again and does not wait until it serves.
+    pub fn begin(&mut self, id: &str) -> Result<()> {
+        self.start_again(id).map(drop)
+    }
+
     /// Starts nodes again of which none may serve before others are there.
     pub fn restart_together(&mut self, ids: &[&str]) -> Result<()> {
         let outputs = ids.iter().map(|id| Ok((*id, self.start_again(id)?)));

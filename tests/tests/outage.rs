@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use rookery_tests::{Cluster, ImapClient, SmtpClient, messages};
+use std::time::{Duration, Instant};
+
+use rookery_tests::{Cluster, ImapClient, SmtpClient, http, messages};
+
+/// Longer than anything here is waited for: what takes longer is a defect.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_directory_that_is_down_is_never_an_unknown_user() {
@@ -41,6 +46,78 @@ fn a_directory_that_is_down_is_never_an_unknown_user() {
         .unwrap()
         .expect("250")
         .unwrap();
+}
+
+#[test]
+fn proxies_stay_in_service_while_the_directory_is_away_and_logins_count() {
+    let mut cluster = Cluster::three();
+    let user = "user1@example.test";
+    ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
+    let proxy = cluster.node("proxy-1").http.clone();
+    assert_eq!(http::get(&proxy, "/readyz").unwrap().0, 200);
+
+    cluster.kill("directory-1");
+    wait_until_unheard(&proxy);
+    let (status, said) = http::get(&proxy, "/readyz").unwrap();
+    assert_eq!(status, 200, "who is known can still log in: {said}");
+    let mut imap = ImapClient::login(&cluster.proxy(0).imap, user).unwrap();
+    imap.command("SELECT INBOX").unwrap().ok().unwrap();
+
+    // One that starts has nothing that anybody could come for before it has heard the directory once.
+    let other = cluster.node("proxy-2").http.clone();
+    cluster.kill("proxy-2");
+    cluster.begin("proxy-2").unwrap();
+    // It runs, and the directory is all that it lacks.
+    wait_until(&other, |status, said| {
+        status == 503 && said.starts_with("cluster: ") && !said.contains("process: ")
+    });
+
+    cluster.restart("directory-1").unwrap();
+    wait_until(&other, |status, _| status == 200);
+    assert_eq!(http::get(&proxy, "/readyz").unwrap().0, 200);
+}
+
+#[test]
+fn a_proxy_that_keeps_no_logins_leaves_the_service_while_the_directory_is_away() {
+    let mut cluster = Cluster::start(&rookery_tests::Options {
+        environment: vec![("ROOKERY__PROXY__LOGINS_KEPT".to_owned(), "0s".to_owned())],
+        ..Default::default()
+    })
+    .unwrap();
+    let proxy = cluster.node("proxy-1").http.clone();
+    cluster.kill("directory-1");
+    wait_until(&proxy, |status, _| status == 503);
+    cluster.restart("directory-1").unwrap();
+    wait_until(&proxy, |status, _| status == 200);
+}
+
+/// Waits until a node's readiness is told so. One that starts may not listen yet.
+fn wait_until(node: &str, wanted: impl Fn(u16, &str) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let told = http::get(node, "/readyz");
+        if told.as_ref().is_ok_and(|(status, said)| wanted(*status, said)) {
+            return;
+        }
+        assert!(begun.elapsed() < WAIT_MAX, "{told:?}");
+    }
+}
+
+/// Waits until a proxy trusts nothing any more that it remembers of the directory, as its metrics tell.
+fn wait_until_unheard(proxy: &str) {
+    let begun = Instant::now();
+    loop {
+        let (_, metrics) = http::get(proxy, "/metrics").unwrap();
+        let age = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("rookery_proxy_directory_age_seconds "));
+        let age: f64 = age.expect("the age is told").trim().parse().unwrap();
+        // Its watch counts for five seconds.
+        if age > 6.0 {
+            return;
+        }
+        assert!(begun.elapsed() < WAIT_MAX, "{age}");
+    }
 }
 
 #[test]

@@ -140,6 +140,15 @@ impl Cluster {
         self.picture.is_known() && self.fresh_snapshots().is_some()
     }
 
+    /// Whether clients are to come here: the directory has named a shard map, and was heard no longer ago than it takes until no login
+    /// that it has granted counts. A directory that is away takes all proxies' logins alike, so it must not take them all out of
+    /// service while known people may still log in; a proxy that has not heard it for longer can do nothing that another
+    /// could not do better.
+    pub fn is_of_use(&self) -> bool {
+        let age_max = self.options.logins_kept.max(self.options.watch_age_max);
+        self.picture.is_known() && self.picture.snapshots_if_heard(age_max).is_some()
+    }
+
     /// [`Picture::snapshots_if_heard`], as long as caches count.
     fn fresh_snapshots(&self) -> Option<u64> {
         self.picture.snapshots_if_heard(self.options.watch_age_max)
