@@ -1,5 +1,6 @@
 //! A running mailstore: its shards as the directory places them, its calls, its housekeeping, and its end.
 
+mod catch_up;
 mod follow;
 mod rebuild;
 mod register;
@@ -43,6 +44,9 @@ const CONDITION_DIRECTORY: &str = "directory";
 
 /// Readiness: the directory knows of this node.
 const CONDITION_REGISTERED: &str = "registered";
+
+/// Readiness: what this node held when it started has caught up.
+const CONDITION_CAUGHT_UP: &str = "caught-up";
 
 /// What a mailstore needs of the process that it runs in.
 pub struct Host {
@@ -124,18 +128,23 @@ impl Mailstore {
             .unmet(CONDITION_DIRECTORY, "the shard map is not known yet");
         host.health
             .unmet(CONDITION_REGISTERED, "the directory does not know this node yet");
+        host.health
+            .unmet(CONDITION_CAUGHT_UP, "the shard map is not known yet");
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
         let (taken_in, is_taken_in) = watch::channel(false);
+        let (opened, are_opened) = watch::channel(false);
         let following = heed(
             Arc::clone(&host.directory),
             Arc::clone(&shards),
             tokens,
             host.peers,
             host.health.clone(),
-            is_taken_in,
+            (is_taken_in, opened),
         );
         tasks.spawn(until(cancel.clone(), following));
+        let catching_up = catch_up::watch(Arc::clone(&shards), host.health.clone(), are_opened);
+        tasks.spawn(until(cancel.clone(), catching_up));
         let registration = RegisterNode {
             node: Some(config.describe(host.node)),
             cluster_id: host.cluster_id,
@@ -223,14 +232,14 @@ async fn until(cancel: CancellationToken, work: impl Future<Output = ()>) {
 
 /// Takes in what the directory says. What is known goes on being served while the directory is away: accounts and shards
 /// do not move without it. No replica is opened before the directory has taken the node in, or cannot be asked: one that it refuses may be
-/// a copy of another that has the same replicas, and must not vote in their place.
+/// a copy of another that has the same replicas, and must not vote in their place. Says once the replicas that are placed here are open.
 async fn heed(
     directory: Arc<dyn Caller<DirectoryProtocol>>,
     shards: Arc<Shards>,
     tokens: Arc<Tokens>,
     peers: Arc<Peers>,
     health: Health,
-    mut is_taken_in: watch::Receiver<bool>,
+    (mut is_taken_in, opened): (watch::Receiver<bool>, watch::Sender<bool>),
 ) {
     if is_taken_in.wait_for(|is_taken_in| *is_taken_in).await.is_err() {
         // The node is stopping.
@@ -258,6 +267,7 @@ async fn heed(
         if event.snapshot || !event.shards.is_empty() {
             shards.reconcile(|map| map.apply(&event)).await;
             health.met(CONDITION_DIRECTORY);
+            opened.send_replace(true);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The shards that this node serves now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -331,6 +331,14 @@ impl Shards {
         self.opened.notify_waiters();
         self.changed.notify_one();
         true
+    }
+
+    /// The shards that are placed here, open or not.
+    pub fn placed(&self) -> HashSet<ShardId> {
+        let map = self.map.read();
+        map.shards_of(&self.node)
+            .map(|(shard, _)| ShardId(shard.id))
+            .collect()
     }
 
     /// Whether each shard that is placed here has replicas on other nodes; false while no placement is known.

@@ -84,8 +84,15 @@ impl Member {
         last.error.clone().map_or(Ok(()), Err)
     }
 
-    /// Asks the leader how far it is, and waits until this replica is there.
-    async fn catch_up(&self, group: &Group) -> Result<(), Status> {
+    /// The last entry that the group's leader has applied; it makes sure first that it leads, so all that was acknowledged before this
+    /// was asked lies up to there. UNAVAILABLE when nobody is known to lead, or who leads cannot make sure or has applied nothing.
+    pub async fn leader_position(&self, group: &Group) -> Result<u64, Status> {
+        if group.leads() {
+            let confirmed = group.confirm().await;
+            confirmed.map_err(|error| Status::unavailable(error.to_string()))?;
+            let applied = group.applied();
+            return applied.map(|applied| applied.index).ok_or_else(nothing_applied);
+        }
         let (leader, node) = group
             .followed()
             .ok_or_else(|| Status::unavailable("nobody is known to lead the group"))?;
@@ -97,16 +104,22 @@ impl Member {
         let reply::Call::LeaderPosition(position) = self.transport.call(&node, request).await? else {
             return Err(Status::internal("the leader answered with something else"));
         };
-        let Some(there) = position.applied else {
-            return Err(Status::unavailable("the leader has applied nothing yet"));
-        };
-        let is_there = || group.applied().is_some_and(|here| here.index >= there.index);
+        position
+            .applied
+            .map(|applied| applied.index)
+            .ok_or_else(nothing_applied)
+    }
+
+    /// Asks the leader how far it is, and waits until this replica is there.
+    async fn catch_up(&self, group: &Group) -> Result<(), Status> {
+        let there = self.leader_position(group).await?;
+        let is_there = || group.applied().is_some_and(|here| here.index >= there);
         if !is_there() {
-            let what = format!("entry {}", there.index);
+            let what = format!("entry {there}");
             let waited = group
                 .raft
                 .wait(Some(CATCH_UP_MAX))
-                .applied_index_at_least(Some(there.index), what)
+                .applied_index_at_least(Some(there), what)
                 .await;
             waited.map_err(|error| Status::unavailable(format!("the replica is behind: {error}")))?;
         }
@@ -122,6 +135,10 @@ impl Member {
     pub fn snapshot_of(&self, group: &Group) -> Option<Snapshot<'_>> {
         group.progress.undisturbed(|| self.snapshot())
     }
+}
+
+fn nothing_applied() -> Status {
+    Status::unavailable("the leader has applied nothing yet")
 }
 
 /// Answers a follower.
