@@ -36,7 +36,8 @@ pub(crate) async fn register(post: Arc<Post>, node: Node, cluster_id: String) {
 }
 
 /// Says whether somebody leads, this member or another that it hears; and which replica this one has, and whether it is
-/// agreed that it votes.
+/// agreed that it votes. One that leads and does not take this member in yet will do: a directory grows by restarting its old members with a
+/// configuration that names the new ones, and Kubernetes restarts them only once the new ones are ready.
 pub(crate) async fn watch_health(post: Arc<Post>, health: Health) {
     loop {
         let own = post.members.own();
@@ -52,7 +53,7 @@ pub(crate) async fn watch_health(post: Arc<Post>, health: Health) {
         let is_led = match post.leader() {
             // Only once it serves.
             Some(leader) if leader == own => post.core().is_ok(),
-            leader => leader.is_some(),
+            leader => leader.is_some() || post.is_awaited(),
         };
         if is_led {
             health.met(CONDITION);

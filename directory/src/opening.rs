@@ -106,7 +106,9 @@ async fn join(post: &Post) -> Result<(), Status> {
         return Ok(());
     }
     let call = request::Call::JoinGroup(JoinGroup { held: 0 });
-    match post.members.ask_leader(call).await? {
+    let answer = post.members.ask_leader(call).await;
+    post.note_awaited(matches!(&answer, Err(status) if status.reason == Reason::PermissionDenied));
+    match answer? {
         reply::Call::JoinedGroup(joined) => {
             let replica = ReplicaId(joined.replica);
             open_locked(post, &opening, replica, Start::Join).await

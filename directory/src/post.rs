@@ -1,6 +1,7 @@
 //! Who serves: the parts of a directory that leads, while this member does, and who leads otherwise.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rookery_proto::{Reason, Status};
 use rookery_replication::group::{Group, Member};
@@ -16,6 +17,8 @@ pub(crate) struct Post {
     pub(crate) member: Arc<Member>,
     /// Held while a replica is opened or removed.
     pub(crate) opening: tokio::sync::Mutex<()>,
+    /// A leader has said that this member is none yet.
+    is_awaited: AtomicBool,
     /// This member's replica, once it is open.
     group: watch::Sender<Option<Arc<Group>>>,
     serving: watch::Sender<Option<Arc<Core>>>,
@@ -31,6 +34,7 @@ impl Post {
             members,
             member,
             opening: tokio::sync::Mutex::default(),
+            is_awaited: AtomicBool::new(false),
             group: watch::Sender::new(None),
             serving: watch::Sender::new(None),
             cancel: CancellationToken::new(),
@@ -77,6 +81,16 @@ impl Post {
             group.set_preferred(self.members.is_first());
         }
         self.group.send_replace(group);
+    }
+
+    /// Notes whether the leader's configuration is waited for, which does not name this member yet.
+    pub(crate) fn note_awaited(&self, is_awaited: bool) {
+        self.is_awaited.store(is_awaited, Ordering::Relaxed);
+    }
+
+    /// Whether somebody leads who does not take this member in yet. It has no replica then.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::Relaxed) && self.group.borrow().is_none()
     }
 
     /// The node that leads, as far as is known here.
