@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rookery_tests::cluster::{program, run_program};
+use rookery_tests::{Cluster, Options, http};
 use serde_json::Value;
 
 /// Makes a node's files with `rookery init` and gives its configuration.
@@ -91,4 +92,24 @@ fn output_that_nobody_reads_is_no_failure() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn a_node_is_named_by_the_http_address_that_it_advertises() {
+    let advertised = "node.example.test:8080";
+    let cluster = Cluster::start(&Options {
+        mailstores: 1,
+        proxies: 1,
+        environment: vec![("ROOKERY__NODE__HTTP_ADVERTISE".to_owned(), advertised.to_owned())],
+        ..Options::default()
+    })
+    .unwrap();
+    let listed = cluster.operate(&["--json", "node", "list"], "").unwrap();
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    for node in listed["nodes"].as_array().unwrap() {
+        assert_eq!(node["http"], advertised, "{node}");
+    }
+    // It listens where it did.
+    let node = cluster.node("mailstore-1");
+    assert_eq!(http::get(&node.http, "/readyz").unwrap().0, 200);
 }

@@ -54,6 +54,9 @@ pub(crate) struct NodeConfig {
     /// Where `/livez`, `/readyz` and `/metrics` are.
     #[serde(default = "default_http")]
     pub(crate) http: SocketAddr,
+    /// `host:port` by which the status names that instead, when it is not reachable as such.
+    #[serde(default)]
+    pub(crate) http_advertise: Option<String>,
 }
 
 /// One address, or a list of them.

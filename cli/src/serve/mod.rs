@@ -166,7 +166,8 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
 
     let http = HttpServer::bind(endpoints.wanted("http", node.http)).await?;
     endpoints.bound("http", http.local());
-    let http_address = http.local().to_string();
+    let http_address = node.http_advertise.clone();
+    let http_address = http_address.unwrap_or_else(|| http.local().to_string());
     let cancel_http = CancellationToken::new();
     let web = Later::<Handler>::default();
     let http = if config.directory.is_some() {
