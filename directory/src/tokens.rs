@@ -1,6 +1,6 @@
 //! Account tokens: what the directory says that a proxy may do for an account, signed.
 //!
-//! A token names the account, its shard and placement, the rights, and the certificate of the proxy that may use it. It
+//! A token names the account, its shard and placement, the rights, and the proxy that may use it with its certificate. It
 //! lives for minutes, or for more than an hour where it gives the right to deliver and no more. While a session lives its proxy has
 //! it renewed without the password, for which the token may have ended a while ago: a directory that was away must not end
 //! sessions.
@@ -15,9 +15,9 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use rookery_process::token::{Keys, check_holder, check_not_expired};
+use rookery_process::token::{Keys, TokenError, check_not_expired};
 use rookery_proto::directory::v1::{AccountToken, Rights, TokenClaims};
-use rookery_proto::{Reason, Status};
+use rookery_proto::{Peer, Reason, Status};
 
 use crate::plan::signing_key::Pair;
 use crate::schema::row::{Account, SigningKey};
@@ -119,7 +119,7 @@ impl Tokens {
         id: AccountId,
         account: &Account,
         rights: Rights,
-        holder: &[u8],
+        holder: &Peer,
         now_millis: u64,
     ) -> Result<Signed, Status> {
         let lifetime_millis = match rights {
@@ -133,8 +133,12 @@ impl Tokens {
             generation: account.generation,
             credential_generation: account.credential_generation,
             rights: rights.into(),
-            holder: holder.to_vec().into(),
+            holder: holder.certificate.clone(),
             expires_at_millis,
+            holder_name: match holder.certificate.is_empty() {
+                true => String::new(),
+                false => holder.name(),
+            },
         }
         .encode_to_vec();
         let held = self.held.read();
@@ -170,7 +174,7 @@ impl Tokens {
     }
 
     /// What a token says, if it is one of ours, for this holder, and has not ended more than the grace time ago.
-    pub fn check(&self, token: &[u8], holder: &[u8], now_millis: u64) -> Result<TokenClaims, Status> {
+    pub fn check(&self, token: &[u8], holder: &Peer, now_millis: u64) -> Result<TokenClaims, Status> {
         let denied =
             |why: &str| Status::new(Reason::PermissionDenied, format!("the token is refused: {why}"));
         let token = AccountToken::decode(token).map_err(|_| denied("it is not one"))?;
@@ -180,7 +184,9 @@ impl Tokens {
             .verify(token.key_id, &token.claims, &token.signature)
             .map_err(|error| denied(&error.to_string()))?;
         let claims = TokenClaims::decode(token.claims).map_err(|_| denied("it is not one"))?;
-        check_holder(&claims.holder, holder).map_err(|error| denied(&error.to_string()))?;
+        if !claims.is_for(holder) {
+            return Err(denied(&TokenError::OtherHolder.to_string()));
+        }
         check_not_expired(
             claims.expires_at_millis.saturating_add(RENEWAL_GRACE_MILLIS),
             now_millis,
@@ -228,6 +234,15 @@ mod tests {
         tokens
     }
 
+    /// A proxy whose id and certificate are known by this word; one in this process when it is empty.
+    fn peer(word: &str) -> Peer {
+        Peer {
+            role: rookery_proto::Role::Proxy,
+            node: word.to_owned(),
+            certificate: word.as_bytes().to_vec().into(),
+        }
+    }
+
     fn account() -> Account {
         Account {
             shard: 3,
@@ -241,11 +256,11 @@ mod tests {
     fn says_what_was_signed() {
         let tokens = tokens(&[key(1, 0)]);
         let signed = tokens
-            .sign(AccountId(7), &account(), Rights::Owner, b"proxy", NOW)
+            .sign(AccountId(7), &account(), Rights::Owner, &peer("proxy"), NOW)
             .unwrap();
         let longest = LIFETIME + LIFETIME / ROUNDED_PART;
         assert!((LIFETIME..longest).contains(&(signed.expires_at_millis - NOW)));
-        let claims = tokens.check(&signed.token, b"proxy", NOW).unwrap();
+        let claims = tokens.check(&signed.token, &peer("proxy"), NOW).unwrap();
         assert_eq!(
             (claims.account, claims.shard, claims.credential_generation),
             (7, 3, 2)
@@ -254,12 +269,46 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_uses_its_tokens_with_its_next_certificate() {
+        let tokens = tokens(&[key(1, 0)]);
+        let signed = tokens
+            .sign(AccountId(7), &account(), Rights::Owner, &peer("proxy"), NOW)
+            .unwrap();
+        let with = |role, node: &str, certificate: &'static [u8]| Peer {
+            role,
+            node: node.to_owned(),
+            certificate: Bytes::from_static(certificate),
+        };
+        use rookery_proto::Role::{Mailstore, Proxy};
+        for (caller, taken) in [
+            (with(Proxy, "proxy", b"renewed"), true),
+            (with(Proxy, "proxy-2", b"renewed"), false),
+            (with(Proxy, "", b"renewed"), false),
+            (with(Mailstore, "proxy", b"renewed"), false),
+        ] {
+            assert_eq!(
+                tokens.check(&signed.token, &caller, NOW).is_ok(),
+                taken,
+                "{caller:?}"
+            );
+        }
+        // One of a directory that names certificates alone.
+        let claims = TokenClaims {
+            holder: Bytes::from_static(b"proxy"),
+            ..TokenClaims::default()
+        };
+        assert!(claims.is_for(&peer("proxy")));
+        assert!(!claims.is_for(&with(Proxy, "proxy", b"renewed")));
+        assert!(!claims.is_for(&with(Proxy, "", b"renewed")));
+    }
+
+    #[test]
     fn one_proxy_gets_the_same_token_again_for_a_while() {
         let tokens = tokens(&[key(1, 0)]);
-        let sign = |account: &Account, rights, holder: &[u8], now| {
+        let sign = |account: &Account, rights, holder: &Peer, now| {
             tokens.sign(AccountId(7), account, rights, holder, now).unwrap()
         };
-        let owner = |now| sign(&account(), Rights::Owner, b"proxy", now);
+        let owner = |now| sign(&account(), Rights::Owner, &peer("proxy"), now);
         let one = owner(NOW);
         // The last moment at which its end is the next one.
         let last = one.expires_at_millis - LIFETIME;
@@ -277,9 +326,9 @@ mod tests {
         };
         let others = [
             next,
-            sign(&account(), Rights::Owner, b"other", NOW),
-            sign(&account(), Rights::Deliver, b"proxy", NOW),
-            sign(&moved, Rights::Owner, b"proxy", NOW),
+            sign(&account(), Rights::Owner, &peer("other"), NOW),
+            sign(&account(), Rights::Deliver, &peer("proxy"), NOW),
+            sign(&moved, Rights::Owner, &peer("proxy"), NOW),
         ];
         for other in others {
             assert_ne!(other.token, one.token);
@@ -302,7 +351,7 @@ mod tests {
     fn a_token_for_deliveries_outlives_the_longest_content() {
         let tokens = tokens(&[key(1, 0)]);
         let signed = tokens
-            .sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW)
+            .sign(AccountId(7), &account(), Rights::Deliver, &peer("proxy"), NOW)
             .unwrap();
         let (content, patience, cached) = (60 * 60 * 1_000, 30_000, 120_000);
         assert!(signed.expires_at_millis > NOW + content + patience + cached);
@@ -312,35 +361,38 @@ mod tests {
     fn refuses_what_is_not_ours() {
         let ours = tokens(&[key(1, 0)]);
         let signed = ours
-            .sign(AccountId(7), &account(), Rights::Deliver, b"proxy", NOW)
+            .sign(AccountId(7), &account(), Rights::Deliver, &peer("proxy"), NOW)
             .unwrap();
         let end = signed.expires_at_millis + RENEWAL_GRACE_MILLIS;
         let signed = signed.token;
-        let denied = |tokens: &Tokens, token: &[u8], holder: &[u8], now: u64| {
+        let denied = |tokens: &Tokens, token: &[u8], holder: &Peer, now: u64| {
             tokens
                 .check(token, holder, now)
                 .is_err_and(|status| status.reason == Reason::PermissionDenied)
         };
-        assert!(denied(&ours, &signed, b"another", NOW), "another holder");
-        assert!(denied(&ours, &signed, b"", NOW), "no holder");
-        assert!(!denied(&ours, &signed, b"proxy", end - 1));
-        assert!(denied(&ours, &signed, b"proxy", end), "ended too long ago");
+        assert!(denied(&ours, &signed, &peer("another"), NOW), "another holder");
+        assert!(denied(&ours, &signed, &peer(""), NOW), "no holder");
+        assert!(!denied(&ours, &signed, &peer("proxy"), end - 1));
+        assert!(denied(&ours, &signed, &peer("proxy"), end), "ended too long ago");
         assert!(
-            denied(&tokens(&[key(1, 0)]), &signed, b"proxy", NOW),
+            denied(&tokens(&[key(1, 0)]), &signed, &peer("proxy"), NOW),
             "signed by another cluster"
         );
         assert!(
-            denied(&tokens(&[key(2, 0)]), &signed, b"proxy", NOW),
+            denied(&tokens(&[key(2, 0)]), &signed, &peer("proxy"), NOW),
             "an unknown key"
         );
-        assert!(denied(&ours, b"junk", b"proxy", NOW));
-        assert!(denied(&ours, b"", b"proxy", NOW));
+        assert!(denied(&ours, b"junk", &peer("proxy"), NOW));
+        assert!(denied(&ours, b"", &peer("proxy"), NOW));
         // More rights than were signed.
         let mut forged = AccountToken::decode(signed.clone()).unwrap();
         let mut claims = TokenClaims::decode(forged.claims.clone()).unwrap();
         claims.rights = Rights::Owner.into();
         forged.claims = claims.encode_to_vec().into();
-        assert!(denied(&ours, &forged.encode_to_vec(), b"proxy", NOW), "forged");
+        assert!(
+            denied(&ours, &forged.encode_to_vec(), &peer("proxy"), NOW),
+            "forged"
+        );
     }
 
     #[test]
@@ -349,9 +401,9 @@ mod tests {
         let tokens = tokens(&[old.clone(), new]);
         let key_at = |now| {
             let signed = tokens
-                .sign(AccountId(7), &account(), Rights::Owner, b"", now)
+                .sign(AccountId(7), &account(), Rights::Owner, &peer(""), now)
                 .unwrap();
-            assert!(tokens.check(&signed.token, b"", now).is_ok());
+            assert!(tokens.check(&signed.token, &peer(""), now).is_ok());
             AccountToken::decode(signed.token).unwrap().key_id
         };
         assert_eq!(key_at(NOW + SETTLE_MILLIS - 1), 1);

@@ -84,7 +84,8 @@ impl Authority {
         })
     }
 
-    /// The authority whose certificate and key lie in two files.
+    /// The authority whose certificate and key lie in two files. Where the first has several certificates, as while one authority takes
+    /// the place of another, it is the one that the key is of.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         let read = |path: &Path| {
             fs::read_to_string(path).map_err(|source| CertificateError::File {
@@ -93,7 +94,11 @@ impl Authority {
             })
         };
         let (pem, key_pem) = (read(certificate)?, read(key)?);
-        let issuer = Issuer::from_ca_cert_pem(&pem, KeyPair::from_pem(&key_pem)?)?;
+        let pair = KeyPair::from_pem(&key_pem)?;
+        let issuer = match certificates(&pem).into_iter().find(|der| is_of(der, &pair)) {
+            Some(own) => Issuer::from_ca_cert_der(&own, pair)?,
+            None => Issuer::from_ca_cert_pem(&pem, pair)?,
+        };
         Ok(Self { issuer, pem, key_pem })
     }
 
@@ -119,17 +124,14 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Whether the certificate is that of the key.
+    /// Whether a certificate is that of the key.
     fn is_paired(&self) -> bool {
-        let Ok(der) = CertificateDer::from_pem_slice(self.pem.as_bytes()) else {
-            return false;
-        };
-        X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| {
-            parsed.public_key().raw == self.issuer.key().subject_public_key_info().as_slice()
-        })
+        certificates(&self.pem)
+            .iter()
+            .any(|der| is_of(der, self.issuer.key()))
     }
 
-    /// Its certificate, PEM.
+    /// Its certificate, PEM, and those that were with it: whom nodes are to trust.
     pub fn certificate(&self) -> &str {
         &self.pem
     }
@@ -154,6 +156,19 @@ impl Authority {
     pub fn issue_for(&self, request: &Request, hosts: &[String]) -> Result<String, CertificateError> {
         Ok(params(hosts)?.signed_by(request.key(), &self.issuer)?.pem())
     }
+}
+
+/// All certificates of a text.
+fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .filter_map(Result::ok)
+        .collect()
+}
+
+/// Whether a certificate is that of a key.
+fn is_of(certificate: &CertificateDer<'_>, key: &KeyPair) -> bool {
+    X509Certificate::from_der(certificate)
+        .is_ok_and(|(_, parsed)| parsed.public_key().raw == key.subject_public_key_info().as_slice())
 }
 
 /// What a certificate by these names says.
@@ -244,6 +259,27 @@ mod tests {
             .issue(&["proxy-1.proxy.c1.rookery.internal".into()])
             .unwrap();
         assert!(issued.certificate.contains("BEGIN CERTIFICATE"));
+    }
+
+    #[test]
+    fn an_authority_is_found_among_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("ca.pem"), folder.path().join("ca.key"));
+        let (old, new) = (Authority::create("c1").unwrap(), Authority::create("c1").unwrap());
+        new.save(&certificate, &key).unwrap();
+        let bundle = format!("{}{}", old.certificate(), new.certificate());
+        fs::write(&certificate, &bundle).unwrap();
+        let loaded = Authority::load_private(&certificate, &key).unwrap();
+        assert_eq!(loaded.certificate(), bundle);
+        let issued = loaded.issue(&["a.test".into()]).unwrap().certificate;
+        let leaf = CertificateDer::from_pem_slice(issued.as_bytes()).unwrap();
+        let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
+        for (authority, signed) in [(&old, false), (&new, true)] {
+            let der = CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap();
+            let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+            let by = leaf.verify_signature(Some(parsed.public_key())).is_ok();
+            assert_eq!(by, signed);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum TokenError {
     /// The signature is not that of the claims.
     #[error("its signature is wrong")]
     BadSignature,
-    /// It was made for another certificate.
+    /// It was made for another node.
     #[error("it belongs to another process")]
     OtherHolder,
     /// It has ended.
@@ -48,16 +48,6 @@ impl Keys {
         UnparsedPublicKey::new(&ED25519, key)
             .verify(claims, signature)
             .map_err(|_| TokenError::BadSignature)
-    }
-}
-
-/// Whether the caller's certificate (its SHA-256; empty within one process) is the one that the token names.
-pub fn check_holder(holder: &[u8], caller: &[u8]) -> Result<(), TokenError> {
-    // Both are public: how long this takes tells nothing.
-    if holder == caller {
-        Ok(())
-    } else {
-        Err(TokenError::OtherHolder)
     }
 }
 
@@ -94,9 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn checks_holder_and_end() {
-        assert_eq!(check_holder(b"a", b"a"), Ok(()));
-        assert_eq!(check_holder(b"a", b""), Err(TokenError::OtherHolder));
+    fn checks_the_end() {
         assert_eq!(check_not_expired(10, 9), Ok(()));
         assert_eq!(check_not_expired(10, 10), Err(TokenError::Expired));
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use crate::directory::v1::TokenClaims;
 use crate::status::{Reason, Status};
 
 /// The largest piece of a body, in bytes.
@@ -155,6 +156,25 @@ pub struct Peer {
     pub node: String,
     /// SHA-256 of its certificate (DER); empty within one process.
     pub certificate: Bytes,
+}
+
+impl Peer {
+    /// Its role and node id, such as `proxy/proxy-1`: what it keeps when it is given another certificate.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.role.as_str(), self.node)
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        name.split_once('/') == Some((self.role.as_str(), self.node.as_str()))
+    }
+}
+
+impl TokenClaims {
+    /// Whether a caller may use the token: it has the certificate that the token was made for, or is the node that it was made
+    /// for and has another one by now. Both are public: how long this takes tells nothing.
+    pub fn is_for(&self, caller: &Peer) -> bool {
+        self.holder == caller.certificate || caller.has_name(&self.holder_name)
+    }
 }
 
 /// Bytes that come in chunks of at most [`CHUNK_BYTES_MAX`].

@@ -7,8 +7,11 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_proto::remote::{ConnectOptions, Endpoint, Server, ServerOptions, WhenDown, connect};
-use rookery_proto::{Body, Caller, MailstoreProtocol, Reason, Role};
+use rookery_proto::remote::names::NodeName;
+use rookery_proto::remote::{
+    ConnectOptions, Endpoint, NodeTls, Remote, Server, ServerOptions, WhenDown, connect,
+};
+use rookery_proto::{Body, Caller, DirectoryProtocol, MailstoreProtocol, Reason, Role, Status};
 use support::certificates::Authority;
 use support::relay::{Mode, Relay};
 use support::scripted::said;
@@ -378,4 +381,101 @@ async fn mailstores_are_called_too() {
     remote.close().await;
     stop.cancel();
     serving.await.unwrap().unwrap();
+}
+
+/// A change of authority as an operator makes it: both are trusted, then certificates are of the new one, then that alone is trusted.
+#[tokio::test]
+async fn connections_are_made_with_the_certificate_of_the_moment() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let names = |node: &str, role| NodeName::new(node, role, CLUSTER).unwrap().dns_names();
+    let directory = old.node("directory-1", Role::Directory, CLUSTER);
+    let proxy = old.node("proxy-1", Role::Proxy, CLUSTER);
+    let server = Running::start_as(directory.clone(), ServerOptions::default()).await;
+    let first = caller(server.address, proxy.clone(), patient());
+    let ask = async |caller: &Remote<DirectoryProtocol>| {
+        let reply = start(caller, "echo here", None, PATIENCE).single().await?;
+        Ok::<_, Status>(said(reply).1)
+    };
+    assert_eq!(ask(&first).await.unwrap(), "here");
+
+    let bundle = format!("{}{}", old.pem(), new.pem());
+    for (tls, node, role) in [
+        (&directory, "directory-1", Role::Directory),
+        (&proxy, "proxy-1", Role::Proxy),
+    ] {
+        let issued = old.issue(&names(node, role));
+        tls.replace(
+            bundle.as_bytes(),
+            issued.certificate.as_bytes(),
+            issued.key.as_bytes(),
+        )
+        .unwrap();
+    }
+    // One is of the new authority, the other still of the old one.
+    let issued = new.issue(&names("directory-1", Role::Directory));
+    directory
+        .replace(
+            bundle.as_bytes(),
+            issued.certificate.as_bytes(),
+            issued.key.as_bytes(),
+        )
+        .unwrap();
+    let second = caller(server.address, proxy.clone(), patient());
+    assert_eq!(ask(&second).await.unwrap(), "here");
+    let issued = new.issue(&names("proxy-1", Role::Proxy));
+    let before = proxy.peer().certificate;
+    for (tls, ca) in [(&proxy, bundle.clone()), (&proxy, new.pem())] {
+        tls.replace(
+            ca.as_bytes(),
+            issued.certificate.as_bytes(),
+            issued.key.as_bytes(),
+        )
+        .unwrap();
+    }
+    assert_ne!(proxy.peer().certificate, before);
+    let third = caller(server.address, proxy.clone(), patient());
+    assert_eq!(ask(&third).await.unwrap(), "here");
+
+    // What cannot be used, or is of another node, changes nothing.
+    let held = proxy.peer();
+    let stranger = new.issue(&names("proxy-2", Role::Proxy));
+    for (ca, certificate, key) in [
+        (new.pem(), stranger.certificate.clone(), stranger.key.clone()),
+        (new.pem(), stranger.certificate, issued.key.clone()),
+        (new.pem(), "half a fi".to_owned(), issued.key.clone()),
+        (String::new(), issued.certificate.clone(), issued.key.clone()),
+    ] {
+        let replaced = proxy.replace(ca.as_bytes(), certificate.as_bytes(), key.as_bytes());
+        assert!(replaced.is_err());
+    }
+    assert_eq!(proxy.peer(), held);
+
+    // Once the old one is trusted no more, who comes with it is refused; connections that are there live on.
+    let issued = new.issue(&names("directory-1", Role::Directory));
+    directory
+        .replace(
+            new.pem().as_bytes(),
+            issued.certificate.as_bytes(),
+            issued.key.as_bytes(),
+        )
+        .unwrap();
+    let late = old.issue(&names("proxy-3", Role::Proxy));
+    let late = NodeTls::from_pem(
+        bundle.as_bytes(),
+        late.certificate.as_bytes(),
+        late.key.as_bytes(),
+    )
+    .unwrap();
+    let refused = caller(
+        server.address,
+        late,
+        ConnectOptions {
+            when_down: WhenDown::Once(PATIENCE),
+            ..ConnectOptions::default()
+        },
+    );
+    assert_eq!(ask(&refused).await.unwrap_err().reason, Reason::Unavailable);
+    for caller in [&first, &second, &third] {
+        assert_eq!(ask(caller).await.unwrap(), "here");
+    }
 }

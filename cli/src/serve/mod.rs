@@ -3,6 +3,7 @@
 //! Roles in one process call each other directly; roles in different processes call over mutual TLS. Owns the wiring
 //! and nothing of what the roles do.
 
+mod certificates;
 mod config;
 mod endpoints;
 mod hurt;
@@ -20,9 +21,9 @@ use rookery_process::http::{Handler, HttpServer};
 use rookery_process::shutdown::{Signals, stage};
 use rookery_process::{logs, telemetry};
 use rookery_proto::Role;
-use rookery_proto::remote::NodeTls;
 use tokio_util::sync::CancellationToken;
 
+use certificates::NodeFiles;
 use config::Config;
 use endpoints::Endpoints;
 use wiring::Wiring;
@@ -177,7 +178,10 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
     };
     let http_task = tokio::spawn(http.run(health.clone(), cancel_http.clone()));
 
-    let tls = load_tls(&config)?;
+    let mut files = NodeFiles::of(&config);
+    let tls = files.load(&config)?;
+    let cancel_follow = CancellationToken::new();
+    let following = tokio::spawn(files.follow(tls.clone(), cancel_follow.clone()));
     let mut wiring = Wiring::new(
         config,
         tls,
@@ -209,6 +213,9 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
     health.unmet(CONDITION_PROCESS, "stopping");
     let released = wiring.release();
     wiring.stop().await;
+    cancel_follow.cancel();
+    // A panic in it has been logged; nothing depends on how it ended.
+    let _ = following.await;
     cancel_http.cancel();
     let http_ends = async {
         // A panic in it has been logged; nothing depends on how it ended.
@@ -260,29 +267,6 @@ async fn run_until_told(
             Ok(Ended::Hurt)
         }
     }
-}
-
-/// The node's certificate: of this cluster, node and role, or nobody would take its calls.
-fn load_tls(config: &Config) -> anyhow::Result<NodeTls> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let node = &config.node;
-    let tls = NodeTls::from_pem(&read(&node.ca)?, &read(&node.certificate)?, &read(&node.key)?)
-        .with_context(|| format!("cannot use the node's certificate {}", node.certificate.display()))?;
-    let (peer, role) = (tls.peer(), config.role());
-    if tls.cluster() != node.cluster || peer.node != node.id || peer.role != role {
-        bail!(
-            "{} is of the {} {} of cluster {}, not of the {} {} of cluster {}: remove rookery.toml and issue one with \
-             `rookery init`",
-            node.certificate.display(),
-            peer.role.as_str(),
-            peer.node,
-            tls.cluster(),
-            role.as_str(),
-            node.id,
-            node.cluster
-        );
-    }
-    Ok(tls)
 }
 
 /// A value that is known later: a role that starts after the one that calls it.

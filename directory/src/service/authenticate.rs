@@ -109,9 +109,7 @@ pub(super) fn grant(
             "the account is still being created; try again",
         ));
     }
-    let signed = lookup
-        .tokens()
-        .sign(id, account, rights, &peer.certificate, now_millis())?;
+    let signed = lookup.tokens().sign(id, account, rights, peer, now_millis())?;
     Ok(Authenticated {
         account: id.0,
         shard: account.shard,

@@ -27,9 +27,7 @@ async fn renew(
         // A member that follows knows the keys of what it has read.
         lookup.read(sureness, |_| ()).await?;
     }
-    let claims = lookup
-        .tokens()
-        .check(&request.token, &peer.certificate, now_millis())?;
+    let claims = lookup.tokens().check(&request.token, peer, now_millis())?;
     let id = AccountId(claims.account);
     let read = lookup.read_versioned(sureness, move |rows| rows.account(id));
     let (account, version) = read.await?;

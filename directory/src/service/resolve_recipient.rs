@@ -39,7 +39,7 @@ pub(super) async fn run(
     for (id, found) in accounts {
         let signed = lookup
             .tokens()
-            .sign(id, &found.account, Rights::Deliver, &peer.certificate, now)?;
+            .sign(id, &found.account, Rights::Deliver, peer, now)?;
         destinations.push(Destination {
             account: id.0,
             shard: found.account.shard,

@@ -22,12 +22,9 @@ impl MailstoreService {
         incoming: &Incoming<MailstoreProtocol>,
         needed: Rights,
     ) -> Result<(Arc<HostedShard>, Grant), Status> {
-        let grant = self.tokens.check(
-            &incoming.context.token,
-            &incoming.peer.certificate,
-            needed,
-            now_millis(),
-        )?;
+        let grant = self
+            .tokens
+            .check(&incoming.context.token, &incoming.peer, needed, now_millis())?;
         let shard = self
             .shard(grant.shard.0, incoming.request.shard_generation)
             .await?;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{self as proto, reply};
-use rookery_proto::{Reason, Status};
+use rookery_proto::{Peer, Reason, Status};
 
 use super::{Grant, HostedShard, MailstoreService, now_millis};
 use crate::plan::{Command, Deliver, DeliverRecipient, Mutation};
@@ -23,7 +22,7 @@ impl MailstoreService {
         self: Arc<Self>,
         shard: Arc<HostedShard>,
         call_grant: Grant,
-        holder: Bytes,
+        holder: Peer,
         deliver: proto::Deliver,
     ) -> Result<reply::Call, Status> {
         let transaction = transaction(&deliver.transaction)?;
@@ -63,7 +62,7 @@ impl MailstoreService {
     fn recipient(
         &self,
         shard: &HostedShard,
-        holder: &[u8],
+        holder: &Peer,
         recipient: proto::Recipient,
         now_millis: u64,
     ) -> Result<DeliverRecipient, Status> {

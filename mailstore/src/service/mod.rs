@@ -162,7 +162,7 @@ impl MailstoreService {
             }
             Call::Deliver(deliver) => {
                 let (shard, grant) = self.access(&incoming, Rights::Deliver).await?;
-                let holder = incoming.peer.certificate;
+                let holder = incoming.peer;
                 self.to_completion(move |service| service.deliver(shard, grant, holder, deliver))
                     .await?
             }

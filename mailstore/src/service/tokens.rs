@@ -9,9 +9,9 @@ use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
-use rookery_process::token::{Keys, TokenError, check_holder, check_not_expired};
+use rookery_process::token::{Keys, TokenError, check_not_expired};
 use rookery_proto::directory::v1::{AccountToken, Rights, TokenClaims};
-use rookery_proto::{Reason, Status};
+use rookery_proto::{Peer, Reason, Status};
 
 use crate::schema::{AccountId, ShardId};
 
@@ -65,12 +65,14 @@ impl Tokens {
     pub fn check(
         &self,
         token: &Bytes,
-        holder: &[u8],
+        holder: &Peer,
         needed: Rights,
         now_millis: u64,
     ) -> Result<Grant, Status> {
         let claims = self.claims(token)?;
-        check_holder(&claims.holder, holder).map_err(refused)?;
+        if !claims.is_for(holder) {
+            return Err(refused(TokenError::OtherHolder));
+        }
         check_not_expired(claims.expires_at_millis, now_millis).map_err(refused)?;
         let rights = claims.rights();
         if !allows(rights, needed) {

@@ -75,6 +75,7 @@ pub fn claims(account: u64, rights: Rights) -> TokenClaims {
         rights: rights.into(),
         holder: Bytes::new(),
         expires_at_millis: now_millis() + 600_000,
+        holder_name: String::new(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Mutual TLS between the nodes of one cluster: a node's own certificate, and who the other end is.
 //!
-//! TLS 1.3 alone, and no certificate authority but the cluster's own.
+//! TLS 1.3 alone, and no certificate authority but the cluster's own: one, or those of before and after a change of it. A node may be
+//! given another certificate while it runs: connections that are made from then on are made with that.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
@@ -49,16 +51,26 @@ pub enum TlsError {
     /// rustls refuses the CA.
     #[error("the CA certificate cannot verify others")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// A new certificate must be of the same node.
+    #[error("the certificate is of the {} {} of cluster {}, which this node is not", .0.role.as_str(), .0.node, .0.cluster)]
+    OtherNode(NodeName),
 }
 
-/// What a node needs to speak with the others of its cluster.
+/// What a node needs to speak with the others of its cluster. Clones share what is held.
 #[derive(Clone)]
 pub struct NodeTls {
+    name: NodeName,
+    held: Arc<RwLock<Arc<Held>>>,
+}
+
+/// A certificate that goes with its key and its CA.
+struct Held {
     ca_pem: Bytes,
     certificate_pem: Bytes,
     key_pem: Bytes,
-    name: NodeName,
     fingerprint: Bytes,
+    /// Unix seconds.
+    expires_at: i64,
     server: Arc<rustls::ServerConfig>,
 }
 
@@ -71,12 +83,67 @@ impl std::fmt::Debug for NodeTls {
 }
 
 impl NodeTls {
-    /// From PEM: the cluster's CA, this node's certificate (and chain), and its key.
+    /// From PEM: the cluster's CA (or several, each of which is trusted), this node's certificate (and chain), and its key.
     pub fn from_pem(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let (name, held) = Held::from_pem(ca, certificate, key)?;
+        Ok(Self {
+            name,
+            held: Arc::new(RwLock::new(Arc::new(held))),
+        })
+    }
+
+    /// Takes these for all connections that are made from now on; those that are there stay as they are. Nothing changes when they cannot
+    /// be used, or are of another node.
+    pub fn replace(&self, ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        let (name, held) = Held::from_pem(ca, certificate, key)?;
+        if name != self.name {
+            return Err(TlsError::OtherNode(name));
+        }
+        *self.held.write() = Arc::new(held);
+        Ok(())
+    }
+
+    /// When the certificate ends, in Unix seconds.
+    pub fn expires_at(&self) -> i64 {
+        self.held.read().expires_at
+    }
+
+    /// Who this node is, as others see it.
+    pub fn peer(&self) -> Peer {
+        Peer {
+            role: self.name.role,
+            node: self.name.node.clone(),
+            certificate: self.held.read().fingerprint.clone(),
+        }
+    }
+
+    /// Id of the cluster that the certificate is for.
+    pub fn cluster(&self) -> &str {
+        &self.name.cluster
+    }
+
+    pub(super) fn server_config(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&self.held.read().server)
+    }
+
+    pub(super) fn client_config(&self, role: Role) -> tonic::transport::ClientTlsConfig {
+        use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+        let held = Arc::clone(&self.held.read());
+        ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&held.ca_pem))
+            .identity(Identity::from_pem(&held.certificate_pem, &held.key_pem))
+            .domain_name(names::role_name(role, &self.name.cluster))
+    }
+}
+
+impl Held {
+    fn from_pem(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<(NodeName, Self), TlsError> {
         let certificates = certificates(certificate, "certificate")?;
         let leaf = certificates.first().ok_or(TlsError::Empty("certificate"))?;
         let name = node_name(leaf).ok_or(TlsError::Unnamed)?;
         let fingerprint = fingerprint(leaf);
+        let expires_at =
+            X509Certificate::from_der(leaf).map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp());
         let secret =
             PrivateKeyDer::from_pem_slice(key).map_err(|source| TlsError::Pem { what: "key", source })?;
         let mut roots = RootCertStore::empty();
@@ -94,40 +161,15 @@ impl NodeTls {
             .with_client_cert_verifier(verifier)
             .with_single_cert(certificates, secret)?;
         server.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self {
+        let held = Self {
             ca_pem: Bytes::copy_from_slice(ca),
             certificate_pem: Bytes::copy_from_slice(certificate),
             key_pem: Bytes::copy_from_slice(key),
-            name,
             fingerprint,
+            expires_at,
             server: Arc::new(server),
-        })
-    }
-
-    /// Who this node is, as others see it.
-    pub fn peer(&self) -> Peer {
-        Peer {
-            role: self.name.role,
-            node: self.name.node.clone(),
-            certificate: self.fingerprint.clone(),
-        }
-    }
-
-    /// Id of the cluster that the certificate is for.
-    pub fn cluster(&self) -> &str {
-        &self.name.cluster
-    }
-
-    pub(super) fn server_config(&self) -> Arc<rustls::ServerConfig> {
-        Arc::clone(&self.server)
-    }
-
-    pub(super) fn client_config(&self, role: Role) -> tonic::transport::ClientTlsConfig {
-        use tonic::transport::{Certificate, ClientTlsConfig, Identity};
-        ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.ca_pem))
-            .identity(Identity::from_pem(&self.certificate_pem, &self.key_pem))
-            .domain_name(names::role_name(role, &self.name.cluster))
+        };
+        Ok((name, held))
     }
 }
 

@@ -17,17 +17,20 @@ use tonic::transport::Channel;
 use super::call::ClientCall;
 use super::stream::{ClientStream, OpenError, Violation};
 use super::{ConnectOptions, Endpoint, WhenDown};
-use crate::call::deadline_exceeded;
+use crate::call::{Role, deadline_exceeded};
 use crate::frame::v1::Batch;
-use crate::remote::TlsError;
 use crate::remote::limits::{
     BATCH_BYTES_MAX, CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
 use crate::remote::outbox::RequestWriter;
+use crate::remote::{NodeTls, TlsError};
 use crate::status::{Reason, Status};
 
 pub(super) struct Lane {
+    /// All but the certificates, which may have changed by the next attempt.
     endpoint: tonic::transport::Endpoint,
+    tls: NodeTls,
+    role: Role,
     path: PathAndQuery,
     // For messages: such as `the mailstore at 10.0.0.1:7000`.
     peer: String,
@@ -74,12 +77,15 @@ impl Lane {
         path: &'static str,
     ) -> Result<Arc<Self>, TlsError> {
         let uri = format!("https://{}", endpoint.address);
-        let configured = tonic::transport::Endpoint::from_shared(uri)
-            .and_then(|builder| builder.tls_config(endpoint.tls.client_config(endpoint.role)))
-            .map_err(|source| TlsError::Endpoint {
-                address: endpoint.address.clone(),
-                source,
-            })?
+        let unusable = |source| TlsError::Endpoint {
+            address: endpoint.address.clone(),
+            source,
+        };
+        let configured = tonic::transport::Endpoint::from_shared(uri).map_err(unusable)?;
+        // Whoever can never connect hears of it now.
+        let tls = endpoint.tls.client_config(endpoint.role);
+        configured.clone().tls_config(tls).map_err(unusable)?;
+        let configured = configured
             .connect_timeout(options.attempt_timeout)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -89,6 +95,8 @@ impl Lane {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         Ok(Arc::new(Self {
             endpoint: configured,
+            tls: endpoint.tls.clone(),
+            role: endpoint.role,
             path: PathAndQuery::from_static(path),
             peer: format!("the {} at {}", endpoint.role.as_str(), endpoint.address),
             options: options.clone(),
@@ -239,11 +247,10 @@ impl Lane {
     }
 
     async fn attempt(&self) -> Result<(Arc<ClientStream>, Streaming<Batch>, Channel), Status> {
-        let channel = self
-            .endpoint
-            .connect()
-            .await
-            .map_err(|error| self.unreachable(&chain(&error)))?;
+        let unreachable = |error: tonic::transport::Error| self.unreachable(&chain(&error));
+        let tls = self.tls.client_config(self.role);
+        let endpoint = self.endpoint.clone().tls_config(tls).map_err(unreachable)?;
+        let channel = endpoint.connect().await.map_err(unreachable)?;
         let mut grpc = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(BATCH_BYTES_MAX);
         grpc.ready()
             .await

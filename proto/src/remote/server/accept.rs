@@ -58,7 +58,6 @@ pub(super) async fn accept(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let acceptor = TlsAcceptor::from(tls.server_config());
     let held = Arc::new(Semaphore::new(connections_max));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
@@ -79,7 +78,8 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        let acceptor = acceptor.clone();
+        // The certificate of this moment.
+        let acceptor = TlsAcceptor::from(tls.server_config());
         let connections = connections.clone();
         let stop = stop.clone();
         tasks.spawn(async move {
