@@ -17,10 +17,27 @@ words = sys.argv[1:]
 command = " ".join(words[:2])
 state.setdefault("did", []).append(" ".join(words))
 path.write_text(json.dumps(state))
+if "--wait" in words:
+    command += " --wait"
 if command in state.get("fails", []):
     sys.exit(f"rookery: {command} fails")
 
 nodes = {node["id"]: node for node in state["nodes"]}
+
+
+def wanted() -> list[str]:
+    """Nodes that get shards."""
+    return [node["id"] for node in state["nodes"] if node["alive"] and not node["draining"]]
+
+
+def move(leaving: list[str]) -> None:
+    """Moves shards from these to others."""
+    for shard in state["shards"]:
+        for place, node in enumerate(shard):
+            if node in leaving and node not in state.get("stuck", []):
+                shard[place] = next(one for one in wanted() if one not in shard)
+
+
 if command == "node list":
     listed = [
         {"alive": node["alive"], "draining": node["draining"], "id": node["id"], "role": node.get("role", "mailstore"),
@@ -35,8 +52,17 @@ elif command == "shard list":
     print(json.dumps({"shards": shards}, indent=2))
 elif command == "node drain":
     nodes[words[2]]["draining"] = "--undo" not in words
+elif command == "node drain --wait":
+    nodes[words[2]]["draining"] = True
+    time.sleep(state.get("slow", 0) * any(words[2] in shard for shard in state["shards"]))
+    move([words[2]])
+    path.write_text(json.dumps(state))
+    if any(words[2] in shard for shard in state["shards"]):
+        sys.exit(f"rookery: node {words[2]} has replicas still, and must not go")
 elif command == "node remove" and "--undo" in words:
     state["removed"].remove(words[2])
+elif command == "node remove" and words[2] not in nodes and "--if-there" in words:
+    pass
 elif command == "node remove":
     if nodes[words[2]]["alive"]:
         sys.exit(f"rookery: {words[2]} is running")
@@ -46,12 +72,8 @@ elif command == "rebalance watch":
     pass
 elif words[0] == "rebalance":
     time.sleep(state.get("slow", 0))
-    wanted = [node["id"] for node in state["nodes"] if node["alive"] and not node["draining"]]
-    for shard in state["shards"]:
-        for place, node in enumerate(shard):
-            if nodes[node]["draining"] and node not in state.get("stuck", []):
-                shard[place] = next(one for one in wanted if one not in shard)
-    for node in wanted:
+    move([node["id"] for node in state["nodes"] if node["draining"]])
+    for node in wanted():
         if not any(node in shard for shard in state["shards"]):
             state["shards"][0][0] = node
 else:

@@ -53,6 +53,25 @@ class Configuration(unittest.TestCase):
         self.assertEqual(made["directory"]["directory"]["automatic"], {"enabled": True, "silent_max": "30m"})
         self.assertEqual(made["proxy"]["proxy"]["connections_max"], 50000)
 
+    def test_load_balancers_are_named_where_they_are_given(self):
+        made = files(chart.cases()["secrets"])["proxy"]["proxy"]
+        self.assertEqual(made["proxy_protocol_from"], ["10.0.0.0/16", "2001:db8::/32"])
+        self.assertNotIn("proxy_protocol_from", files(chart.cases()["values-cluster"])["proxy"]["proxy"])
+
+    def test_the_key_of_the_authority_is_where_the_configuration_says_and_for_the_pod_alone(self):
+        for name, is_there in (("secrets", True), ("values-cluster", False)):
+            documents = chart.render(chart.cases()[name])
+            key = files(chart.cases()[name])["directory"]["directory"].get("authority_key")
+            self.assertEqual(key, "/etc/rookery/authority/ca.key" if is_there else None)
+            for document in documents:
+                pod = chart.pod_of(document)
+                held = [one for one in pod["spec"].get("volumes", []) if one["name"] == "authority"] if pod else []
+                component = document["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+                self.assertEqual(bool(held), is_there and document["kind"] == "StatefulSet" and component == "directory")
+                for volume in held:
+                    self.assertEqual(volume["secret"]["defaultMode"], 0o400)
+                    self.assertEqual(volume["secret"]["items"], [{"key": "tls.key", "path": "ca.key"}])
+
     def test_a_protocol_that_is_not_wanted_is_not_served(self):
         listen = files(chart.cases()["secrets"])["proxy"]["proxy"]["listen"]
         self.assertEqual(set(listen), {"imap", "imaps", "smtp", "submissions", "lmtp"})

@@ -106,10 +106,10 @@ class Jobs(unittest.TestCase):
         self.assertIn("not empty within 2 seconds", said)
 
     def test_a_plan_that_is_refused_is_made_anew_only_so_often(self):
-        self.cluster([node(ordinal) for ordinal in range(4)], [shard(0, 1, 3)], fails=["rebalance --yes"])
+        self.cluster([node(ordinal) for ordinal in range(4)], [shard(0, 1, 3)], fails=["node drain --wait"])
         code, said = self.run_job("drain", 3)
         self.assertEqual(code, 1, said)
-        self.assertEqual(self.state["did"].count("rebalance --yes"), 5)
+        self.assertEqual(self.state["did"].count(f"node drain {MAILSTORE}-3 --wait"), 5)
 
     def test_those_that_went_are_forgotten_and_may_return(self):
         gone = [node(3, alive=False, draining=True), node(4, alive=False, draining=True)]

@@ -45,9 +45,3 @@ take_back() {
     fi
   done
 }
-
-# Moves shards as the directory plans it, and waits for the end, after a rebalance that is under way already.
-rebalance() {
-  timeout "$(left)" rookery rebalance watch >/dev/null 2>&1 || true
-  timeout "$(left)" rookery rebalance --yes ${THROTTLE:+--throttle "$THROTTLE"}
-}

@@ -31,17 +31,19 @@ all_empty() {
 }
 
 say "to be emptied: ${leaving[*]}"
+# All before the first is emptied, so that none is given what another had.
 for node in "${leaving[@]}"; do
   rookery node drain "$node" >/dev/null || refuse "$node cannot be drained."
 done
 # A plan is refused when a node comes or goes meanwhile, and one that left something is followed by another.
 for attempt in 1 2 3 4 5; do
+  for node in "${leaving[@]}"; do
+    if is_late; then refuse "They are not empty within $DEADLINE seconds (scaling.deadlineSeconds)."; fi
+    timeout "$(left)" rookery node drain "$node" --wait ${THROTTLE:+--throttle "$THROTTLE"} || say "$node could not be emptied at try $attempt"
+  done
   if all_empty; then
     say "empty: ${leaving[*]}"
     exit 0
   fi
-  if is_late; then refuse "They are not empty within $DEADLINE seconds (scaling.deadlineSeconds)."; fi
-  rebalance || say "rebalance $attempt has not ended well"
 done
-all_empty || refuse "They are not empty after $attempt rebalances: \`rookery rebalance plan\` says why; have the others room?"
-say "empty: ${leaving[*]}"
+refuse "They are not empty after $attempt tries: \`rookery rebalance plan\` says why; have the others room?"

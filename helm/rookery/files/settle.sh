@@ -7,6 +7,12 @@ pause() {
   sleep 1
 }
 
+# Moves shards as the directory plans it, and waits for the end, after a rebalance that is under way already.
+rebalance() {
+  timeout "$(left)" rookery rebalance watch >/dev/null 2>&1 || true
+  timeout "$(left)" rookery rebalance --yes ${THROTTLE:+--throttle "$THROTTLE"}
+}
+
 until mailstores >/dev/null; do pause "the directory has not answered"; done
 take_back
 
@@ -19,7 +25,7 @@ while read -r ordinal _; do
   node=$MAILSTORE-$ordinal
   is_empty "$node" || fail "$node is not wanted any more, but holds shards: set mailstore.replicas to $((ordinal + 1)) or more again"
   # It is refused while the process still runs.
-  until rookery node remove "$node" >/dev/null 2>&1; do pause "$node has not stopped"; done
+  until rookery node remove "$node" --if-there >/dev/null 2>&1; do pause "$node has not stopped"; done
   say "$node is forgotten"
 done <<<"$listed"
 

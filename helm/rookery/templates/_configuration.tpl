@@ -56,6 +56,9 @@
   "expected_mailstores" (int $values.cluster.expectedMailstores)
   "admin_listen" (printf "%s:7443" $listen)
   "admin_token_file" "/etc/rookery/admin/admin-token") $values.directory.config }}
+{{- if $values.directory.authority.enabled }}
+{{- $_ := set $directory "authority_key" "/etc/rookery/authority/ca.key" }}
+{{- end }}
 
 {{ include "rookery.table" (dict "name" "directory" "table" $directory) }}
 {{- if eq $component "directory" }}
@@ -83,6 +86,9 @@ address = {{ toJson .address }}
   "patience" (printf "%ds" (int $values.proxy.patienceSeconds))
   "drain" (printf "%ds" (int $values.proxy.drainSeconds))
   "listen" $ports) $values.proxy.config }}
+{{- with $values.proxy.service.proxyProtocol.from }}
+{{- $_ := set $proxy "proxy_protocol_from" . }}
+{{- end }}
 
 {{ include "rookery.table" (dict "name" "proxy" "table" $proxy) }}
 {{- end }}

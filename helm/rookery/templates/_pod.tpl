@@ -38,6 +38,11 @@ capabilities:
 {{- default (printf "%s-nodes" (include "rookery.fullname" .)) .Values.nodeCertificates.issuer.name -}}
 {{- end -}}
 
+{{- /* The Secret with the CA's certificate and key. */ -}}
+{{- define "rookery.caPair" -}}
+{{- default .Values.cluster.ca.secret .Values.nodeCertificates.issuer.secret -}}
+{{- end -}}
+
 {{- define "rookery.caVolume" -}}
 - name: ca
   secret:
@@ -54,6 +59,17 @@ capabilities:
     items:
       - key: {{ .Values.cluster.adminToken.key }}
         path: admin-token
+{{- end -}}
+
+{{- /* The CA's key. The group of the pod may read it, as Kubernetes makes it so (fsGroup), and nobody else. */ -}}
+{{- define "rookery.authorityVolume" -}}
+- name: authority
+  secret:
+    secretName: {{ include "rookery.caPair" . }}
+    defaultMode: 0400
+    items:
+      - key: {{ .Values.directory.authority.key }}
+        path: ca.key
 {{- end -}}
 
 {{- define "rookery.nodeVolume" -}}
@@ -106,6 +122,10 @@ capabilities:
 {{- if has .component (list "directory" "mailstore") }}
 - name: ROOKERY__NODE__ADVERTISE
   value: {{ include "rookery.podHost" (merge (dict "pod" "$(POD_NAME)") .) }}:7400
+{{- end }}
+{{- if ne .component "proxy" }}
+- name: ROOKERY__NODE__HTTP_ADVERTISE
+  value: {{ include "rookery.podHost" (merge (dict "pod" "$(POD_NAME)") .) }}:8080
 {{- end }}
 {{- if and (eq .component "mailstore") (ne .root.Values.mailstore.zoneFrom "none") }}
 - name: ROOKERY__MAILSTORE__ZONE
@@ -220,6 +240,9 @@ spec:
         - {name: node, mountPath: /etc/rookery/node, readOnly: true}
         {{- if has $component (list "directory" "single") }}
         - {name: admin-token, mountPath: /etc/rookery/admin, readOnly: true}
+        {{- if $root.Values.directory.authority.enabled }}
+        - {name: authority, mountPath: /etc/rookery/authority, readOnly: true}
+        {{- end }}
         {{- end }}
         {{- if has $component (list "proxy" "single") }}
         - {name: tls, mountPath: /etc/rookery/tls, readOnly: true}
@@ -233,6 +256,9 @@ spec:
     {{- include "rookery.nodeVolume" . | nindent 4 }}
     {{- if has $component (list "directory" "single") }}
     {{- include "rookery.adminTokenVolume" $root | nindent 4 }}
+    {{- if $root.Values.directory.authority.enabled }}
+    {{- include "rookery.authorityVolume" $root | nindent 4 }}
+    {{- end }}
     {{- end }}
     {{- if has $component (list "proxy" "single") }}
     - name: tls

@@ -64,5 +64,5 @@ class Volumes:
             path = folder / item["path"]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(held[item["key"]])
-            # As with a group of the pod: its user and its group read it.
-            path.chmod(0o440)
+            # As with a group of the pod: its user and its group read it. Here the user is the owner, so that a mode which is said holds.
+            path.chmod(said.get("defaultMode", 0o440))
