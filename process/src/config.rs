@@ -3,13 +3,18 @@
 //! Each role owns the struct of its section (with `deny_unknown_fields`); this module reads the file, lays the
 //! environment over it and gives units to durations and sizes.
 
+mod environment;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::{Table, Value};
+use toml::Table;
+
+use environment::Section;
 
 /// Variables that begin so override the file: `ROOKERY__SECTION__KEY`.
 const PREFIX: &str = "ROOKERY__";
@@ -70,8 +75,8 @@ fn text_variables(
         .collect()
 }
 
-/// Reads a configuration with variables laid over it. `ROOKERY__PROXY__HOSTNAME=mx1` sets `hostname` in `[proxy]`; the
-/// value is read as TOML where that works, else as a string.
+/// Reads a configuration with variables laid over it. `ROOKERY__PROXY__HOSTNAME=mx1` sets `hostname` in `[proxy]`. A value of a key
+/// that is a string is that string, whatever it looks like; any other is read as TOML, so that numbers, lists and tables can be given.
 pub fn load_with<T: DeserializeOwned>(
     path: &Path,
     variables: impl Iterator<Item = (String, String)>,
@@ -80,55 +85,31 @@ pub fn load_with<T: DeserializeOwned>(
         path: path.to_path_buf(),
         source,
     })?;
-    let mut table: Table = text
+    let table: Table = text
         .parse()
         .map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_path_buf(),
             message: error.to_string(),
         })?;
-    let mut overridden = false;
-    for (name, value) in variables {
-        if let Some(keys) = name.strip_prefix(PREFIX) {
-            lay_over(&mut table, keys, &value).ok_or_else(|| ConfigError::Environment(name.clone()))?;
-            overridden = true;
-        }
-    }
     let content = |message: String| ConfigError::Content {
         path: path.to_path_buf(),
         message,
     };
-    // From text, so that errors name the place: the file's own lines, unless variables were laid over them.
-    let text = if overridden {
-        toml::to_string(&table).map_err(|error| content(error.to_string()))?
-    } else {
-        text
-    };
-    toml::from_str(&text).map_err(|error: toml::de::Error| content(error.to_string().trim().to_owned()))
-}
-
-fn lay_over(table: &mut Table, keys: &str, value: &str) -> Option<()> {
-    let keys = keys.to_ascii_lowercase();
-    let mut path: Vec<&str> = keys.split("__").collect();
-    let last = path.pop()?;
-    if last.is_empty() || path.iter().any(|key| key.is_empty()) {
-        return None;
+    // A section before what is in it.
+    let variables: BTreeMap<_, _> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    if variables.is_empty() {
+        // From text, so that errors name the line.
+        return toml::from_str(&text)
+            .map_err(|error: toml::de::Error| content(error.to_string().trim().to_owned()));
     }
-    let mut table = table;
-    for key in path {
-        table = table
-            .entry(key)
-            .or_insert_with(|| Value::Table(Table::new()))
-            .as_table_mut()?;
+    let mut layers = Section::new(table);
+    for (name, value) in variables {
+        let keys = name.strip_prefix(PREFIX).unwrap_or_default();
+        layers
+            .lay_over(&name, keys, &value)
+            .ok_or_else(|| ConfigError::Environment(name.clone()))?;
     }
-    let parsed = format!("value = {value}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"));
-    table.insert(
-        last.to_owned(),
-        parsed.unwrap_or_else(|| Value::String(value.to_owned())),
-    );
-    Some(())
+    T::deserialize(layers).map_err(|error| content(error.to_string().trim().to_owned()))
 }
 
 /// A duration with a unit: `"500ms"`, `"30s"`, `"5m"`, `"30days"`.
@@ -223,6 +204,33 @@ mod tests {
         idle: Span,
         size: ByteSize,
         name: String,
+        #[serde(default)]
+        ports: Vec<u16>,
+        #[serde(default)]
+        open: bool,
+        #[serde(default)]
+        form: Form,
+        #[serde(default)]
+        place: Place,
+        #[serde(default)]
+        path: Option<PathBuf>,
+        #[serde(default)]
+        address: Option<std::net::SocketAddr>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Form {
+        #[default]
+        Text,
+        Json,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Place {
+        id: String,
+        rank: u32,
     }
 
     fn sample(text: &str, variables: &[(&str, &str)]) -> Result<Sample, ConfigError> {
@@ -248,6 +256,88 @@ mod tests {
         assert_eq!(held.proxy.idle.0, Duration::from_secs(300));
         assert_eq!(held.proxy.size.0, 7);
         assert_eq!(held.proxy.name, "b");
+    }
+
+    #[test]
+    fn what_is_a_string_stays_one_whatever_it_looks_like() {
+        let text = "[proxy]\nidle = \"5m\"\nsize = \"50MB\"\nname = \"a\"\n";
+        for (value, name) in [
+            ("1e5", "1e5"),
+            ("007", "007"),
+            ("7", "7"),
+            ("true", "true"),
+            ("nan", "nan"),
+            ("2026-01-01", "2026-01-01"),
+            ("[a]", "[a]"),
+            ("{ a = 1 }", "{ a = 1 }"),
+            ("\"quoted\"", "quoted"),
+            ("'7'", "7"),
+            ("a # b", "a # b"),
+            ("1\nother = 2", "1\nother = 2"),
+            ("", ""),
+        ] {
+            let held = sample(text, &[("ROOKERY__PROXY__NAME", value)]).unwrap();
+            assert_eq!(held.proxy.name, name);
+        }
+    }
+
+    #[test]
+    fn variables_give_what_is_no_string_as_well() {
+        let text = "[proxy]\nidle = \"5m\"\nsize = 1\nname = \"a\"\n";
+        let held = sample(
+            text,
+            &[
+                ("ROOKERY__PROXY__SIZE", "64KiB"),
+                ("ROOKERY__PROXY__IDLE", "30s"),
+                ("ROOKERY__PROXY__PORTS", "[25, 587]"),
+                ("ROOKERY__PROXY__FORM", "json"),
+                ("ROOKERY__PROXY__PLACE", "{ id = \"8\" }"),
+                ("ROOKERY__PROXY__PLACE__RANK", "3"),
+                ("ROOKERY__PROXY__OPEN", "true"),
+                ("ROOKERY__PROXY__PATH", "12"),
+                ("ROOKERY__PROXY__ADDRESS", "127.0.0.1:25"),
+            ],
+        )
+        .unwrap()
+        .proxy;
+        assert_eq!(
+            (held.size.0, held.idle.0),
+            (64 << 10, Duration::from_secs(30)),
+            "units"
+        );
+        assert_eq!(
+            (held.ports, held.open, held.form),
+            (vec![25, 587], true, Form::Json)
+        );
+        assert_eq!((held.place.id.as_str(), held.place.rank), ("8", 3));
+        assert_eq!(held.path, Some(PathBuf::from("12")));
+        assert_eq!(held.address, "127.0.0.1:25".parse().ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_its_variable() {
+        let text = "[proxy]\nidle = \"5m\"\nsize = 1\nname = \"a\"\n";
+        for (variable, value, named) in [
+            ("ROOKERY__PROXY__SIZE", "huge", "proxy.size"),
+            ("ROOKERY__PROXY__OPEN", "1", "proxy.open"),
+            ("ROOKERY__PROXY__IDEL", "1", "idel"),
+            ("ROOKERY__PROXY__PLACE__RANK", "first", "proxy.place.rank"),
+            ("ROOKERY__PROXY__FORM", "xml", "proxy.form"),
+            ("ROOKERY__PROXY__NAME__FIRST", "b", "ROOKERY__SECTION__KEY"),
+            ("ROOKERY__PROXY__", "b", "ROOKERY__SECTION__KEY"),
+        ] {
+            let error = sample(text, &[(variable, value)]).unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains(variable), "{error}");
+        }
+        // What the file says wrongly is not blamed on a variable.
+        let text = "[proxy]\nidle = \"5m\"\nsize = \"much\"\nname = \"a\"\n";
+        let error = sample(text, &[("ROOKERY__PROXY__NAME", "b")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("proxy.size") && !error.contains("ROOKERY__"),
+            "{error}"
+        );
     }
 
     #[test]
