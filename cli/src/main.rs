@@ -65,6 +65,10 @@ struct RoleArguments {
     /// Configuration file (TOML)
     #[arg(long)]
     config: PathBuf,
+    /// Check the configuration and all files that it names, say whether they are good, and stop. Neither the data folder nor a port is
+    /// opened
+    #[arg(long)]
+    check_config: bool,
     /// Process id of what has started this: stop when it ends
     #[arg(long, hide = true)]
     owner: Option<u32>,
@@ -72,6 +76,9 @@ struct RoleArguments {
 
 impl RoleArguments {
     fn run(&self, part: Part) -> anyhow::Result<()> {
+        if self.check_config {
+            return serve::check(&self.config, part);
+        }
         if let Some(owner) = self.owner {
             owner::stop_with(owner)?;
         }

@@ -154,11 +154,26 @@ impl Config {
         Ok(())
     }
 
+    /// Whether the members name this node; says what is missing.
+    pub fn check_member(&self, own: &str) -> Result<(), String> {
+        check_member(&self.members, own)
+    }
+
     /// Threads for passwords.
     pub(crate) fn password_threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.password_threads.unwrap_or(cores.div_ceil(2))
     }
+}
+
+/// Whether members, if there are any, name a node.
+pub(crate) fn check_member(members: &[MemberConfig], own: &str) -> Result<(), String> {
+    if members.is_empty() || members.iter().any(|member| member.id == own) {
+        return Ok(());
+    }
+    Err(format!(
+        "directory.members does not name {own}, which this node is"
+    ))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use rookery_replication::GroupId;
 use rookery_replication::group::{GroupMember, ReplicaSpec, Start};
 use rookery_replication::log::ReplicaId;
 
-use crate::config::MemberConfig;
+use crate::config::{MemberConfig, check_member};
 
 /// How long another member has to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +50,7 @@ impl Members {
         configured: &[MemberConfig],
         ways: &dyn Directories,
     ) -> Result<Self, String> {
+        check_member(configured, own)?;
         let mut all = configured.to_vec();
         if all.is_empty() {
             all.push(MemberConfig {
@@ -58,11 +59,6 @@ impl Members {
             });
         }
         all.sort_by(|a, b| a.id.cmp(&b.id));
-        if !all.iter().any(|member| member.id == own) {
-            return Err(format!(
-                "directory.members does not name {own}, which this node is"
-            ));
-        }
         let named = all.iter().filter(|member| member.id != own);
         let candidates: Vec<_> = named
             .map(|member| Candidate {

@@ -2,6 +2,7 @@
 //!
 //! All keys are ECDSA P-256. Key files are readable by their owner alone.
 
+mod chain;
 pub mod request;
 
 use std::fs;
@@ -17,6 +18,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use chain::{ChainError, check_issued};
 use request::Request;
 
 /// Certificates cannot be made or kept.

@@ -40,14 +40,25 @@ fn with_quiet(level: &str) -> String {
     }
 }
 
+impl LogConfig {
+    /// Whether the level is one; says why not.
+    pub fn check(&self) -> Result<(), String> {
+        self.filter().map(|_| ())
+    }
+
+    fn filter(&self) -> Result<EnvFilter, String> {
+        EnvFilter::try_new(with_quiet(&self.level)).map_err(|error| {
+            format!(
+                "log.level {:?} is not a level such as \"info\": {error}",
+                self.level
+            )
+        })
+    }
+}
+
 /// Begins to log. A second call in one process changes nothing.
 pub fn init(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(with_quiet(&config.level)).map_err(|error| {
-        format!(
-            "log.level {:?} is not a level such as \"info\": {error}",
-            config.level
-        )
-    })?;
+    let filter = config.filter()?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

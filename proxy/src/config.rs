@@ -97,6 +97,20 @@ impl Protocol {
     }
 }
 
+impl Listeners {
+    /// Each protocol by its key, with its address if it has one.
+    pub fn all(&self) -> [(&'static str, Option<SocketAddr>); 6] {
+        [
+            ("imap", self.imap),
+            ("imaps", self.imaps),
+            ("smtp", self.smtp),
+            ("submission", self.submission),
+            ("submissions", self.submissions),
+            ("lmtp", self.lmtp),
+        ]
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

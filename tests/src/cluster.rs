@@ -349,7 +349,8 @@ impl Cluster {
 
     /// The build that a node runs.
     pub fn program_of(&self, id: &str) -> Result<PathBuf> {
-        std::fs::read_link(format!("/proc/{}/exe", self.pid(id))).with_context(|| format!("{id} does not run"))
+        std::fs::read_link(format!("/proc/{}/exe", self.pid(id)))
+            .with_context(|| format!("{id} does not run"))
     }
 
     /// How one node is started again from now on.

@@ -4,17 +4,20 @@
 //! and nothing of what the roles do.
 
 mod certificates;
+mod check;
 mod config;
 mod endpoints;
 mod hurt;
 mod open;
 mod wiring;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rookery_process::certificates::Authority;
 use rookery_process::data_folder::DataFolder;
 use rookery_process::health::Health;
 use rookery_process::http::{Handler, HttpServer};
@@ -24,6 +27,7 @@ use rookery_proto::Role;
 use tokio_util::sync::CancellationToken;
 
 use certificates::NodeFiles;
+pub(crate) use check::check;
 use config::Config;
 use endpoints::Endpoints;
 use wiring::Wiring;
@@ -135,6 +139,28 @@ impl Config {
             .into());
         }
         Ok(())
+    }
+
+    /// Where other nodes call this one; nothing when none does.
+    fn calls_address(&self) -> anyhow::Result<Option<SocketAddr>> {
+        let (has_directory, has_mailstore) = (self.directory.is_some(), self.mailstore.is_some());
+        // A proxy, or a single node.
+        let is_needed = has_directory != has_mailstore;
+        if is_needed && self.node.listen.is_none() {
+            bail!("node.listen is not set: say where other nodes call this one, such as 0.0.0.0:7400");
+        }
+        Ok(self.node.listen.filter(|_| has_directory || has_mailstore))
+    }
+
+    /// What the directory issues certificates with, where it does.
+    fn authority(&self) -> anyhow::Result<Option<Authority>> {
+        let key = self
+            .directory
+            .as_ref()
+            .and_then(|section| section.authority_key.as_ref());
+        key.map(|key| Authority::load_private(&self.node.ca, key))
+            .transpose()
+            .context("cannot use directory.authority_key")
     }
 
     /// The role that the node's certificate names: that of a node with several is the first of them.

@@ -13,7 +13,6 @@ use rookery_directory::{Directories, Directory, Mailstores};
 use rookery_mailstore::analysis::WORKER_COMMAND;
 use rookery_mailstore::node::Mailstore;
 use rookery_mailstore::{NodeStore, Peers, ReplicationService};
-use rookery_process::certificates::Authority;
 use rookery_process::health::Health;
 use rookery_process::http::Handler;
 use rookery_process::shutdown::stage;
@@ -167,15 +166,8 @@ impl Wiring {
     }
 
     async fn bind_calls(&self, endpoints: &mut Endpoints) -> anyhow::Result<Option<TcpListener>> {
-        if self.config.directory.is_none() && self.config.mailstore.is_none() {
+        let Some(address) = self.config.calls_address()? else {
             return Ok(None);
-        }
-        let Some(address) = self.config.node.listen else {
-            // A single node that no other calls.
-            if self.config.directory.is_some() && self.config.mailstore.is_some() {
-                return Ok(None);
-            }
-            bail!("node.listen is not set: say where other nodes call this one, such as 0.0.0.0:7400");
         };
         let wanted = endpoints.wanted("calls", address);
         let listener = TcpListener::bind(wanted)
@@ -229,12 +221,7 @@ impl Wiring {
             self.peers.set_address(&member.id, &member.address);
         }
         let node = &self.config.node;
-        let authority = section
-            .authority_key
-            .as_ref()
-            .map(|key| Authority::load_private(&node.ca, key).map(Arc::new))
-            .transpose()
-            .context("cannot use directory.authority_key")?;
+        let authority = self.config.authority()?.map(Arc::new);
         let host = rookery_directory::Host {
             cluster_id: node.cluster.clone(),
             node: self.describe(NodeRole::Directory, address),

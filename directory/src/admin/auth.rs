@@ -31,15 +31,20 @@ pub enum TokenFileError {
 
 /// Reads the token, or makes one.
 pub fn read_or_make(path: &Path) -> Result<String, TokenFileError> {
+    read(path)?.map_or_else(|| make(path), Ok)
+}
+
+/// Reads the token. Nothing when there is no such file yet.
+pub fn read(path: &Path) -> Result<Option<String>, TokenFileError> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             let token = text.trim();
             if token.len() < TOKEN_BYTES_MIN {
                 return Err(TokenFileError::Short);
             }
-            Ok(token.to_owned())
+            Ok(Some(token.to_owned()))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

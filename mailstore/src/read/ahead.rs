@@ -42,7 +42,11 @@ pub(super) fn open(
     if opened.len() > 1 {
         let read = |_, message: &OpenMessage| {
             let body = message.body();
-            Some(snapshot.bodies.read_range(&snapshot.reader(), &body, 0..body.hash.size))
+            Some(
+                snapshot
+                    .bodies
+                    .read_range(&snapshot.reader(), &body, 0..body.hash.size),
+            )
         };
         let bodies = snapshot.threads.map_while(BODIES_AT_ONCE, &opened, read);
         for (message, body) in std::iter::zip(&mut opened, bodies) {

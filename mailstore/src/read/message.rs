@@ -94,7 +94,9 @@ impl OpenMessage {
             return Ok(self.record.prefix.slice(from..to));
         }
         if let Some(held) = &self.held {
-            let from = usize::try_from(offset - prefix_len).unwrap_or(usize::MAX).min(held.len());
+            let from = usize::try_from(offset - prefix_len)
+                .unwrap_or(usize::MAX)
+                .min(held.len());
             let to = from.saturating_add(length).min(held.len());
             return Ok(held.slice(from..to));
         }

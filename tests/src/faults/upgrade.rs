@@ -93,7 +93,8 @@ impl std::fmt::Display for UpgradeReport {
         )?;
         let said = self.failed.iter().map(|line| ("failed", line));
         let all = said.chain(self.rude.iter().map(|line| ("without a goodbye", line)));
-        all.into_iter().try_for_each(|(what, line)| writeln!(f, "{what}: {line}"))
+        all.into_iter()
+            .try_for_each(|(what, line)| writeln!(f, "{what}: {line}"))
     }
 }
 
@@ -136,7 +137,11 @@ fn perform(options: &UpgradeOptions, stage: &mut Stage) -> Result<UpgradeReport>
     };
     Ok(UpgradeReport {
         report: run::judge(&as_run, stage, &history, &ending)?,
-        replaced: history.faults.iter().flat_map(|span| span.nodes.clone()).collect(),
+        replaced: history
+            .faults
+            .iter()
+            .flat_map(|span| span.nodes.clone())
+            .collect(),
         acknowledged: acknowledged(&history),
         failed: failed(&history),
         rude: rude(&history),

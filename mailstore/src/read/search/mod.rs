@@ -121,12 +121,7 @@ impl SearchCursor {
         Ok(self.batch.len())
     }
 
-    fn judge_message(
-        &self,
-        entry: &FlagEntry,
-        row: MessageRow,
-        messages: &Messages,
-    ) -> Result<bool, Status> {
+    fn judge_message(&self, entry: &FlagEntry, row: MessageRow, messages: &Messages) -> Result<bool, Status> {
         let mut facts = Facts::of_flags(entry);
         facts.add_row(row);
         if let Some(matches) = self.key.judge(&facts) {
