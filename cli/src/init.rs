@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Folder for the node's certificate and configuration
     #[arg(long)]
     node_dir: Option<PathBuf>,
+    /// Folder for the node's data, made at its first start; `data` in the node's folder unless given
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The node's id, unique in the cluster
     #[arg(long, default_value = "node-1")]
     id: String,
@@ -45,6 +48,13 @@ pub(crate) struct Arguments {
     /// A member of the directory, as `id=host:port`: each of them, this one among them, for a directory of several
     #[arg(long = "member", value_name = "ID=HOST:PORT")]
     members: Vec<String>,
+}
+
+impl Arguments {
+    /// As the configuration says it: relative to the file.
+    fn data(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new("data"))
+    }
 }
 
 /// A node that is made, unless said otherwise, is reached from its own machine.
@@ -218,6 +228,7 @@ fn make_node(arguments: &Arguments, cluster: &ClusterFiles, folder: &Path) -> an
         hosts: &hosts,
         directory: &arguments.directory,
         members: &arguments.members,
+        data: arguments.data(),
         shape: Shape::of_new(role),
     };
     fs::write(&config, text.write()).with_context(|| format!("cannot write {}", config.display()))?;

@@ -1,5 +1,7 @@
 //! A node's configuration as `rookery init` writes it: values in, text out.
 
+use std::path::Path;
+
 use super::RoleName;
 
 /// What a node's configuration says.
@@ -13,6 +15,8 @@ pub(super) struct NodeText<'a> {
     pub(super) directory: &'a [String],
     /// `id=host:port` of each member, for one of them.
     pub(super) members: &'a [String],
+    /// The data folder, relative to the file.
+    pub(super) data: &'a Path,
     pub(super) shape: Shape,
 }
 
@@ -40,9 +44,9 @@ impl NodeText<'_> {
     /// The file's text.
     pub(super) fn write(&self) -> String {
         let mut text = format!(
-            "[node]\nid = {:?}\ncluster = {:?}\ndata = \"data\"\nca = \"ca.pem\"\ncertificate = \"node.pem\"\nkey = \"node.key\"\n\
+            "[node]\nid = {:?}\ncluster = {:?}\ndata = {:?}\nca = \"ca.pem\"\ncertificate = \"node.pem\"\nkey = \"node.key\"\n\
              http = \"127.0.0.1:8080\"\n",
-            self.id, self.cluster
+            self.id, self.cluster, self.data
         );
         let host = self.hosts.first().map_or("localhost", String::as_str);
         if matches!(self.role, RoleName::Directory | RoleName::Mailstore) {
@@ -124,6 +128,7 @@ mod tests {
             hosts: &hosts,
             directory: &directory,
             members: &members,
+            data: Path::new("/srv/mail"),
             shape,
         };
         text.write().parse().unwrap()
@@ -149,6 +154,7 @@ mod tests {
         let table = text(RoleName::Mailstore, &[], Shape::of_new(RoleName::Mailstore));
         assert_eq!(table["node"]["advertise"].as_str(), Some("[2001:db8::4]:7400"));
         assert_eq!(table["node"]["directory"].as_array().unwrap().len(), 2);
+        assert_eq!(table["node"]["data"].as_str(), Some("/srv/mail"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) async fn join(arguments: &Arguments, file: &Path) -> anyhow::Result<M
         .into());
     }
     let config = folder.join("rookery.toml");
-    refuse_used(folder, &config, &token)?;
+    refuse_used(folder, arguments.data(), &config, &token)?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let node_key = request::read_or_make_key(&folder.join("node.key"))?;
     // One that is there may be of an authority that mail clients know.
@@ -92,6 +92,7 @@ pub(super) async fn join(arguments: &Arguments, file: &Path) -> anyhow::Result<M
         hosts,
         directory,
         members: &arguments.members,
+        data: arguments.data(),
         shape: Shape {
             shards: issued.shards,
             replicas: issued.replicas,
@@ -124,13 +125,13 @@ fn read(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Refuses a folder that is a node's already, or has something of another cluster.
-fn refuse_used(folder: &Path, config: &Path, token: &JoinToken) -> anyhow::Result<()> {
+fn refuse_used(folder: &Path, data: &Path, config: &Path, token: &JoinToken) -> anyhow::Result<()> {
     super::refuse_configured(config)?;
-    let identity = folder.join("data/identity.toml");
-    if identity.exists() {
+    let data = folder.join(data);
+    if data.join("identity.toml").exists() {
         bail!(
-            "{} holds the data of a node: choose another --node-dir",
-            folder.join("data").display()
+            "{} holds the data of a node: choose another --node-dir or --data",
+            data.display()
         );
     }
     let ca = folder.join("ca.pem");
@@ -249,8 +250,10 @@ mod tests {
             role: "mailstore".to_owned(),
             secret: String::new(),
         };
-        let refused =
-            || refuse_used(path, &path.join("rookery.toml"), &token).map_err(|error| error.to_string());
+        let refused = || {
+            refuse_used(path, Path::new("data"), &path.join("rookery.toml"), &token)
+                .map_err(|error| error.to_string())
+        };
         refused().unwrap();
         // What a first try has left is used again.
         fs::write(path.join("ca.pem"), "one\n").unwrap();
