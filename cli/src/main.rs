@@ -10,6 +10,7 @@ mod join_token;
 mod operate;
 mod owner;
 mod playground;
+mod reference;
 mod serve;
 mod usage;
 
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use operate::{Connection, Operation};
+use reference::Reference;
 use serve::Part;
 use usage::WrongUse;
 
@@ -53,6 +55,9 @@ enum Command {
     Directory(RoleArguments),
     /// Start a cluster on this machine, for trying and testing
     Playground(playground::Arguments),
+    /// Print or write what is made of the program itself: configuration keys, commands, man pages, completions
+    #[command(subcommand)]
+    Reference(Reference),
     /// Analyse messages for a mailstore, apart from it
     #[command(hide = true)]
     MimeWorker,
@@ -115,6 +120,7 @@ fn run(line: CommandLine) -> anyhow::Result<()> {
         Command::Proxy(role) => role.run(Part::Proxy),
         Command::Mailstore(role) => role.run(Part::Mailstore),
         Command::Directory(role) => role.run(Part::Directory),
+        Command::Reference(reference) => reference.run(line.json),
         Command::MimeWorker => serve::mime_worker(),
         Command::Playground(arguments) => small_runtime()?.block_on(playground::run(arguments, line.json)),
         Command::Operate(operation) => {

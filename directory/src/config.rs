@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rookery_process::config::Span;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A member of the directory's group.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemberConfig {
     /// Its node id.
@@ -19,17 +20,16 @@ pub struct MemberConfig {
 }
 
 /// What an operator may say of a directory. Everything has a default.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Shards of the cluster; never changed once they are placed.
+    /// How many shards are placed at first. Later `rookery shard split` makes more.
     pub shards: u32,
-    /// Replicas of each shard, on different mailstores: 1, 3 or 5; never changed once the shards are placed.
+    /// Replicas of each shard: 1, 3 or 5, on as many mailstores. Fixed once the shards are placed.
     pub replicas: u32,
-    /// The members of the directory, this one among them: 1, 3 or 5, the same in each one's configuration. Empty: this node
-    /// is alone.
+    /// The directory's 1, 3 or 5 members, this one among them; the same in each one's configuration. Empty: this node is alone.
     pub members: Vec<MemberConfig>,
-    /// A member that follows answers a lookup only from a state that holds all that was acknowledged so long before. Zero:
+    /// A member that does not lead answers lookups from a state that holds all that was acknowledged so long before, `1m` at most. `0s`:
     /// the one that leads answers all.
     pub lookup_staleness_max: Span,
     /// Mailstores that must have registered before the shards are placed on them.
@@ -39,30 +39,30 @@ pub struct Config {
     /// Holds the operator's token; made, readable by its owner alone, when it is not there. Absent: `admin-token` in the
     /// data folder.
     pub admin_token_file: Option<PathBuf>,
-    /// The key of the cluster's CA, readable by its owner alone, with which nodes that join are issued their certificates. Absent: none
-    /// can be added so.
+    /// The key of the cluster's CA, readable by its owner alone, or by a group where another owns it: with it, nodes that join are issued
+    /// their certificates. Absent: none can be added so.
     pub authority_key: Option<PathBuf>,
     /// Threads that verify and hash passwords. Absent: half of the cores, at least one.
     pub password_threads: Option<usize>,
     /// Verifications that may wait for a thread; more are answered with "try again".
     pub password_queue_max: usize,
-    /// How long an account token lives; sessions renew theirs before.
+    /// How long an account's token lives, and up to an eighth longer; sessions renew theirs before. From `5m` to `1day`.
     pub token_lifetime: Span,
-    /// After what time tokens are signed with a new key.
+    /// After what time tokens are signed with a new key; at least `1day`.
     pub signing_key_age_max: Span,
     /// What may be done without an operator's word.
     pub automatic: AutomaticConfig,
 }
 
 /// What may be done without an operator's word.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutomaticConfig {
     /// Rebalances begin by themselves, and lost mailstores are given up.
     pub enabled: bool,
-    /// How far the load of a mailstore may be from its share, in percent of it, before loads are evened.
+    /// How far the load of a mailstore may be from its share, in percent of it, before loads are evened; 5 to 100.
     pub band_percent: u32,
-    /// A mailstore of which nothing was heard for so long is given up, if there is a majority of each of its shards without it.
+    /// A mailstore of which nothing was heard for so long is given up, if each of its shards has a majority without it; at least `10s`.
     pub silent_max: Span,
 }
 

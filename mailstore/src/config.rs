@@ -3,13 +3,14 @@
 use rookery_process::config::{ByteSize, Span};
 use rookery_proto::directory::v1::Node;
 use rookery_replication::scrub::ScrubOptions;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The longest name of a zone.
 const ZONE_BYTES_MAX: usize = 64;
 
 /// What an operator may say of a mailstore. Everything has a default.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Relative capacity of this node when shards are placed; 100 is the usual one.
@@ -25,17 +26,19 @@ pub struct Config {
     pub reads_max: usize,
     /// Searches at one time; further ones wait.
     pub searches_max: usize,
-    /// The largest body of a message.
+    /// The largest message, 2GiB at most.
     pub body_size_max: ByteSize,
-    /// New mail is refused, to be tried again, while the store's disk has less free; 0: never.
+    /// With less free on the store's disk, new mail is refused, to be tried again; what frees room goes on. 0: never.
     pub disk_free_min: ByteSize,
-    /// Bytes of the log from which on the store is flushed and the log cut; a node that starts again reads so much.
+    /// From this size on the log is flushed and cut; a node that starts reads so much. From 16MiB to 64GiB.
     pub log_size_max: ByteSize,
-    /// The most that is fetched in a second of a replica that this node lacks; 0: no bound.
+    /// The most that is fetched in a second for replicas that this node lacks, all together, unless a rebalance says otherwise; 0: no
+    /// bound.
     pub snapshot_rate_max: ByteSize,
-    /// Whether leaders of shards read without asking their followers first, for half a second after they last did.
+    /// Leaders of shards read for half a second on the word of a quorum instead of asking for each batch of reads. Safe unless a node's
+    /// clock leaps ahead or runs twice as fast as another's.
     pub read_leases: bool,
-    /// How often all of the store is read, to find damage while other copies are good; 0: never.
+    /// How often all of the store is read, to find damage while other copies are good; `0s`: never.
     pub scrub_interval: Span,
     /// The most that is read so in a second.
     pub scrub_bytes_per_second: ByteSize,

@@ -5,11 +5,13 @@
 
 mod environment;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Table;
@@ -18,6 +20,12 @@ use environment::Section;
 
 /// Variables that begin so override the file: `ROOKERY__SECTION__KEY`.
 const PREFIX: &str = "ROOKERY__";
+
+/// What a [`Span`] is called in the configuration's schema.
+pub const SPAN: &str = "duration";
+
+/// What a [`ByteSize`] is called there.
+pub const BYTE_SIZE: &str = "size";
 
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +148,20 @@ impl Serialize for Span {
     }
 }
 
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        SPAN.into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "title": SPAN })
+    }
+}
+
 /// A number of bytes with a unit: `"64KiB"`, `"50MB"`, `"1GiB"`, or bare bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -185,6 +207,20 @@ impl<'de> Deserialize<'de> for ByteSize {
 impl Serialize for ByteSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.0)
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        BYTE_SIZE.into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "title": BYTE_SIZE })
     }
 }
 

@@ -4,25 +4,26 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rookery_process::config::{ByteSize, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::net::Network;
 
 /// What an operator may say of a proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The name that it greets with and writes into Received lines.
+    /// Its name in greetings and Received lines.
     pub hostname: String,
-    /// Where each protocol listens; one that is absent is not served.
+    /// Where each protocol listens; one that has no address is not served. Port 0: the system chooses.
     pub listen: Listeners,
-    /// Certificate chain (PEM) that clients see.
+    /// Certificate chain (PEM) that mail clients see; read again when it changes.
     pub certificate: PathBuf,
     /// Its private key (PEM).
     pub key: PathBuf,
     /// Whether passwords may be sent without TLS: for loopback and tests.
     pub plaintext_login: bool,
-    /// Largest message, in bytes.
+    /// The largest message that is taken.
     pub message_bytes_max: ByteSize,
     /// Connections in all.
     pub connections_max: usize,
@@ -35,14 +36,14 @@ pub struct Config {
     pub proxy_protocol_on: Vec<Protocol>,
     /// How long a client's command waits for its shard.
     pub patience: Span,
-    /// How long after a login its password is enough while the directory cannot be asked. Zero: never.
+    /// How long after a login its password is enough while the directory cannot be asked; `0s`: never.
     pub logins_kept: Span,
     /// How long open sessions may take to end when the proxy stops.
     pub drain: Span,
 }
 
 /// Addresses by protocol. Port 0: the system chooses.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listeners {
     /// IMAP with STARTTLS, usually port 143.

@@ -78,11 +78,11 @@ def find(documents: list[dict], kind: str, name: str) -> dict:
 
 
 def configuration_keys() -> dict[str, set[str]]:
-    """The keys of each section of the program's configuration, out of its documentation."""
+    """The keys of each section of the program's configuration, as it tells them itself."""
     known, section = {}, ""
-    for line in (ROOT / "docs/configuration.md").read_text().splitlines():
-        row = re.match(r"\| (`[a-z.]+`)? *\| (`.+?`) \|", line)
-        if row:
-            section = row[1].strip("`") if row[1] else section
-            known.setdefault(section, set()).update(re.findall(r"`(\w+)`", row[2]))
+    for line in (ROOT / "docs/reference/configuration.md").read_text().splitlines():
+        if heading := re.match(r"## `\[+([a-z.]+)\]+`$", line):
+            section = heading[1]
+        elif row := re.match(r"\| `(\w+)` \|", line):
+            known.setdefault(section, set()).add(row[1])
     return known

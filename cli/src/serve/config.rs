@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rookery_process::logs::LogConfig;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A configuration file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Who this process is and where its things are.
@@ -15,26 +16,26 @@ pub(crate) struct Config {
     /// What it logs.
     #[serde(default)]
     pub(crate) log: LogConfig,
-    /// The directory role.
+    /// The directory: accounts, addresses, the shard map, the operator's API.
     #[serde(default)]
     pub(crate) directory: Option<rookery_directory::Config>,
-    /// The mailstore role.
+    /// A mailstore: the mail of the shards that lie on it.
     #[serde(default)]
     pub(crate) mailstore: Option<rookery_mailstore::Config>,
-    /// The proxy role.
+    /// A proxy: what mail clients and other mail servers speak with.
     #[serde(default)]
     pub(crate) proxy: Option<rookery_proxy::config::Config>,
 }
 
 /// The `[node]` section.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NodeConfig {
     /// Unique in the cluster, such as `mailstore-1`.
     pub(crate) id: String,
     /// The cluster's id, as `rookery init` made it.
     pub(crate) cluster: String,
-    /// The node's data folder.
+    /// The node's data folder; a lock keeps other processes out.
     pub(crate) data: PathBuf,
     /// The cluster's CA certificate (PEM).
     pub(crate) ca: PathBuf,
@@ -42,13 +43,13 @@ pub(crate) struct NodeConfig {
     pub(crate) certificate: PathBuf,
     /// Its private key (PEM).
     pub(crate) key: PathBuf,
-    /// Where other nodes call this one. Needed by directory and mailstore.
+    /// Where other nodes call this one. Needed by a directory and a mailstore that run apart.
     #[serde(default)]
     pub(crate) listen: Option<SocketAddr>,
-    /// `host:port` that other nodes use instead of `listen`, when that is not reachable as such.
+    /// `host:port` that other nodes use instead of `listen`, where that is not reachable as such.
     #[serde(default)]
     pub(crate) advertise: Option<String>,
-    /// `host:port` of each of the directory's members, unless it runs in this process.
+    /// `host:port` of the directory, or a list of those of its members, unless it runs in this process.
     #[serde(default)]
     pub(crate) directory: Addresses,
     /// Where `/livez`, `/readyz` and `/metrics` are.
@@ -60,11 +61,11 @@ pub(crate) struct NodeConfig {
 }
 
 /// One address, or a list of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(from = "OneOrMore")]
 pub(crate) struct Addresses(pub(crate) Vec<String>);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum OneOrMore {
     One(String),

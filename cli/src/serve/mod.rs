@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use certificates::NodeFiles;
 pub(crate) use check::check;
-use config::Config;
+pub(crate) use config::Config;
 use endpoints::Endpoints;
 use wiring::Wiring;
 
