@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check reference simulate scale accounts torture upgrade bench scaling
+.PHONY: help build demo serve test check reference package simulate scale accounts torture upgrade bench scaling
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -37,6 +37,12 @@ test: check ## Everything: format, lints, unit, protocol, whole-cluster and real
 reference: build ## Write docs/reference anew, as the program says it
 	@$(BIN) reference config > docs/reference/configuration.md
 	@$(BIN) reference commands > docs/reference/commands.md
+
+package: ## A Debian package of a release build; prints where it is
+	@.ci/install build
+	cargo build --release --workspace --bins
+	@mkdir -p $(CARGO_TARGET_DIR)/debian
+	@cli/debian/package release $(CARGO_TARGET_DIR)/debian
 
 # The variables are options: KIND=replication (groups) or KIND=sessions (a whole cluster with clients) SEEDS=1-1000 TRACE=1
 simulate: export SEEDS ?= 1-1000
