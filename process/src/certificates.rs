@@ -208,6 +208,12 @@ impl Issued {
     }
 }
 
+/// When a certificate ends, unix seconds; nothing when it cannot be understood.
+pub fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     let failed = |source| CertificateError::File {
         path: path.to_path_buf(),

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -124,11 +124,18 @@ impl HttpServer {
 
 async fn connection(stream: TcpStream, health: Health, handler: Option<Handler>, cancel: CancellationToken) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answering: Answering = match &handler {
-            Some(handler) if !is_every_roles(request.uri().path()) => handler(request),
+        let began = Instant::now();
+        let path = every_roles(request.uri().path());
+        let answering: Answering = match (&handler, path) {
+            (Some(handler), None) => handler(request),
+            (_, Some("metrics")) if is_get(&request) => Box::pin(metrics()),
             _ => Box::pin(std::future::ready(answer(&request, &health))),
         };
-        async move { Ok::<_, Infallible>(answering.await) }
+        async move {
+            let response = answering.await;
+            measure(path.unwrap_or("other"), response.status(), began.elapsed());
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -147,12 +154,51 @@ async fn connection(stream: TcpStream, health: Health, handler: Option<Handler>,
     }
 }
 
-fn is_every_roles(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/metrics")
+/// A path that every role answers, without its slash.
+fn every_roles(path: &str) -> Option<&'static str> {
+    match path {
+        "/livez" => Some("livez"),
+        "/readyz" => Some("readyz"),
+        "/metrics" => Some("metrics"),
+        _ => None,
+    }
+}
+
+fn measure(path: &str, status: StatusCode, took: Duration) {
+    let class = match status.as_u16() {
+        ..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500.. => "5xx",
+    };
+    telemetry::HTTP_REQUESTS.with(&[path, class]).increment(1);
+    telemetry::HTTP_SECONDS.with(&[path]).record(took.as_secs_f64());
+}
+
+fn is_get(request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET || request.method() == Method::HEAD
+}
+
+/// The page of metrics: made where blocking is allowed, for it asks whoever has something to tell.
+async fn metrics() -> Response<Full<Bytes>> {
+    match tokio::task::spawn_blocking(telemetry::render).await {
+        Ok(Some(page)) => text(StatusCode::OK, page),
+        Ok(None) => text(
+            StatusCode::NOT_FOUND,
+            "metrics are off: take node.metrics = false out of the configuration and start the node again\n".to_owned(),
+        ),
+        Err(error) => {
+            tracing::error!(%error, "the page of metrics could not be made");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the page could not be made: see the log\n".to_owned(),
+            )
+        }
+    }
 }
 
 fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    if !is_get(request) {
         return text(
             StatusCode::METHOD_NOT_ALLOWED,
             "only GET is answered here\n".to_owned(),
@@ -168,7 +214,6 @@ fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>>
                 text(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n") + "\n")
             }
         }
-        "/metrics" => text(StatusCode::OK, telemetry::render()),
         _ => text(
             StatusCode::NOT_FOUND,
             "there is /livez, /readyz and /metrics\n".to_owned(),
@@ -212,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn tells_life_readiness_and_metrics() {
-        telemetry::install();
+        telemetry::install(&[]);
         let health = Health::new();
         let cancel = CancellationToken::new();
         let server = HttpServer::bind(([127, 0, 0, 1], 0).into()).await.unwrap();

@@ -87,6 +87,11 @@ impl Certificate {
         }
     }
 
+    /// When the certificate ends that is in use now, unix seconds.
+    pub fn ends(&self) -> Option<i64> {
+        crate::certificates::ends(self.current.read().cert.first()?)
+    }
+
     fn stamp(&self) -> [Option<SystemTime>; 2] {
         [&self.certificate, &self.key]
             .map(|path| std::fs::metadata(path).and_then(|held| held.modified()).ok())
@@ -158,6 +163,8 @@ mod tests {
         held.reload();
         let second = held.current.read().cert[0].clone();
         assert_ne!(first, second);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(held.ends().unwrap() > now.as_secs() as i64);
         std::fs::write(&certificate, "half a file").unwrap();
         held.reload();
         assert_eq!(held.current.read().cert[0], second);
