@@ -10,6 +10,8 @@ pub mod analysis;
 #[cfg(feature = "store")]
 pub mod body;
 #[cfg(feature = "store")]
+pub mod catalogue;
+#[cfg(feature = "store")]
 pub mod config;
 #[cfg(feature = "store")]
 pub mod node;
@@ -25,4 +27,7 @@ mod store;
 #[cfg(feature = "store")]
 pub use config::Config;
 #[cfg(feature = "store")]
-pub use store::{NodeStore, PeerConnect, Peers, ReplicationService, ScrubOptions, StoreError, open_store};
+pub use store::{
+    NodeStore, PeerConnect, Peers, ReplicationService, STORE_CATALOGUE, ScrubOptions, StoreError, measure_store,
+    open_store,
+};

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rookery_process::telemetry;
 use rookery_replication::group::{Member, MemberOptions};
+pub use rookery_replication::catalogue::{CATALOGUE as STORE_CATALOGUE, measure as measure_store};
 pub use rookery_replication::scrub::ScrubOptions;
 pub use rookery_replication::store::StoreError;
 use rookery_replication::store::StoreOptions;
@@ -34,6 +36,7 @@ pub fn open_store(
         store: StoreOptions {
             is_damaged,
             describe_key: describe,
+            counts: telemetry::is_on(),
             ..StoreOptions::default()
         },
         ..MemberOptions::default()

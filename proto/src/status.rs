@@ -55,6 +55,49 @@ impl Status {
     }
 }
 
+/// What may become of a call, as metrics name it; see [`outcome`].
+pub const OUTCOMES: [&str; 31] = [
+    "OK",
+    "REASON_UNSPECIFIED",
+    "REASON_INTERNAL",
+    "REASON_UNAVAILABLE",
+    "REASON_DEADLINE_EXCEEDED",
+    "REASON_CANCELLED",
+    "REASON_INVALID_ARGUMENT",
+    "REASON_LIMIT_EXCEEDED",
+    "REASON_PERMISSION_DENIED",
+    "REASON_NOT_LEADER",
+    "REASON_WRONG_GENERATION",
+    "REASON_MOVED",
+    "REASON_FROZEN",
+    "REASON_REPLAN",
+    "REASON_OVER_QUOTA",
+    "REASON_NO_ACCOUNT",
+    "REASON_NO_MAILBOX",
+    "REASON_MAILBOX_EXISTS",
+    "REASON_MAILBOX_REFUSED",
+    "REASON_NO_MESSAGE",
+    "REASON_EXPIRED_KEY",
+    "REASON_NOT_FOUND",
+    "REASON_ALREADY_EXISTS",
+    "REASON_BAD_CREDENTIALS",
+    "REASON_SUSPENDED",
+    "REASON_ALIAS_LOOP",
+    "REASON_NOT_LOCAL",
+    "REASON_FAILED_PRECONDITION",
+    "REASON_UNIMPLEMENTED",
+    "REASON_NO_SPACE",
+    "REASON_DAMAGED",
+];
+
+/// What became of a call: one of [`OUTCOMES`].
+pub fn outcome<T>(result: &Result<T, Status>) -> &'static str {
+    match result {
+        Ok(_) => OUTCOMES[0],
+        Err(status) => status.reason.as_str_name(),
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.reason.as_str_name().trim_start_matches("REASON_");
@@ -81,5 +124,17 @@ impl From<Status> for WireStatus {
             message: status.message,
             leader: status.leader,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_an_outcome() {
+        let reasons = (0..).map_while(|number| Reason::try_from(number).ok());
+        let names: Vec<&str> = reasons.map(|reason| reason.as_str_name()).collect();
+        assert_eq!(OUTCOMES[1..], names);
     }
 }

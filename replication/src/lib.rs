@@ -20,6 +20,8 @@ mod applier;
 #[cfg(feature = "store")]
 mod aside;
 #[cfg(feature = "store")]
+pub mod catalogue;
+#[cfg(feature = "store")]
 pub mod damage;
 #[cfg(feature = "store")]
 pub mod digest;

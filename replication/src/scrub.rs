@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prost::Message;
 
 use crate::batch::Column;
+use crate::catalogue::SCRUBBED;
 use crate::group::Member;
 use crate::store::{OwnRows, Store, StoreError};
 
@@ -74,6 +75,9 @@ pub(crate) async fn run(member: Weak<Member>, options: ScrubOptions) {
         let store = Arc::clone(held.store());
         drop(held);
         let place = blocking(&store, load).await;
+        if let Some(began) = place.as_ref().and_then(Place::ended) {
+            note_before(&member, began);
+        }
         let place = match place {
             Some(place) => due(place, options.interval),
             None => Err(LOOK_MAX),
@@ -85,6 +89,20 @@ pub(crate) async fn run(member: Weak<Member>, options: ScrubOptions) {
                 tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+impl Place {
+    /// When the scrub began that has ended.
+    fn ended(&self) -> Option<u64> {
+        (self.part as usize >= PARTS.len()).then_some(self.began)
+    }
+}
+
+/// A scrub had ended when the process was started: it is not known when, but not before it began.
+fn note_before(member: &Weak<Member>, began: u64) {
+    if let Some(member) = member.upgrade().filter(|member| member.scrubbed_at().is_none()) {
+        member.note_scrubbed(began);
     }
 }
 
@@ -117,7 +135,7 @@ async fn scrub(member: &Weak<Member>, store: Arc<Store>, mut place: Place, bytes
         .await;
         // What is damaged has been told; the rest of the part is left to the next time.
         let (bytes, next) = step.unwrap_or((0, None));
-        metrics::counter!("rookery_replication_scrubbed_bytes_total").increment(bytes);
+        SCRUBBED.increment(bytes);
         match next {
             Some(next) => place.next = next,
             None => place.part += 1,
@@ -134,7 +152,9 @@ async fn scrub(member: &Weak<Member>, store: Arc<Store>, mut place: Place, bytes
             return;
         }
     }
-    metrics::gauge!("rookery_replication_scrub_completed_seconds").set(now() as f64);
+    if let Some(member) = member.upgrade() {
+        member.note_scrubbed(now());
+    }
     tracing::info!("all of the store has been read");
 }
 
@@ -165,7 +185,8 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn now() -> u64 {
+/// Now, unix seconds.
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -15,7 +15,7 @@ mod worker;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lru::LruCache;
@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use rookery_mail::mime::{Analysis, Outcome, analyze_guarded};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use crate::catalogue::{ANALYSIS_SECONDS, MESSAGES_OPAQUE, looked_up};
 use crate::schema::BodyHash;
 use process::ProcessPool;
 use threads::ThreadPool;
@@ -153,7 +154,8 @@ impl Analyser {
     /// Analyses a message; equal ones at the same time are analysed once.
     pub async fn analyze(&self, hash: &BodyHash, message: &Bytes) -> Analyzed {
         let cell = Arc::clone(self.results.lock().get_or_insert(*hash, Arc::default));
-        let result = cell.get_or_init(|| self.run(message)).await.clone();
+        looked_up("analyses", cell.initialized());
+        let result = cell.get_or_init(|| self.timed(message)).await.clone();
         if result.stored.len() > REMEMBERED_BYTES_MAX {
             self.results.lock().pop(hash);
         }
@@ -177,6 +179,13 @@ impl Analyser {
             .await
             .ok();
         Room { _held: held }
+    }
+
+    async fn timed(&self, message: &Bytes) -> Analyzed {
+        let began = Instant::now();
+        let result = self.run(message).await;
+        ANALYSIS_SECONDS.record(began.elapsed().as_secs_f64());
+        result
     }
 
     async fn run(&self, message: &Bytes) -> Analyzed {
@@ -207,7 +216,7 @@ impl Analyser {
 }
 
 fn opaque(message: &[u8], cause: &'static str) -> Analyzed {
-    metrics::counter!("rookery_mailstore_messages_opaque_total", "cause" => cause).increment(1);
+    MESSAGES_OPAQUE.with(&[cause]).increment(1);
     Analyzed::opaque(message)
 }
 

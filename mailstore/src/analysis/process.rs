@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
 use super::{Analyzed, Failure};
+use crate::catalogue::ANALYSIS_WORKERS_KILLED;
 
 /// The longest answer of a worker.
 const ANSWER_BYTES_MAX: u32 = 64 * 1024 * 1024;
@@ -68,7 +69,7 @@ impl ProcessPool {
         let deadline = self.deadline + Duration::from_secs((message.len() / BYTES_PER_EXTRA_SECOND) as u64);
         match tokio::time::timeout(deadline, worker.exchange(message)).await {
             Err(_) => {
-                metrics::counter!("rookery_mailstore_analysis_workers_killed_total").increment(1);
+                ANALYSIS_WORKERS_KILLED.increment(1);
                 Err(Failure::Overran)
             }
             Ok(None) => Err(Failure::Died),

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
+use rookery_process::telemetry::Held;
 use tokio::sync::oneshot;
 
 use super::{Analyze, Analyzed, Failure, opaque};
+use crate::catalogue::{ANALYSIS_OVERRUNS, ANALYSIS_QUEUE};
 
 /// Abandoned threads that are replaced.
 const ABANDONED_MAX: usize = 2;
@@ -36,7 +38,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<(Bytes, Reply)>,
+    queue: VecDeque<(Bytes, Reply, Held)>,
     running: HashMap<u64, (Instant, Reply)>,
     tickets: u64,
     /// Threads that take work.
@@ -71,7 +73,7 @@ impl ThreadPool {
             if state.serving == 0 {
                 return Err(Failure::Nobody);
             }
-            state.queue.push_back((message, reply));
+            state.queue.push_back((message, reply, ANALYSIS_QUEUE.hold(&[])));
         }
         self.shared.work.notify_one();
         let sweep_interval = SWEEP_INTERVAL_MAX.min(self.shared.deadline);
@@ -138,7 +140,7 @@ impl Shared {
             if state.stopping {
                 return None;
             }
-            if let Some((message, reply)) = state.queue.pop_front() {
+            if let Some((message, reply, _)) = state.queue.pop_front() {
                 state.tickets += 1;
                 let ticket = state.tickets;
                 state.running.insert(ticket, (Instant::now(), reply));
@@ -164,7 +166,7 @@ impl Shared {
             let _ = reply.send(Err(Failure::Overran));
             state.serving -= 1;
             state.abandoned += 1;
-            metrics::counter!("rookery_mailstore_analysis_overruns_total").increment(1);
+            ANALYSIS_OVERRUNS.increment(1);
             if state.abandoned <= ABANDONED_MAX {
                 self.spawn(&mut state);
             } else {
@@ -175,7 +177,7 @@ impl Shared {
             }
         }
         if state.serving == 0 {
-            for (_, reply) in state.queue.drain(..) {
+            for (_, reply, _) in state.queue.drain(..) {
                 let _ = reply.send(Err(Failure::Nobody));
             }
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_process::health::Health;
+use rookery_process::telemetry::Gathering;
 use rookery_proto::directory::v1::{Node, NodeRole, RegisterNode};
 use rookery_proto::{Caller, DirectoryProtocol, MailstoreProtocol, Service};
 use rookery_replication::group::Member;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::analysis::{Analyser, AnalysisSettings};
 use crate::body::ColumnBodies;
+use crate::catalogue;
 use crate::config::Config;
 use crate::plan::PlanLimits;
 use crate::service::{MailstoreService, ServiceParts, Shards, Tokens};
@@ -73,6 +75,7 @@ pub struct Mailstore {
     service: Arc<MailstoreService>,
     cancel: CancellationToken,
     tasks: TaskTracker,
+    _measuring: Gathering,
 }
 
 impl Mailstore {
@@ -167,6 +170,7 @@ impl Mailstore {
         tasks.close();
         Ok(Self {
             member: host.member,
+            _measuring: catalogue::measure(&shards),
             shards,
             service,
             cancel,

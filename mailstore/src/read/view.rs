@@ -10,6 +10,7 @@ use rookery_proto::Status;
 
 use super::Snapshot;
 use super::changes::logged_since;
+use crate::catalogue::looked_up;
 use crate::schema::{AccountId, FlagBits, MailboxId, MailboxRecord, ModSeq, ShardId, Uid, UidRanges};
 
 /// Large mailboxes whose view is remembered.
@@ -138,6 +139,7 @@ impl OpenCache {
         }
         let key = (snapshot.shard, snapshot.account, mailbox);
         let remembered = self.views.lock().get(&key).cloned();
+        looked_up("mailboxes", remembered.is_some());
         let brought_up = match remembered {
             Some(view) if view.modseq == record.highest_modseq => return Ok(view),
             Some(view) => view.brought_up(snapshot, mailbox, record)?,

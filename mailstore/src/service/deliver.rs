@@ -7,6 +7,7 @@ use rookery_proto::mailstore::v1::{self as proto, reply};
 use rookery_proto::{Peer, Reason, Status};
 
 use super::{Grant, HostedShard, MailstoreService, now_millis};
+use crate::catalogue::{self, RECIPIENTS};
 use crate::plan::{Command, Deliver, DeliverRecipient, Mutation};
 use crate::schema::AccountId;
 
@@ -47,15 +48,15 @@ impl MailstoreService {
             body,
             recipients,
         });
-        let answer = shard
+        let answered = shard
             .mutate(Mutation {
                 account: call_grant.account,
                 key: None,
                 command,
             })
-            .await?;
-        metrics::counter!("rookery_mailstore_recipients_total").increment(count as u64);
-        Ok(answer)
+            .await;
+        measure(&answered, count);
+        answered
     }
 
     /// Each recipient brings a token of its own.
@@ -78,6 +79,21 @@ impl MailstoreService {
             account: grant.account,
             prefix: recipient.prefix,
         })
+    }
+}
+
+/// Counts the recipients of a delivery by what became of them.
+fn measure(answered: &Result<reply::Call, Status>, recipients: usize) {
+    match answered {
+        Ok(reply::Call::Delivered(delivered)) => {
+            RECIPIENTS.increment(recipients as u64);
+            for outcome in &delivered.outcomes {
+                let refused = outcome.error.as_ref().map(|error| error.reason());
+                catalogue::delivered(refused, 1);
+            }
+        }
+        Ok(_) => {}
+        Err(status) => catalogue::delivered(Some(status.reason), recipients),
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::heaviest::Heaviest;
 use super::{HostedShard, Shards};
+use crate::catalogue::{DISK_BYTES, DISK_FREE_BYTES, REPLICAS_BYTES};
 use crate::plan::{Command, Mutation};
 use crate::schema::AccountId;
 use crate::shard::{Disk, disk_of};
@@ -249,7 +250,11 @@ impl Shards {
         });
         // Otherwise the node is stopping.
         if let Ok(Some((sum, disk))) = measured.await {
-            metrics::gauge!("rookery_mailstore_replicas_bytes").set(sum as f64);
+            REPLICAS_BYTES.set(sum as f64);
+            if disk != Disk::default() {
+                DISK_FREE_BYTES.set(disk.free as f64);
+                DISK_BYTES.set(disk.total as f64);
+            }
             *self.disk.lock() = disk;
         }
     }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::shards::members_of;
 use super::{HostedShard, Shards};
+use crate::catalogue::{HANDOVERS, MEMBER_CHANGES};
 use crate::schema::ShardId;
 
 /// How often the members of groups are compared with what the directory names, when it has said nothing new.
@@ -221,10 +222,10 @@ async fn take_step(hosted: &HostedShard, due: Due) -> Result<MembersStep, Member
     match step {
         MembersStep::HandedOver(heir) => {
             tracing::info!(shard = hosted.id().0, heir = heir.0, "handing the lead over");
-            metrics::counter!("rookery_mailstore_handovers_total").increment(1);
+            HANDOVERS.increment(1);
         }
         MembersStep::Changed => {
-            metrics::counter!("rookery_mailstore_member_changes_total").increment(1);
+            MEMBER_CHANGES.increment(1);
         }
         MembersStep::Settled | MembersStep::Waiting => {}
     }

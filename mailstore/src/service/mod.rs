@@ -27,17 +27,19 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{Reply, request::Call};
+use rookery_proto::status::outcome;
 use rookery_proto::{Incoming, MailstoreProtocol, Reason, ReplySink, Service, Status};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analysis::Analyser;
 use crate::body::BodyStore;
+use crate::catalogue::{CALL_SECONDS, CALLS_TOTAL};
 use crate::read::{OpenCache, ReadThreads};
 use meter::metered;
 use reads::Places;
@@ -86,8 +88,8 @@ impl MailstoreService {
     pub fn new(parts: ServiceParts) -> Arc<Self> {
         let store = parts.shards.member().store();
         Arc::new(Self {
-            reads: Places::new(Arc::clone(store), parts.reads_max),
-            searches: Places::new(Arc::clone(store), parts.searches_max),
+            reads: Places::new("read", Arc::clone(store), parts.reads_max),
+            searches: Places::new("search", Arc::clone(store), parts.searches_max),
             threads: Arc::new(match store.may_wait() {
                 true => ReadThreads::new(),
                 false => ReadThreads::none(),
@@ -127,7 +129,6 @@ impl MailstoreService {
             .take()
             .ok_or_else(|| Status::invalid("the request names no call"))?;
         roles::check_role(&incoming.peer, &call)?;
-        metrics::counter!("rookery_mailstore_calls_total", "call" => name(&call)).increment(1);
         let answer = match call {
             Call::ListMailboxes(_) => {
                 let (_, snapshot) = self.readable(&incoming).await?;
@@ -193,16 +194,21 @@ impl Service<MailstoreProtocol> for MailstoreService {
         Box::pin(async move {
             let shards = Arc::clone(&self.shards);
             let number = self.calls.fetch_add(1, Ordering::Relaxed);
+            let name = call.request.call.as_ref().map_or("other", name);
+            let began = Instant::now();
             // In a simulation no two runs would be alike.
             let result = match shards.member().store().may_wait() {
                 true => metered(number, self.dispatch(call, replies)).await,
                 false => self.dispatch(call, replies).await,
             };
-            result.map_err(|status| match status.reason {
+            let result = result.map_err(|status| match status.reason {
                 // This node hands its shards over: another one has what is damaged here.
                 Reason::Damaged if shards.others_hold_all() => Status::unavailable(status.message),
                 _ => status,
-            })
+            });
+            CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
+            CALL_SECONDS.with(&[name]).record(began.elapsed().as_secs_f64());
+            result
         })
     }
 }

@@ -6,25 +6,41 @@ use prost::Message;
 use rookery_proto::mailstore::v1::{self as proto, Reply, reply};
 use rookery_proto::{MailstoreProtocol, ReplySink, Status};
 use rookery_replication::store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::meter::measured_block;
 use super::{HostedShard, MailstoreService};
+use crate::catalogue::{READ_QUEUE, READS_RUNNING};
 use crate::read::{self, FetchCursor, SearchCursor, Snapshot};
 
 /// Where reads are done: a bounded number at a time.
 pub(super) struct Places {
+    /// What is done there, as metrics name it.
+    kind: &'static str,
     store: Arc<Store>,
     free: Arc<Semaphore>,
 }
 
 impl Places {
     /// So many, for reads of a store.
-    pub(super) fn new(store: Arc<Store>, places: usize) -> Self {
+    pub(super) fn new(kind: &'static str, store: Arc<Store>, places: usize) -> Self {
         Self {
+            kind,
             store,
             free: Arc::new(Semaphore::new(places)),
         }
+    }
+}
+
+impl Places {
+    async fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let free = Arc::clone(&self.free);
+        if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
+            return Ok(place);
+        }
+        let _waiting = READ_QUEUE.hold(&[self.kind]);
+        let place = free.acquire_owned().await;
+        place.map_err(|_| Status::unavailable("the node is stopping"))
     }
 }
 
@@ -33,13 +49,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     places: &Places,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    let place = Arc::clone(&places.free)
-        .acquire_owned()
-        .await
-        .map_err(|_| Status::unavailable("the node is stopping"))?;
+    let place = places.enter().await?;
+    let running = READS_RUNNING.hold(&[places.kind]);
     let done = places.store.blocking(measured_block(move || {
         let result = work();
-        drop(place);
+        drop((place, running));
         result
     }));
     done.await

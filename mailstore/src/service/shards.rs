@@ -228,7 +228,6 @@ impl Shards {
         if is_new {
             self.changed.notify_one();
         }
-        metrics::gauge!("rookery_mailstore_shards").set(self.hosted.read().len() as f64);
     }
 
     /// Removes replicas that are not placed here any more, when the group's members agree that they are none.

@@ -13,6 +13,7 @@ use rookery_process::token::{Keys, TokenError, check_not_expired};
 use rookery_proto::directory::v1::{AccountToken, Rights, TokenClaims};
 use rookery_proto::{Peer, Reason, Status};
 
+use crate::catalogue::looked_up;
 use crate::schema::{AccountId, ShardId};
 
 /// Tokens that are remembered.
@@ -99,8 +100,10 @@ impl Tokens {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(not_a_token());
         }
-        if let Some(claims) = self.checked.lock().get(token) {
-            return Ok(claims.clone());
+        let known = self.checked.lock().get(token).cloned();
+        looked_up("tokens", known.is_some());
+        if let Some(claims) = known {
+            return Ok(claims);
         }
         let signed = AccountToken::decode(token.clone()).map_err(|_| not_a_token())?;
         let keys = self.keys.read();

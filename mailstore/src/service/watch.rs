@@ -12,6 +12,7 @@ use rookery_proto::{Incoming, MailstoreProtocol, ReplySink, Status};
 use tokio_util::sync::CancellationToken;
 
 use super::MailstoreService;
+use crate::catalogue::WATCH_REFRESHES;
 
 /// Who watches a shard, by node id.
 #[derive(Default)]
@@ -76,7 +77,7 @@ impl MailstoreService {
         });
         while let Some(told) = event {
             if told.overflow {
-                metrics::counter!("rookery_mailstore_watch_refreshes_total").increment(1);
+                WATCH_REFRESHES.increment(1);
             }
             replies
                 .send(Reply {

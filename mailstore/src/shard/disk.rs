@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::catalogue::DISK_FREE_BYTES;
+
 /// How long a look at the disk is good for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -93,7 +95,7 @@ impl DiskSpace {
         let Some(free_bytes) = (self.free)() else {
             return seen.nearly_full;
         };
-        metrics::gauge!("rookery_mailstore_disk_free_bytes").set(free_bytes as f64);
+        DISK_FREE_BYTES.set(free_bytes as f64);
         let nearly_full = free_bytes < self.free_bytes_min;
         if nearly_full != seen.nearly_full {
             seen.nearly_full = nearly_full;

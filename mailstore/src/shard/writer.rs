@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::collecting::Collecting;
 use super::gather::{AT_ONCE_ROWS_MAX, Answer, Gathered, Work, gather, gather_at_once};
 use super::{EventHub, Planning, Queued, ShardOptions};
+use crate::catalogue::LEADERSHIPS;
 use crate::plan::PlanContext;
 use crate::schema::ShardId;
 
@@ -122,7 +123,7 @@ impl Writer {
             if let Some(on_leading) = &self.options.on_leading {
                 on_leading();
             }
-            metrics::counter!("rookery_mailstore_leaderships_total").increment(1);
+            LEADERSHIPS.increment(1);
             // What an earlier leader left.
             self.collecting = Collecting::default();
             self.collecting.found();

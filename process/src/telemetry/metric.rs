@@ -232,6 +232,25 @@ impl Gauge {
     }
 }
 
+/// One of what a gauge counts, as long as it lives.
+#[derive(Debug)]
+pub struct Held(metrics::Gauge);
+
+impl Gauge {
+    /// Counts one more, until what is returned is dropped.
+    pub fn hold(&self, values: &[&str]) -> Held {
+        let gauge = self.with(values).clone();
+        gauge.increment(1.0);
+        Held(gauge)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 impl Histogram {
     /// Takes a value in; of a metric without labels.
     pub fn record(&self, value: f64) {

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 pub use facts::{CATALOGUE, Total, begin, certificate_ends, is_ready, look_at_runtime};
 pub(crate) use facts::{HTTP_REQUESTS, HTTP_SECONDS};
 pub use gather::{Gathering, gather};
-pub use metric::{Counter, Gauge, Histogram, Kind, Label, Metric, Presence};
+pub use metric::{Counter, Gauge, Held, Histogram, Kind, Label, Metric, Presence};
 
 static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 

@@ -15,6 +15,7 @@ use rocksdb::ErrorKind;
 use tokio::sync::watch;
 
 use crate::batch::Column;
+use crate::catalogue::DAMAGES;
 use crate::view::Damage;
 
 /// Says what a key names, for people.
@@ -145,8 +146,7 @@ impl Damages {
         }
         drop(places);
         tracing::error!("{damage}: {ADVICE}");
-        metrics::counter!("rookery_replication_damages_total", "file" => kind(damage.file.as_deref()))
-            .increment(1);
+        DAMAGES.with(&[kind(damage.file.as_deref())]).increment(1);
         self.met.send_modify(|met| {
             met.first.get_or_insert_with(|| damage.clone());
         });

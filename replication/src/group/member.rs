@@ -114,6 +114,8 @@ pub struct Member {
     pub(super) fetches: AtomicU64,
     /// Of all states that are being fetched.
     pub(super) pace: Pace,
+    /// When all of the store had been read last, unix seconds; 0: not known.
+    scrubbed_at: AtomicU64,
     applier: Arc<Applier>,
     budget: Arc<Budget>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
@@ -211,6 +213,7 @@ impl Member {
             detector: Arc::new(Detector::new()),
             incoming,
             fetches: AtomicU64::new(0),
+            scrubbed_at: AtomicU64::new(0),
             applier,
             groups: RwLock::default(),
             removed: Arc::default(),
@@ -238,6 +241,16 @@ impl Member {
     /// What is applied.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// When all of the store had been read last, unix seconds, as far as is known.
+    pub(crate) fn scrubbed_at(&self) -> Option<u64> {
+        Some(self.scrubbed_at.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// All of the store has been read.
+    pub(crate) fn note_scrubbed(&self, unix_seconds: u64) {
+        self.scrubbed_at.store(unix_seconds, Ordering::Relaxed);
     }
 
     /// Sets the most that this node fetches of states in a second, all of them together, those under way among them; 0: as the

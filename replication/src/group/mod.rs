@@ -4,6 +4,7 @@
 //! ([`Leader::propose`]). A [`Proposal`] ends in applied, lost or to be planned anew. Reads ask first whether the leader
 //! still leads ([`Group::confirm`]); on a replica that follows they ask how far that is ([`Member::confirm_within`]).
 
+mod backlog;
 mod change;
 mod compare;
 mod detector;

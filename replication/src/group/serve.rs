@@ -3,18 +3,21 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use rookery_proto::replication::v1 as proto;
 use rookery_proto::replication::v1::{Request, reply, request};
+use rookery_proto::status::outcome;
 use rookery_proto::{Reason, Status};
 
 use super::follow::serve_position;
 use super::member::Member;
 use super::replica::Group;
 use crate::batch::Column;
+use crate::catalogue::{CALL_SECONDS, CALLS_TOTAL, OnItsWay, SNAPSHOT_SENT};
 use crate::entry::{GroupId, Payload};
 use crate::raft::types::{Snapshot, SnapshotMeta, Vote};
 use crate::raft::{Types, convert};
@@ -23,6 +26,15 @@ use crate::snapshot::{Fetch, Fetching, SnapshotData, receive};
 impl Member {
     /// Answers another node. Errors as `rookery.replication.v1` says.
     pub async fn serve(self: &Arc<Self>, request: Request) -> Result<reply::Call, Status> {
+        let name = request.call.as_ref().map_or("other", name);
+        let began = Instant::now();
+        let answer = self.answer(request).await;
+        CALLS_TOTAL.with(&[name, outcome(&answer)]).increment(1);
+        CALL_SECONDS.with(&[name]).record(began.elapsed().as_secs_f64());
+        answer
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request) -> Result<reply::Call, Status> {
         let group = GroupId(request.group);
         let call = request
             .call
@@ -133,6 +145,8 @@ impl Member {
             .await
             .map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::internal(error.to_string()))?;
+        let bytes: usize = rows.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+        SNAPSHOT_SENT.increment(bytes as u64);
         rows.strain_percent = self.snapshots.strain_percent();
         Ok(reply::Call::SnapshotRows(rows))
     }
@@ -144,6 +158,7 @@ impl Member {
     ) -> Result<reply::Call, Status> {
         let vote = needed_vote(offer.vote)?;
         let _one = group.installing.lock().await;
+        let coming = OnItsWay::received();
         let fetching = Fetching::begin(&group.progress.fetched);
         let _copying = self.pace.begin_copying();
         let last = offer.last.map(convert::from_proto_position);
@@ -177,9 +192,24 @@ impl Member {
             .install_full_snapshot(vote, snapshot)
             .await
             .map_err(stopping)?;
+        coming.done();
         Ok(reply::Call::SnapshotInstalled(proto::SnapshotInstalled {
             vote: Some(convert::proto_vote(&answer.vote)),
         }))
+    }
+}
+
+fn name(call: &request::Call) -> &'static str {
+    match call {
+        request::Call::Append(_) => "append",
+        request::Call::RequestVote(_) => "request_vote",
+        request::Call::RequestPreVote(_) => "request_pre_vote",
+        request::Call::TransferLeader(_) => "transfer_leader",
+        request::Call::InstallSnapshot(_) => "install_snapshot",
+        request::Call::ReadSnapshot(_) => "read_snapshot",
+        request::Call::Beat(_) => "beat",
+        request::Call::ReadDigest(_) => "read_digest",
+        request::Call::AskPosition(_) => "ask_position",
     }
 }
 

@@ -19,6 +19,7 @@ use rookery_proto::replication::v1::{reply, request};
 
 use super::convert;
 use super::types::{Host, Snapshot, Types, Vote};
+use crate::catalogue::OnItsWay;
 use crate::entry::GroupId;
 use crate::group::Detector;
 use crate::snapshot::{HeldSnapshots, SnapshotData};
@@ -195,11 +196,14 @@ impl RaftNetworkV2<Types> for Peer {
             "{} is too far behind for the log: it is given the state",
             self.node
         );
+        let going = OnItsWay::sent();
         let installed = Box::pin(self.call_status(install));
         match select(installed, Box::pin(cancel)).await {
-            Either::Left((Ok(reply::Call::SnapshotInstalled(installed)), _)) => Ok(SnapshotResponse::new(
-                convert::vote(&installed.vote.unwrap_or_default()),
-            )),
+            Either::Left((Ok(reply::Call::SnapshotInstalled(installed)), _)) => {
+                going.done();
+                let vote = convert::vote(&installed.vote.unwrap_or_default());
+                Ok(SnapshotResponse::new(vote))
+            }
             Either::Left((Ok(_), _)) => Err(unreachable("a replica answered with something else".to_owned())),
             Either::Left((Err(status), _)) => Err(unreachable(status.to_string())),
             Either::Right((closed, _)) => Err(StreamingError::Closed(closed)),

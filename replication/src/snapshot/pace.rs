@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use crate::catalogue::SNAPSHOT_PAUSES;
 use crate::log::Log;
 use crate::strain::{Copying, Strain};
 
@@ -86,7 +87,7 @@ impl Pace {
         let percent = self.strain.percent(Instant::now()).max(there_percent);
         let pause = pause(self.log.sync_time()).max(owed.pause(Instant::now(), percent));
         if !pause.is_zero() {
-            metrics::counter!("rookery_replication_snapshot_pauses_total").increment(1);
+            SNAPSHOT_PAUSES.increment(1);
             tokio::time::sleep(pause).await;
         }
         loop {

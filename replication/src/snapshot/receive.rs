@@ -14,6 +14,7 @@ use super::held::checksum;
 use super::pace::Pace;
 use crate::applied::Sequence;
 use crate::batch::Column;
+use crate::catalogue::SNAPSHOT_RECEIVED;
 use crate::entry::{GroupId, LeaderId};
 use crate::store::Store;
 use crate::transport::Transport;
@@ -182,7 +183,7 @@ async fn take_in(
 ) -> Result<(), Status> {
     let bytes: usize = piece.rows.iter().map(|row| row.key.len() + row.value.len()).sum();
     fetch.fetching.add(bytes as u64);
-    metrics::counter!("rookery_replication_snapshot_received_bytes_total").increment(bytes as u64);
+    SNAPSHOT_RECEIVED.increment(bytes as u64);
     gathered.bytes += bytes;
     gathered
         .rows

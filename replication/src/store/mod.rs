@@ -7,6 +7,7 @@
 mod columns;
 #[cfg(test)]
 mod failing;
+mod figures;
 mod files;
 mod memory;
 mod owned;
@@ -61,6 +62,8 @@ pub struct StoreOptions {
     pub is_damaged: bool,
     /// Says what a key names, for people who are told of damage.
     pub describe_key: DescribeKey,
+    /// Hits and misses of the cache are counted, which costs a little.
+    pub counts: bool,
 }
 
 impl Default for StoreOptions {
@@ -74,6 +77,7 @@ impl Default for StoreOptions {
             open_files_max: 1024,
             is_damaged: false,
             describe_key: damage::describe_bytes,
+            counts: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use rocksdb::statistics::StatsLevel;
 use rocksdb::{
     Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, DBRecoveryMode, Env, ErrorKind,
     FlushOptions, IngestExternalFileOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
@@ -18,7 +19,7 @@ use crate::damage::{self, Damages};
 use crate::view::{ViewError, Visitor};
 
 /// The column family of rows of this crate's own.
-const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
+pub(super) const OWN_ROWS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
 /// Bytes of a file after which they are sent to the disk, so that no sync has much to wait for.
 pub(super) const BYTES_PER_SYNC: u64 = 1024 * 1024;
@@ -33,6 +34,8 @@ pub(super) struct Rocks {
     pub(super) is_stopping: AtomicBool,
     /// As [`StoreOptions::blob_bytes_min`].
     pub(super) blob_bytes_min: u64,
+    /// Has what is counted, when something is.
+    pub(super) statistics: Option<Options>,
     /// Held alone by what makes all other writes wait, for a disk: files that are taken in, rows that are synced.
     pub(super) waits: RwLock<()>,
 }
@@ -49,7 +52,8 @@ impl Rocks {
         if let Some(damage) = damage::before_opening(path) {
             return Err(StoreError::Damaged(damage));
         }
-        let db = DB::open_cf_descriptors(&database_options(path, options)?, path, columns)
+        let database = database_options(path, options)?;
+        let db = DB::open_cf_descriptors(&database, path, columns)
             .map_err(|error| not_opened(path, &error))?;
         Ok(Self {
             db,
@@ -57,6 +61,7 @@ impl Rocks {
             reclaiming: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             blob_bytes_min: options.blob_bytes_min,
+            statistics: options.counts.then_some(database),
             waits: RwLock::default(),
         })
     }
@@ -404,5 +409,9 @@ fn database_options(path: &Path, options: &StoreOptions) -> Result<Options, Stor
     database.set_bytes_per_sync(BYTES_PER_SYNC);
     database.set_keep_log_file_num(4);
     database.set_max_log_file_size(4 * 1024 * 1024);
+    if options.counts {
+        database.enable_statistics();
+        database.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
+    }
     Ok(database)
 }

@@ -34,6 +34,7 @@ use self::supply::Supply;
 use self::writer::{Usage, Writer};
 use super::replica::ReplicaLog;
 use super::{Done, Log, LogState, Position, Record, ReplicaId};
+use crate::catalogue::LOG_BYTES;
 use crate::recent::RecentTime;
 
 /// Called with the reason when a write or its sync failed, after which nothing is known about the disk.
@@ -162,7 +163,7 @@ impl SegmentLog {
             .map_err(LogError::io("start the thread that makes segments of", folder))?;
 
         let (durable, usage) = durable(&recovered);
-        metrics::gauge!("rookery_log_bytes").set(usage.bytes_held() as f64);
+        LOG_BYTES.set(usage.bytes_held() as f64);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 index: Index::new(

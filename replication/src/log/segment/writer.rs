@@ -10,6 +10,7 @@ use super::format::{BATCH_HEADER, BLOCK, BatchId, BatchKind, RECORD_HEADER, Stor
 use super::index::Place;
 use super::supply::Supply;
 use super::{Pending, Shared};
+use crate::catalogue::{LOG_BYTES, LOG_SYNC_RECORDS, LOG_SYNC_SECONDS};
 use crate::log::replica::ReplicaLog;
 use crate::log::{Record, ReplicaId};
 
@@ -165,9 +166,9 @@ impl Writer {
         }
         let took = started.elapsed();
         self.shared.sync_time.note(started + took, took);
-        metrics::histogram!("rookery_log_sync_seconds").record(took.as_secs_f64());
-        metrics::histogram!("rookery_log_sync_records").record(records as f64);
-        metrics::gauge!("rookery_log_bytes").set(held as f64);
+        LOG_SYNC_SECONDS.record(took.as_secs_f64());
+        LOG_SYNC_RECORDS.record(records as f64);
+        LOG_BYTES.set(held as f64);
         Ok(())
     }
 
