@@ -6,6 +6,7 @@ use std::time::Duration;
 use rookery_process::health::Health;
 use rookery_proto::directory::v1::{Node, RegisterNode, request};
 
+use crate::catalogue::{REPLICA, VOTES};
 use crate::post::Post;
 
 /// How often a member tells the leader that it is there.
@@ -48,8 +49,8 @@ pub(crate) async fn watch_health(post: Arc<Post>, health: Health) {
             // While a change is under way, those of before still decide as well.
             (replica.0, votes && !standing.changing)
         });
-        metrics::gauge!("rookery_directory_replica").set(replica as f64);
-        metrics::gauge!("rookery_directory_votes").set(if votes { 1.0 } else { 0.0 });
+        REPLICA.set(replica as f64);
+        VOTES.set(if votes { 1.0 } else { 0.0 });
         let is_led = match post.leader() {
             // Only once it serves.
             Some(leader) if leader == own => post.core().is_ok(),

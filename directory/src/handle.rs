@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rookery_process::certificates::Authority;
 use rookery_process::health::Health;
 use rookery_process::http::Handler;
+use rookery_process::telemetry::{self, Gathering};
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::Node;
 use rookery_proto::{DirectoryProtocol, Service, Status};
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::auth::{Bearer, TokenFileError, read_or_make};
 use crate::admin::listener::{BindError, Listener, Services};
 use crate::admin::{AdminService, BackupService, JoinService, NodesService, RebalanceService, web};
+use crate::catalogue;
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::follow;
@@ -98,6 +100,7 @@ pub struct Directory {
     tasks: TaskTracker,
     leading: Mutex<Option<JoinHandle<()>>>,
     end: CancellationToken,
+    _measuring: [Option<Gathering>; 2],
 }
 
 impl Directory {
@@ -113,6 +116,13 @@ impl Directory {
             Some(certificate) => Some(Operators::bind(&config, certificate, &admin_token_file).await?),
             None => None,
         };
+        let certificate_measured = host.admin_certificate.clone().map(|certificate| {
+            telemetry::gather(move || {
+                if let Some(ends) = certificate.ends() {
+                    telemetry::certificate_ends("admin", ends);
+                }
+            })
+        });
         let admin_address = operators.as_ref().map(|operators| operators.address);
 
         // By its store's name in the group, which in a single node is another than to proxies and mailstores.
@@ -163,6 +173,7 @@ impl Directory {
             tasks: TaskTracker::new(),
             leading: Mutex::new(None),
             end: CancellationToken::new(),
+            _measuring: [Some(catalogue::measure(&post)), certificate_measured],
             post: Arc::clone(&post),
         };
         *directory.leading.lock() = Some(tokio::spawn(office.run(directory.end.clone())));

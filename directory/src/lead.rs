@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::catalogue::{LEADERSHIPS, LEADS};
 use crate::clock::now_millis;
 use crate::config::AutomaticConfig;
 use crate::core::Core;
@@ -206,8 +207,8 @@ impl Office {
         tasks.close();
         let term = core.group.standing().term;
         tracing::info!(term, cluster = core.cluster.id, "this member leads the directory");
-        metrics::counter!("rookery_directory_leaderships_total").increment(1);
-        metrics::gauge!("rookery_directory_leads").set(1.0);
+        LEADERSHIPS.increment(1);
+        LEADS.set(1.0);
         self.post.serve(Some(Arc::clone(&core)));
         let is_lost = tokio::select! {
             biased;
@@ -216,7 +217,7 @@ impl Office {
             _ = core.group.until_following() => true,
         };
         self.post.serve(None);
-        metrics::gauge!("rookery_directory_leads").set(0.0);
+        LEADS.set(0.0);
         if is_lost {
             tracing::info!(term, "this member does not lead the directory any more");
             core.state.lose();

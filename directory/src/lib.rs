@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod catalogue;
 pub mod config;
 pub mod credentials;
 pub mod events;

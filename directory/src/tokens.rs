@@ -19,6 +19,7 @@ use rookery_process::token::{Keys, TokenError, check_not_expired};
 use rookery_proto::directory::v1::{AccountToken, Rights, TokenClaims};
 use rookery_proto::{Peer, Reason, Status};
 
+use crate::catalogue::looked_up;
 use crate::plan::signing_key::Pair;
 use crate::schema::row::{Account, SigningKey};
 use crate::schema::{AccountId, KeyId};
@@ -151,8 +152,9 @@ impl Tokens {
             .or(held.signers.last())
             .ok_or_else(|| Status::unavailable("the directory has no signing key yet"))?;
         let said = (signer.id, claims);
-        if let Some(token) = self.signed.lock().get(&said) {
-            let token = token.clone();
+        let known = self.signed.lock().get(&said).cloned();
+        looked_up("tokens", known.is_some());
+        if let Some(token) = known {
             return Ok(Signed {
                 token,
                 expires_at_millis,

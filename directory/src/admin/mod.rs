@@ -19,6 +19,7 @@ mod split;
 pub(crate) mod web;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use backup::BackupService;
 pub use join::JoinService;
@@ -26,10 +27,12 @@ pub use nodes::NodesService;
 pub use rebalance::RebalanceService;
 use rookery_proto::admin::v1::admin_server::Admin;
 use rookery_proto::admin::v1::*;
+use rookery_proto::status::outcome;
 use rookery_proto::{Reason, Status};
 use tonic::{Code, Request, Response};
 use tracing::Instrument;
 
+use crate::catalogue::{ADMIN_CALL_SECONDS, ADMIN_CALLS_TOTAL};
 use crate::post::Post;
 
 /// Serves the operator's calls.
@@ -74,15 +77,13 @@ async fn run<T: Send + 'static>(
     name: &'static str,
     call: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<Response<T>, tonic::Status> {
+    let began = Instant::now();
     let task = tokio::spawn(call.instrument(tracing::info_span!("admin_call", call = name)));
     let result = task
         .await
         .unwrap_or_else(|_| Err(Status::internal("the call failed; see the log")));
-    let outcome = result
-        .as_ref()
-        .map_or_else(|status| status.reason.as_str_name(), |_| "OK");
-    metrics::counter!("rookery_directory_admin_calls_total", "call" => name, "outcome" => outcome)
-        .increment(1);
+    ADMIN_CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
+    ADMIN_CALL_SECONDS.with(&[name]).record(began.elapsed().as_secs_f64());
     match result {
         Ok(reply) => Ok(Response::new(reply)),
         Err(status) => {

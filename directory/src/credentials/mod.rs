@@ -16,6 +16,7 @@ use rookery_proto::Status;
 
 use self::cache::Cache;
 use self::pool::Pool;
+use crate::catalogue::{PASSWORD_SECONDS, PASSWORD_VERIFICATIONS, looked_up};
 use crate::schema::AccountId;
 
 /// The longest password.
@@ -111,8 +112,10 @@ impl Credentials {
             && self.cache.knows(stored.account, stored.generation, password, now)
         {
             count("cached");
+            looked_up("passwords", true);
             return Ok(Verdict::Right);
         }
+        looked_up("passwords", false);
         let hash = match stored {
             Some(stored) if !stored.secret.is_empty() => stored.secret.clone(),
             _ => self.decoy.clone(),
@@ -128,6 +131,7 @@ impl Credentials {
             .pool
             .verify(deadline, move || verify_hash(&hash, &tried))
             .await?;
+        PASSWORD_SECONDS.record(now.elapsed().as_secs_f64());
         match stored {
             Some(stored) if verified && password_fits => {
                 count("right");
@@ -219,7 +223,7 @@ fn verify_hash(stored: &str, password: &str) -> bool {
 }
 
 fn count(result: &'static str) {
-    metrics::counter!("rookery_directory_password_verifications_total", "result" => result).increment(1);
+    PASSWORD_VERIFICATIONS.with(&[result]).increment(1);
 }
 
 #[cfg(test)]

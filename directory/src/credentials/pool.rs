@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use rookery_proto::{Reason, Status};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::catalogue::{PASSWORD_QUEUE, PASSWORD_QUEUE_MAX};
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when the pool is dropped and the queue is empty.
@@ -36,6 +38,7 @@ impl Pool {
                 })
                 .map_err(|error| Status::internal(format!("cannot start a thread for passwords: {error}")))?;
         }
+        PASSWORD_QUEUE_MAX.set(jobs.max_capacity() as f64);
         Ok(Self {
             jobs: Some(jobs),
             hashing: Semaphore::new(threads.div_ceil(2)),
@@ -58,7 +61,9 @@ impl Pool {
         verify: impl FnOnce() -> bool + Send + 'static,
     ) -> Result<bool, Status> {
         let (sender, receiver) = oneshot::channel();
+        let waiting = PASSWORD_QUEUE.hold(&[]);
         let job: Job = Box::new(move || {
+            drop(waiting);
             if !sender.is_closed() && Instant::now() < deadline {
                 let _ = sender.send(verify());
             }
@@ -72,7 +77,6 @@ impl Pool {
             }
             None => job(),
         }
-        self.report();
         let late = || {
             Status::new(
                 Reason::DeadlineExceeded,
@@ -90,7 +94,9 @@ impl Pool {
         let stopping = || Status::unavailable("the directory is stopping");
         let _permit = self.hashing.acquire().await.map_err(|_| stopping())?;
         let (sender, receiver) = oneshot::channel();
+        let waiting = PASSWORD_QUEUE.hold(&[]);
         let job: Job = Box::new(move || {
+            drop(waiting);
             if !sender.is_closed() {
                 let _ = sender.send(hash());
             }
@@ -99,14 +105,7 @@ impl Pool {
             Some(jobs) => jobs.send(job).await.map_err(|_| stopping())?,
             None => job(),
         }
-        self.report();
         receiver.await.map_err(|_| stopping())
-    }
-
-    fn report(&self) {
-        let Some(jobs) = &self.jobs else { return };
-        let waiting = jobs.max_capacity() - jobs.capacity();
-        metrics::gauge!("rookery_directory_password_queue_length").set(waiting as f64);
     }
 }
 

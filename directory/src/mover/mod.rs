@@ -8,6 +8,7 @@ mod copy;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::copy::Copying;
+use crate::catalogue::{ACCOUNT_FROZEN_SECONDS, ACCOUNT_MOVES_TOTAL};
 use crate::clock::now_millis;
 use crate::core::Core;
 use crate::plan::moving as changes;
@@ -57,6 +59,7 @@ pub(crate) struct Progress {
 pub(crate) struct Moves {
     begun: Notify,
     progress: Mutex<HashMap<AccountId, Progress>>,
+    under_way: AtomicUsize,
 }
 
 impl Moves {
@@ -69,6 +72,11 @@ impl Moves {
     /// How far the last move of an account is.
     pub(crate) fn progress(&self, id: AccountId) -> Progress {
         self.progress.lock().get(&id).cloned().unwrap_or_default()
+    }
+
+    /// How many are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     fn note(&self, id: AccountId, change: impl FnOnce(&mut Progress)) {
@@ -95,6 +103,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             Ok(Err(error)) => tracing::error!(%error, "moves of accounts cannot be read"),
             Err(status) => tracing::debug!(%status, "moves of accounts wait"),
         }
+        core.moves.under_way.store(driven.len(), Ordering::Relaxed);
         tokio::select! {
             () = core.moves.begun.notified() => {}
             () = tokio::time::sleep(REST) => {}
@@ -232,7 +241,7 @@ async fn switch_over(
     }
     if let Some((_, since)) = frozen {
         let frozen = since.elapsed();
-        metrics::histogram!("rookery_directory_account_frozen_seconds").record(frozen);
+        ACCOUNT_FROZEN_SECONDS.record(frozen.as_secs_f64());
         core.moves.note(id, |progress| progress.frozen = frozen);
     }
     end(core, id, row).await
@@ -293,7 +302,7 @@ async fn end(core: &Core, id: AccountId, row: &AccountMove) -> Result<(), Status
         MoveStage::Done => "done",
         _ => "reverted",
     };
-    metrics::counter!("rookery_directory_account_moves_total", "outcome" => outcome).increment(1);
+    ACCOUNT_MOVES_TOTAL.with(&[outcome]).increment(1);
     tracing::info!(
         account = id.0,
         from = row.from,

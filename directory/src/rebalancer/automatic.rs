@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rookery_proto::{Reason, Status};
 
+use crate::catalogue::AUTOMATIC_ACTS;
 use crate::config::AutomaticConfig;
 use crate::core::Core;
 use crate::events::{self, Kind};
@@ -87,7 +88,7 @@ impl Keeper {
         self.acted = Some(Instant::now());
         let job = super::carry_out(&self.core, &plan, Limits::default(), why.clone()).await?;
         tracing::info!(job, why, "a rebalance was begun without an operator's word");
-        metrics::counter!("rookery_directory_automatic_acts_total", "act" => "rebalance").increment(1);
+        AUTOMATIC_ACTS.with(&["rebalance"]).increment(1);
         Ok(())
     }
 
@@ -112,7 +113,7 @@ impl Keeper {
             "a lost mailstore is given up without an operator's word: its replicas are made anew elsewhere; when it comes back, \
              `rookery node drain --undo` lets it have shards again"
         );
-        metrics::counter!("rookery_directory_automatic_acts_total", "act" => "give_up").increment(1);
+        AUTOMATIC_ACTS.with(&["give_up"]).increment(1);
         // With that plan it is one act.
         self.was_uneven = true;
         Ok(())

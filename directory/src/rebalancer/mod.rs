@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use rookery_proto::{Reason, Status};
 use tokio::sync::Notify;
 
+use crate::catalogue::{TRANSFERRED_BYTES, TRANSFERS, tell_rebalance};
 use crate::clock::now_millis;
 use crate::core::Core;
 use crate::plan::rebalance::{self as changes, Limits, Scope};
@@ -215,6 +216,8 @@ pub(crate) async fn last_job(core: &Core) -> Result<Option<Job>, Status> {
 /// Carries out what is under way, until cancelled.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut held: Option<Job> = None;
+    // Of the last rebalance nothing has been told yet, or not how it ended.
+    let mut is_told = false;
     loop {
         match look(&core, &mut held).await {
             Ok(()) => {}
@@ -232,9 +235,31 @@ pub(crate) async fn run(core: Arc<Core>) {
         if !is_busy {
             core.rebalance.set_fetch_rate_max(0);
         }
+        is_told = match &held {
+            Some(job) => {
+                tell_rebalance(job);
+                false
+            }
+            None => is_told || tell_last(&core).await,
+        };
         let pause = if is_busy { LOOK } else { REST };
-        // Either way it is time to look.
-        let _ = tokio::time::timeout(pause, core.rebalance.changed.notified()).await;
+        let woken = tokio::time::timeout(pause, core.rebalance.changed.notified()).await;
+        // Either way it is time to look. A short one may begin and end within a look.
+        is_told = is_told && woken.is_err();
+    }
+}
+
+/// Tells how the last rebalance ended; whether it could be read.
+async fn tell_last(core: &Core) -> bool {
+    match last_job(core).await {
+        Ok(last) => {
+            last.iter().for_each(tell_rebalance);
+            true
+        }
+        Err(status) => {
+            tracing::debug!(%status, "the last rebalance cannot be read");
+            false
+        }
     }
 }
 
@@ -355,8 +380,8 @@ fn note(job: &mut Job, place: u32, row: TransferRow) {
         "a transfer goes on"
     );
     if stage == Stage::Done {
-        metrics::counter!("rookery_directory_transfers_total").increment(1);
-        metrics::counter!("rookery_directory_transferred_bytes_total").increment(row.bytes);
+        TRANSFERS.increment(1);
+        TRANSFERRED_BYTES.increment(row.bytes);
     }
     if let Some(held) = job.transfers.get_mut(place as usize) {
         *held = row;

@@ -12,9 +12,11 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use rookery_proto::directory::v1::{FormedGroup, MemberDescription, NodeRole, Reply, reply, request};
+use rookery_proto::status::outcome;
 use rookery_proto::{DirectoryProtocol, Incoming, Peer, Reason, ReplySink, Role, Service, Status};
 use tracing::Instrument;
 
+use crate::catalogue::{CALL_SECONDS, CALLS_TOTAL, FOLLOWER_LOOKUPS};
 use crate::lookup::{Follower, Lookup};
 use crate::opening;
 use crate::post::Post;
@@ -111,7 +113,7 @@ impl DirectoryService {
         };
         let is_answer = !matches!(&said, Err(status) if status.is_retryable());
         let outcome = if is_answer { "answered" } else { "passed_on" };
-        metrics::counter!("rookery_directory_follower_lookups_total", "outcome" => outcome).increment(1);
+        FOLLOWER_LOOKUPS.with(&[outcome]).increment(1);
         said
     }
 
@@ -166,12 +168,8 @@ impl Service<DirectoryProtocol> for DirectoryService {
         let serving = async move {
             let began = Instant::now();
             let result = self.run(call, &replies).await.map_err(|status| self.hint(status));
-            let outcome = result
-                .as_ref()
-                .map_or_else(|status| status.reason.as_str_name(), |()| "OK");
-            metrics::counter!("rookery_directory_calls_total", "call" => name, "outcome" => outcome)
-                .increment(1);
-            metrics::histogram!("rookery_directory_call_seconds", "call" => name).record(began.elapsed());
+            CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
+            CALL_SECONDS.with(&[name]).record(began.elapsed().as_secs_f64());
             if let Err(status) = &result
                 && status.reason == Reason::Internal
             {
@@ -193,7 +191,7 @@ fn name(call: Option<&request::Call>) -> &'static str {
         Some(request::Call::DescribeMember(_)) => "describe_member",
         Some(request::Call::FormGroup(_)) => "form_group",
         Some(request::Call::JoinGroup(_)) => "join_group",
-        None => "unknown",
+        None => "other",
     }
 }
 

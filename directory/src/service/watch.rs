@@ -4,27 +4,12 @@ use rookery_proto::directory::v1::{Reply, WatchEvent, reply};
 use rookery_proto::{DirectoryProtocol, Reason, ReplySink, Status};
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::catalogue::WATCHERS;
 use crate::core::Core;
 use crate::watch::HEARTBEAT;
 
-/// Counts a watcher for as long as it lives.
-struct Watching;
-
-impl Watching {
-    fn new() -> Self {
-        metrics::gauge!("rookery_directory_watchers").increment(1);
-        Self
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        metrics::gauge!("rookery_directory_watchers").decrement(1);
-    }
-}
-
 pub(super) async fn run(core: &Core, replies: &ReplySink<DirectoryProtocol>) -> Result<(), Status> {
-    let _watching = Watching::new();
+    let _watching = WATCHERS.hold(&[]);
     let (snapshot, mut events) = core.picture.subscribe();
     send(replies, snapshot).await?;
     loop {
