@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use rookery_process::health::Health;
 use rookery_process::shutdown::stage;
+use rookery_process::telemetry::{self, Gathering};
 use rookery_process::tls::{Certificate, TlsError};
 use rookery_proto::{Caller, DirectoryProtocol};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::catalogue;
 use crate::config::{Config, Protocol};
 use crate::imap::{self, ImapContext, ImapOptions, LoginSlowing};
 use crate::net::{ConnectionLimits, Listener};
@@ -54,6 +56,7 @@ pub struct Proxy {
     drain: Duration,
     accepting: CancellationToken,
     sessions: CancellationToken,
+    _measuring: Gathering,
 }
 
 struct Starting {
@@ -82,6 +85,7 @@ impl Proxy {
             drain: config.drain.0,
             accepting: CancellationToken::new(),
             sessions: CancellationToken::new(),
+            _measuring: measure(&config, &certificate),
         };
         let mut starting = Starting {
             limits: ConnectionLimits::new(config.connections_max, config.connections_per_address_max),
@@ -204,6 +208,18 @@ impl Starting {
     }
 }
 
+/// Has it told when the certificate ends, as long as what is returned is held.
+fn measure(config: &Config, certificate: &Arc<Certificate>) -> Gathering {
+    catalogue::begin();
+    catalogue::CONNECTIONS_MAX.set(config.connections_max as f64);
+    let certificate = Arc::clone(certificate);
+    telemetry::gather(move || {
+        if let Some(ends) = certificate.ends() {
+            telemetry::certificate_ends("mail", ends);
+        }
+    })
+}
+
 /// Tells whether clients are to come here, and when the directory goes away and comes back.
 async fn watch_readiness(cluster: Arc<Cluster>, health: Health, cancel: CancellationToken) {
     let mut was_heard = true;
@@ -214,7 +230,7 @@ async fn watch_readiness(cluster: Arc<Cluster>, health: Health, cancel: Cancella
             health.unmet("cluster", "no fresh shard map from the directory");
         }
         if let Some(age) = cluster.picture().age() {
-            metrics::gauge!("rookery_proxy_directory_age_seconds").set(age.as_secs_f64());
+            catalogue::DIRECTORY_AGE_SECONDS.set(age.as_secs_f64());
             let is_heard = cluster.is_ready();
             match (was_heard, is_heard) {
                 (true, false) => tracing::warn!(

@@ -4,6 +4,7 @@ mod commands;
 mod completions;
 mod config;
 mod man;
+pub(crate) mod metrics;
 #[cfg(test)]
 mod written;
 
@@ -25,6 +26,8 @@ pub(crate) enum Reference {
     },
     /// Print all commands and options as Markdown
     Commands,
+    /// Print every metric with its labels and its meaning as Markdown
+    Metrics,
     /// Write a man page for each command
     Man {
         /// Folder for them; made when it is not there
@@ -47,6 +50,7 @@ impl Reference {
             Self::Config { example: true } => print(&config::example()),
             Self::Config { example: false } => print(&config::markdown()),
             Self::Commands => print(&commands::markdown()),
+            Self::Metrics => print(&metrics::document()),
             Self::Man { folder } => man::write(&folder),
             Self::Completions { shell } => print(&completions::script(shell)),
         }

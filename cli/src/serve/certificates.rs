@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rookery_process::telemetry;
 use rookery_proto::remote::NodeTls;
 use tokio_util::sync::CancellationToken;
 
@@ -116,5 +117,5 @@ impl NodeFiles {
 }
 
 fn tell_end(tls: &NodeTls) {
-    metrics::gauge!("rookery_process_certificate_expires_seconds").set(tls.expires_at() as f64);
+    telemetry::certificate_ends("node", tls.expires_at());
 }

@@ -58,6 +58,9 @@ pub(crate) struct NodeConfig {
     /// `host:port` by which the status names that instead, when it is not reachable as such.
     #[serde(default)]
     pub(crate) http_advertise: Option<String>,
+    /// Whether it records what `/metrics` tells.
+    #[serde(default = "default_metrics")]
+    pub(crate) metrics: bool,
 }
 
 /// One address, or a list of them.
@@ -83,6 +86,10 @@ impl From<OneOrMore> for Addresses {
 
 fn default_http() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+fn default_metrics() -> bool {
+    true
 }
 
 impl Config {

@@ -22,6 +22,7 @@ use rookery_process::data_folder::DataFolder;
 use rookery_process::health::Health;
 use rookery_process::http::{Handler, HttpServer};
 use rookery_process::shutdown::{Signals, stage};
+use rookery_process::tls::Certificate;
 use rookery_process::{logs, telemetry};
 use rookery_proto::Role;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ pub(crate) use config::Config;
 use endpoints::Endpoints;
 use wiring::Wiring;
 
+use crate::reference;
 use crate::usage::WrongUse;
 
 /// How long calls of other nodes that are under way have to end.
@@ -81,8 +83,12 @@ pub(crate) fn run(path: &Path, part: Part) -> anyhow::Result<()> {
     let mut config = Config::load(path)?;
     config.keep(part)?;
     logs::init(&config.log).map_err(anyhow::Error::msg)?;
-    telemetry::install();
+    if config.node.metrics {
+        telemetry::install(&reference::metrics::catalogues());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let figures = runtime.metrics();
+    let _measuring = telemetry::gather(move || telemetry::look_at_runtime(&figures));
     let result = runtime.block_on(async {
         // A node with a damaged store begins anew without it.
         while let Ended::Hurt = Box::pin(serve(config.clone(), part)).await? {}
@@ -204,6 +210,10 @@ async fn serve(config: Config, part: Part) -> anyhow::Result<Ended> {
     };
     let http_task = tokio::spawn(http.run(health.clone(), cancel_http.clone()));
 
+    let _measuring = {
+        let health = health.clone();
+        telemetry::gather(move || telemetry::is_ready(health.missing().is_empty()))
+    };
     let mut files = NodeFiles::of(&config);
     let tls = files.load(&config)?;
     let cancel_follow = CancellationToken::new();

@@ -16,6 +16,7 @@ use rookery_mailstore::{NodeStore, Peers, ReplicationService};
 use rookery_process::health::Health;
 use rookery_process::http::Handler;
 use rookery_process::shutdown::stage;
+use rookery_process::telemetry::Gathering;
 use rookery_process::tls::Certificate;
 use rookery_proto::directory::v1::{Node, NodeRole};
 use rookery_proto::elected::{Candidate, Elected};
@@ -56,6 +57,8 @@ pub(super) struct Wiring {
     pub(super) peers: Arc<Peers>,
     pub(super) listener: Option<TcpListener>,
     pub(super) store: Option<NodeStore>,
+    /// Tells how the store and its replicas are.
+    measuring: Option<Gathering>,
     /// The store is open, and known to be damaged.
     pub(super) is_damaged: bool,
     directory: Option<Directory>,
@@ -86,6 +89,7 @@ impl Wiring {
             peers,
             listener: None,
             store: None,
+            measuring: None,
             is_damaged: false,
             local_mailstore: LocalMailstore::default(),
             directory: None,
@@ -116,6 +120,7 @@ impl Wiring {
         let directory = self.config.directory.clone();
         let mailstore = self.config.mailstore.clone();
         if let Some(store) = self.store.clone() {
+            self.measuring = Some(rookery_mailstore::measure_store(&store));
             if let Some(section) = directory {
                 self.start_directory(section, address.clone(), Arc::clone(&store), endpoints)
                     .await?;
@@ -160,6 +165,7 @@ impl Wiring {
         if let Some(directory) = self.directory.take() {
             directory.shutdown().await;
         }
+        drop(self.measuring.take());
         if let Some(store) = self.store.take() {
             store.close().await;
         }

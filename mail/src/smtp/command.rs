@@ -131,6 +131,20 @@ impl Command {
     }
 }
 
+/// The verbs that are known.
+const VERBS: [&str; 15] = [
+    "AUTH", "BDAT", "DATA", "EHLO", "EXPN", "HELO", "HELP", "LHLO", "MAIL", "NOOP", "QUIT", "RCPT", "RSET",
+    "STARTTLS", "VRFY",
+];
+
+/// The verb that a line begins with, when it is a known one, whatever follows it.
+pub(super) fn verb(line: &[u8]) -> Option<&'static str> {
+    let word = line.split(|octet| *octet == b' ').next()?;
+    VERBS
+        .into_iter()
+        .find(|verb| verb.as_bytes().eq_ignore_ascii_case(word))
+}
+
 /// Whether a line, or its beginning, is meant as a BDAT with a size, well formed or not.
 pub(super) fn announces_chunk(line: &[u8]) -> bool {
     line.split_at_checked(CHUNK_WORD_OCTETS - 1)

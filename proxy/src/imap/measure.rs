@@ -1,24 +1,75 @@
-//! The counters of this protocol.
+//! What is counted of this protocol.
 
 use std::time::Duration;
 
 use rookery_mail::imap::encode::Condition;
+use rookery_process::telemetry::Held;
+
+use super::session::State;
+use crate::catalogue::{
+    IMAP_COMMAND_SECONDS, IMAP_COMMANDS_TOTAL, IMAP_CONNECTIONS, IMAP_CONNECTIONS_TOTAL, IMAP_LOGINS, IMAP_SESSIONS,
+};
+
+/// The state of a session while IDLE is under way.
+const IDLE: &str = "idle";
 
 /// A connection as long as it lives.
-pub(super) struct ConnectionGauge;
+pub(super) struct ConnectionGauge {
+    _open: Held,
+}
 
 impl ConnectionGauge {
     /// Counts a connection in.
     pub(super) fn new() -> Self {
-        metrics::counter!("rookery_proxy_imap_connections_total").increment(1);
-        metrics::gauge!("rookery_proxy_imap_connections").increment(1.0);
-        Self
+        IMAP_CONNECTIONS_TOTAL.increment(1);
+        Self {
+            _open: IMAP_CONNECTIONS.hold(&[]),
+        }
     }
 }
 
-impl Drop for ConnectionGauge {
-    fn drop(&mut self) {
-        metrics::gauge!("rookery_proxy_imap_connections").decrement(1.0);
+/// A session among those of the same state, as long as it lives.
+pub(super) struct SessionGauge {
+    state: &'static str,
+    _held: Held,
+}
+
+impl SessionGauge {
+    /// A session at its beginning.
+    pub(super) fn new() -> Self {
+        Self::of(name(State::NotAuthenticated))
+    }
+
+    fn of(state: &'static str) -> Self {
+        Self {
+            state,
+            _held: IMAP_SESSIONS.hold(&[state]),
+        }
+    }
+
+    /// Where it stands from now on.
+    pub(super) fn is(&mut self, state: State) {
+        self.set(name(state));
+    }
+
+    /// It waits for news.
+    pub(super) fn idles(&mut self) {
+        self.set(IDLE);
+    }
+
+    fn set(&mut self, state: &'static str) {
+        if self.state != state {
+            *self = Self::of(state);
+        }
+    }
+}
+
+fn name(state: State) -> &'static str {
+    match state {
+        // One that has logged out is about to go.
+        State::NotAuthenticated | State::Logout => "not_authenticated",
+        State::Authenticated => "authenticated",
+        State::Selected => "selected",
     }
 }
 
@@ -30,13 +81,11 @@ pub(super) fn command(name: &'static str, condition: Condition, took: Duration) 
         Condition::Bad => "bad",
         Condition::Bye => "bye",
     };
-    metrics::counter!("rookery_proxy_imap_commands_total", "command" => name, "outcome" => outcome)
-        .increment(1);
-    metrics::histogram!("rookery_proxy_imap_command_duration_seconds", "command" => name)
-        .record(took.as_secs_f64());
+    IMAP_COMMANDS_TOTAL.with(&[name, outcome]).increment(1);
+    IMAP_COMMAND_SECONDS.with(&[name]).record(took.as_secs_f64());
 }
 
 /// Counts a login.
 pub(super) fn login(outcome: &'static str) {
-    metrics::counter!("rookery_proxy_imap_logins_total", "outcome" => outcome).increment(1);
+    IMAP_LOGINS.with(&[outcome]).increment(1);
 }

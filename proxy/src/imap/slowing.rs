@@ -36,6 +36,11 @@ impl LoginSlowing {
         }
     }
 
+    /// How long the answer to a first failure waits.
+    pub fn unit(&self) -> Duration {
+        self.unit
+    }
+
     /// Takes note of a failed login and says how long its answer waits. `on_connection` counts this one in.
     pub fn failed(&self, address: IpAddr, on_connection: u32, now: Instant) -> Duration {
         let of_address = if address.is_loopback() {

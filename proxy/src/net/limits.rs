@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rookery_process::telemetry::Held;
+
+use crate::catalogue::CONNECTIONS;
 
 /// Bounds on connections, shared by all listeners of a proxy.
 pub struct ConnectionLimits {
@@ -24,6 +27,7 @@ pub struct Slot {
     limits: Arc<ConnectionLimits>,
     /// The address that it counts for; `None` while nobody knows.
     address: Option<IpAddr>,
+    _open: Held,
 }
 
 impl ConnectionLimits {
@@ -52,6 +56,7 @@ impl ConnectionLimits {
         Some(Slot {
             limits: Arc::clone(self),
             address: None,
+            _open: CONNECTIONS.hold(&[]),
         })
     }
 }

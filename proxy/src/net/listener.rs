@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::header::{self, HeaderError, Origin};
 use super::limits::{ConnectionLimits, Slot};
 use super::network::Network;
+use crate::catalogue::{CONNECTIONS_REFUSED, HEADERS_REFUSED, shook_hands};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -187,17 +188,22 @@ impl Plain {
         };
         let client = self.client;
         match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(self.stream)).await {
-            Ok(Ok(tls)) => Some(Accepted {
-                wire: Wire::Tls(Box::new(tls)),
-                client,
-                local: self.local,
-                slot: self.slot,
-            }),
+            Ok(Ok(tls)) => {
+                shook_hands("ok");
+                Some(Accepted {
+                    wire: Wire::Tls(Box::new(tls)),
+                    client,
+                    local: self.local,
+                    slot: self.slot,
+                })
+            }
             Ok(Err(error)) => {
+                shook_hands("failed");
                 tracing::debug!(%client, %error, "TLS handshake failed");
                 None
             }
             Err(_) => {
+                shook_hands("late");
                 tracing::debug!(%client, "TLS handshake took too long");
                 None
             }
@@ -233,13 +239,13 @@ impl Plain {
                 "slow"
             }
         };
-        metrics::counter!("rookery_proxy_headers_refused_total", "reason" => reason).increment(1);
+        HEADERS_REFUSED.with(&[reason]).increment(1);
         None
     }
 }
 
 fn refuse(client: SocketAddr, local: SocketAddr) {
-    metrics::counter!("rookery_proxy_connections_refused_total").increment(1);
+    CONNECTIONS_REFUSED.increment(1);
     tracing::info!(%client, %local, "too many connections: refused");
 }
 

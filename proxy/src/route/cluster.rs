@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rand::Rng;
 use rookery_proto::directory::v1::{self as directory, Authenticated, ResolvedRecipient, reply, request};
 use rookery_proto::mailstore::v1 as mailstore;
+use rookery_proto::status::outcome;
 use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Reason, Status};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +21,7 @@ use super::logins::Logins;
 use super::nodes::{Connect, Nodes};
 use super::recipients::Recipients;
 use super::watch::{self, Notice, Picture};
+use crate::catalogue::{DIRECTORY_CALL_SECONDS, DIRECTORY_CALLS_TOTAL, directory_call, looked_up};
 
 /// How long the directory is waited for by a login that it has granted lately.
 const KNOWN_LOGIN_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -185,7 +187,9 @@ impl Cluster {
             }
             // It has decided nothing.
             Err(status) if is_no_answer(&status) => {
-                let granted = self.logins.get(login, password).ok_or(status)?;
+                let known = self.logins.get(login, password);
+                looked_up("logins", known.is_some());
+                let granted = known.ok_or(status)?;
                 tracing::info!(
                     account = granted.account,
                     "the directory is away: a login that it granted lately counts"
@@ -204,9 +208,9 @@ impl Cluster {
     /// Who gets mail for an address. Errors as `directory.v1.ResolveRecipient`.
     pub async fn resolve(&self, address: &str) -> Result<ResolvedRecipient, Status> {
         let snapshots = self.fresh_snapshots();
-        if let Some(snapshots) = snapshots
-            && let Some(known) = self.recipients.get(address, snapshots)
-        {
+        let known = snapshots.and_then(|snapshots| self.recipients.get(address, snapshots));
+        looked_up("recipients", known.is_some());
+        if let Some(known) = known {
             return Ok(known);
         }
         let epoch = self.recipients.epoch();
@@ -284,6 +288,19 @@ impl Cluster {
     }
 
     async fn ask(&self, call: request::Call, deadline: Instant) -> Result<reply::Call, Status> {
+        let name = directory_call(&call);
+        let began = Instant::now();
+        let answer = self.ask_once(call, deadline).await;
+        DIRECTORY_CALLS_TOTAL
+            .with(&[name, outcome(&answer)])
+            .increment(1);
+        DIRECTORY_CALL_SECONDS
+            .with(&[name])
+            .record(began.elapsed().as_secs_f64());
+        answer
+    }
+
+    async fn ask_once(&self, call: request::Call, deadline: Instant) -> Result<reply::Call, Status> {
         let context = CallContext {
             deadline,
             traceparent: String::new(),

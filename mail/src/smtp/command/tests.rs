@@ -31,6 +31,25 @@ fn list(parameters: &[Parameter]) -> String {
 }
 
 #[test]
+fn a_verb_is_known_whatever_follows_it() {
+    for (line, expected) in [
+        ("mail FROM:<", Some("MAIL")),
+        ("STARTTLS", Some("STARTTLS")),
+        ("STARTTLSX", None),
+        ("XYZZY a", None),
+        ("", None),
+        (" NOOP", None),
+    ] {
+        assert_eq!(verb(line.as_bytes()), expected, "{line}");
+    }
+    // Each is a command, and the other way round.
+    for known in VERBS {
+        assert_ne!(parse(known), Err(CommandError::Unknown), "{known}");
+        assert_eq!(verb(known.to_lowercase().as_bytes()), Some(known));
+    }
+}
+
+#[test]
 fn good_and_lenient_lines() {
     for (line, expected) in [
         ("EHLO client.test", "EHLO client.test"),

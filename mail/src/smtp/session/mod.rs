@@ -51,7 +51,7 @@ pub use action::{Action, AuthOutcome, Chunk, Content, DeliveryOutcome, Recipient
 pub use config::{ERRORS_MAX, FAILED_LOGINS_MAX, Kind, RECIPIENTS_MAX, SessionConfig};
 pub use transaction::{Body, Recipient, Transaction};
 
-use super::command::{ClientName, Command, CommandError};
+use super::command::{self, ClientName, Command, CommandError};
 use super::data::DataFault;
 use super::line::Line;
 use super::path::ForwardPath;
@@ -121,6 +121,17 @@ impl<R> Session<R> {
     /// The first thing to write.
     pub fn greeting(&self) -> Reply {
         texts::greeting(&self.config.host, self.config.kind.greeting_protocol())
+    }
+
+    /// What a line that has not been taken yet is about: one of the known verbs, also when it goes on a dialogue that such a
+    /// one began; else `other`.
+    pub fn verb(&self, line: &Line<'_>) -> &'static str {
+        match (&self.phase, line) {
+            (Phase::Sasl(_), _) => "AUTH",
+            (_, Line::Complete(line)) => command::verb(line).unwrap_or("other"),
+            (_, Line::BrokenChunk) => "BDAT",
+            (_, Line::TooLong | Line::BareLf) => "other",
+        }
     }
 
     /// Takes a line, whatever is waited for: a command or an authentication response.

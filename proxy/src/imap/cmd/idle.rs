@@ -20,6 +20,7 @@ enum Event {
 
 pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure> {
     continuation(&mut client.wire.output, "idling");
+    client.standing.idles();
     // What happened before is told at once, whether or not the feed has heard of it.
     Box::pin(client.sync(Expunges::Told, true)).await?;
     let interval = client.context.options.keepalive_interval;

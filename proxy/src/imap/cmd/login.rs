@@ -8,6 +8,7 @@ use rookery_mail::imap::types::Secret;
 use rookery_mail::sasl::Credentials;
 use rookery_proto::{Reason, Status};
 
+use crate::catalogue::held_back;
 use crate::imap::answer::{Answer, Code, End, Failure};
 use crate::imap::connection::{Client, LoggedIn};
 use crate::imap::measure;
@@ -93,6 +94,7 @@ async fn failed(client: &mut Client, reason: &'static str) -> Result<Answer, Fai
         .context
         .slowing
         .failed(address.ip(), client.failed_logins, Instant::now());
+    held_back("imap", delay, client.context.slowing.unit());
     wait(client, delay).await?;
     if client.failed_logins >= client.context.options.failed_logins_max {
         return Err(Failure::Ended(End::Bye("too many failed logins")));

@@ -15,6 +15,7 @@ use super::wire::Wire;
 use crate::imap::answer::{End, Failure};
 use crate::imap::capability::{Stage, capabilities};
 use crate::imap::cmd::append::Appending;
+use crate::imap::measure::SessionGauge;
 use crate::imap::options::ImapContext;
 use crate::imap::session::{Expunges, State, Untagged, View};
 use crate::route::{Account, CallOptions, Subscription};
@@ -59,6 +60,7 @@ pub(in crate::imap) struct Client {
     pub tls: bool,
     pub login: Option<LoggedIn>,
     pub selected: Option<Selected>,
+    pub standing: SessionGauge,
     pub appending: Option<Box<Appending>>,
     pub appends: Appends,
     pub failed_logins: u32,
@@ -79,6 +81,7 @@ impl Client {
             tls: peer.tls,
             login: None,
             selected: None,
+            standing: SessionGauge::new(),
             appending: None,
             appends: Appends::default(),
             failed_logins: 0,

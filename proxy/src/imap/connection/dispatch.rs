@@ -33,7 +33,9 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Opt
         Ok(command) => command,
         Err(error) => {
             client.appending = None;
-            return Ok(Some(not_understood(client, &error)));
+            let condition = not_understood(client, &error);
+            measure::command("other", condition, began.elapsed());
+            return Ok(Some(condition));
         }
     };
     let name = state::name(&body);
@@ -59,6 +61,7 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Opt
         Box::pin(client.sync(expunges, sync.look)).await?;
     }
     answer.write(&mut client.wire.output, &tag);
+    client.standing.is(client.state());
     tracing::debug!(command = name, outcome = ?answer.condition, "IMAP command");
     measure::command(name, answer.condition, began.elapsed());
     Ok(Some(answer.condition))

@@ -25,8 +25,9 @@ pub use wire::ClientStream;
 pub(in crate::imap) use wire::Wire;
 
 use super::answer::End;
-use super::measure::ConnectionGauge;
+use super::measure::{self, ConnectionGauge};
 use super::options::ImapContext;
+use crate::catalogue::shook_hands;
 use crate::net::{self, Accepted};
 
 /// How long a TLS handshake may take.
@@ -194,6 +195,7 @@ impl Connection {
             Some(tag) => tagged(out, tag, condition, code.as_ref(), &text),
             None => untagged(out, condition, code.as_ref(), &text),
         }
+        measure::command("other", condition, Duration::ZERO);
         match rejection.recovery {
             Recovery::Close => return Err(End::Bye("too much to skip")),
             Recovery::Ready | Recovery::Discarding => {}
@@ -216,6 +218,11 @@ impl Connection {
         self.client.reader.reset();
         let stream = self.client.wire.take_stream();
         let handshake = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await;
+        shook_hands(match &handshake {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => "failed",
+            Err(_) => "late",
+        });
         let stream = handshake.map_err(|_| End::Closed)??;
         self.client.wire.put_stream(Box::new(stream));
         self.client.tls = true;

@@ -98,6 +98,6 @@ pub fn name(command: &CommandBody) -> &'static str {
         CommandBody::Store { .. } => "STORE",
         CommandBody::Copy { .. } => "COPY",
         CommandBody::Move { .. } => "MOVE",
-        CommandBody::Unknown { .. } => "UNKNOWN",
+        CommandBody::Unknown { .. } => "other",
     }
 }

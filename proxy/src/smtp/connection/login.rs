@@ -9,6 +9,7 @@ use rookery_mail::smtp::session::{Action, AuthOutcome};
 use rookery_proto::{Reason, Status};
 
 use super::{Connection, End};
+use crate::catalogue::held_back;
 use crate::route::account::is_refusal;
 use crate::route::{Account, Subscription};
 use crate::smtp::measure;
@@ -103,6 +104,7 @@ impl Connection {
             .context
             .slowing
             .failed(self.client.ip(), self.failed_logins, Instant::now());
+        held_back("submission", delay, self.context.slowing.unit());
         tokio::select! {
             () = tokio::time::sleep(delay) => Ok(()),
             () = self.context.shutdown.cancelled() => Err(End::Say(texts::shutting_down())),

@@ -11,7 +11,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use rookery_mail::smtp::line::LineReader;
@@ -27,6 +27,7 @@ use wire::Wire;
 use super::delivery::Open;
 use super::measure::{self, ConnectionGauge};
 use super::options::SmtpContext;
+use crate::catalogue::shook_hands;
 use crate::imap::ClientStream;
 use crate::net;
 
@@ -88,8 +89,8 @@ impl Connection {
         loop {
             match self.next_action() {
                 None => self.read().await?,
-                Some(action) => {
-                    self.act(action).await?;
+                Some((verb, action)) => {
+                    self.act_measured(verb, action).await?;
                     if self.session.transaction().is_none() {
                         self.open = None;
                     }
@@ -99,13 +100,13 @@ impl Connection {
         }
     }
 
-    /// What the next line leads to; `None` when no whole line is there.
-    fn next_action(&mut self) -> Option<Action> {
+    /// The verb of the next line, and what that leads to; `None` when no whole line is there.
+    fn next_action(&mut self) -> Option<(&'static str, Action)> {
         let mut rest = &self.wire.input[..];
-        let action = self
-            .lines
-            .next_line(&mut rest)
-            .map(|line| self.session.take_line(line));
+        let action = self.lines.next_line(&mut rest).map(|line| {
+            let verb = self.session.verb(&line);
+            (verb, self.session.take_line(line))
+        });
         let taken = self.wire.input.len() - rest.len();
         self.wire.input.advance(taken);
         action
@@ -139,6 +140,20 @@ impl Connection {
                 filled.map_err(|_| End::Say(texts::idle_too_long()))?
             }
         }
+    }
+
+    /// Does what a command leads to, and counts it.
+    async fn act_measured(&mut self, verb: &'static str, action: Action) -> Result<(), End> {
+        let began = Instant::now();
+        self.wire.begin_command();
+        let acted = self.act(action).await;
+        let code = match &acted {
+            Ok(()) => self.wire.worst(),
+            Err(End::Say(reply)) => self.wire.worst().max(reply.code()),
+            Err(_) => return acted,
+        };
+        measure::command(self.context.options.kind, verb, code, began.elapsed());
+        acted
     }
 
     /// Does an action, and what follows it, to the end.
@@ -186,7 +201,14 @@ impl Connection {
         let handshake = timeout(HANDSHAKE_MAX, acceptor.accept(stream));
         let stream = tokio::select! {
             () = self.context.shutdown.cancelled() => return Err(End::Closed),
-            stream = handshake => stream.map_err(|_| End::Closed)??,
+            stream = handshake => {
+                shook_hands(match &stream {
+                    Ok(Ok(_)) => "ok",
+                    Ok(Err(_)) => "failed",
+                    Err(_) => "late",
+                });
+                stream.map_err(|_| End::Closed)??
+            }
         };
         self.wire.put_stream(Box::new(stream));
         self.session.tls_started();

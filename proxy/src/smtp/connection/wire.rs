@@ -35,6 +35,8 @@ pub(super) struct Wire {
     /// Read and not yet taken.
     pub(super) input: BytesMut,
     output: Vec<u8>,
+    /// The greatest code of a reply to the command that is being answered; 0: there was none.
+    worst: u16,
 }
 
 impl Wire {
@@ -44,6 +46,7 @@ impl Wire {
             write_timeout,
             input: BytesMut::new(),
             output: Vec::new(),
+            worst: 0,
         }
     }
 
@@ -65,7 +68,18 @@ impl Wire {
 
     /// Answers; sent with the next flush.
     pub(super) fn reply(&mut self, reply: &Reply) {
+        self.worst = self.worst.max(reply.code());
         reply.encode(&mut self.output);
+    }
+
+    /// What is answered from now on is to another command.
+    pub(super) fn begin_command(&mut self) {
+        self.worst = 0;
+    }
+
+    /// The greatest code of a reply to the command; 0: there was none.
+    pub(super) fn worst(&self) -> u16 {
+        self.worst
     }
 
     /// Sends what has gathered if it is much.
