@@ -271,7 +271,7 @@ fn a_new_machine_joins_with_what_is_printed_and_gets_its_share() {
     assert!(missing.contains("another process is mailstore-3"), "{missing}");
     assert!(missing.contains("the shard map is not known yet"), "{missing}");
     let (_, metrics) = http::get(&refused(&cluster), "/metrics").unwrap();
-    assert!(!metrics.contains("rookery_mailstore_shards "), "{metrics}");
+    assert!(metrics.contains("\nrookery_mailstore_shards 0\n"), "{metrics}");
     let shards = node(&cluster, "mailstore-3").unwrap()["shards"].clone();
     assert!(shards.as_u64().unwrap() > 0);
     drop((joined, twin));

@@ -162,6 +162,24 @@ fn files_stay_small_and_say_what_they_own() {
 }
 
 #[test]
+fn metrics_are_recorded_through_the_catalogue_alone() {
+    let telemetry = root().join("process/src/telemetry");
+    for path in sources() {
+        if path.starts_with(&telemetry) || path.ends_with("tests/tests/tidy.rs") {
+            continue;
+        }
+        let text = read(&path);
+        for word in ["metrics::counter!", "metrics::gauge!", "metrics::histogram!"] {
+            assert!(
+                !text.contains(word),
+                "{} holds {word}: declare the metric in its crate's catalogue.rs",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn nothing_is_left_to_do_in_the_code() {
     for path in sources() {
         if path.ends_with("tests/tests/tidy.rs") {
