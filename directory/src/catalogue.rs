@@ -290,7 +290,11 @@ mod tests {
             ("b", &[1, 2], &one, "leaderless"),
             ("", &[1, 2], &both, "leaderless"),
         ] {
-            assert_eq!(shard_state(&shard(leader, voters), alive), state, "{leader} {voters:?}");
+            assert_eq!(
+                shard_state(&shard(leader, voters), alive),
+                state,
+                "{leader} {voters:?}"
+            );
         }
     }
 }

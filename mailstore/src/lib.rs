@@ -28,6 +28,6 @@ mod store;
 pub use config::Config;
 #[cfg(feature = "store")]
 pub use store::{
-    NodeStore, PeerConnect, Peers, ReplicationService, STORE_CATALOGUE, ScrubOptions, StoreError, measure_store,
-    open_store,
+    NodeStore, PeerConnect, Peers, ReplicationService, STORE_CATALOGUE, ScrubOptions, StoreError,
+    measure_store, open_store,
 };

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rookery_process::telemetry;
-use rookery_replication::group::{Member, MemberOptions};
 pub use rookery_replication::catalogue::{CATALOGUE as STORE_CATALOGUE, measure as measure_store};
+use rookery_replication::group::{Member, MemberOptions};
 pub use rookery_replication::scrub::ScrubOptions;
 pub use rookery_replication::store::StoreError;
 use rookery_replication::store::StoreOptions;

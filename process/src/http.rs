@@ -185,7 +185,8 @@ async fn metrics() -> Response<Full<Bytes>> {
         Ok(Some(page)) => text(StatusCode::OK, page),
         Ok(None) => text(
             StatusCode::NOT_FOUND,
-            "metrics are off: take node.metrics = false out of the configuration and start the node again\n".to_owned(),
+            "metrics are off: take node.metrics = false out of the configuration and start the node again\n"
+                .to_owned(),
         ),
         Err(error) => {
             tracing::error!(%error, "the page of metrics could not be made");

@@ -85,7 +85,9 @@ fn page(address: &str) -> String {
 }
 
 fn samples(page: &str) -> Vec<Sample> {
-    let lines = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = page
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(Sample::parse).collect()
 }
 
@@ -117,7 +119,9 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
 
 /// Each name and label of the page is in the catalogue of the node's role, described as it says.
 fn check(id: &str, role: &str, page: &str) {
-    let of_role = catalogues().into_iter().filter(|(roles, _)| roles.contains(&role));
+    let of_role = catalogues()
+        .into_iter()
+        .filter(|(roles, _)| roles.contains(&role));
     let metrics: BTreeMap<&str, &Metric> = of_role
         .flat_map(|(_, metrics)| metrics)
         .map(|metric| (metric.name, *metric))
@@ -244,7 +248,9 @@ fn read(cluster: &Cluster) {
 
     // Who does not speak TLS where it is spoken.
     let mut plain = TcpStream::connect(&cluster.proxy(1).imaps).unwrap();
-    plain.write_all(b"a CAPABILITY\r\nthis is no handshake\r\n").unwrap();
+    plain
+        .write_all(b"a CAPABILITY\r\nthis is no handshake\r\n")
+        .unwrap();
     // An alert, or an end.
     let _ = plain.read_to_end(&mut Vec::new());
 }
@@ -375,13 +381,12 @@ fn say_what_is_so(cluster: &Cluster) {
         ),
         ("proxy", "rookery_proxy_connections_max", &[], 40_000.0),
     ] {
-        assert_eq!(
-            sum_of(cluster, role, name, labels),
-            wanted,
-            "{name} {labels:?}"
-        );
+        assert_eq!(sum_of(cluster, role, name, labels), wanted, "{name} {labels:?}");
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
     for node in &cluster.manifest().nodes {
         let page = page(&node.http);
         let ends = sum(&page, "rookery_certificate_not_after_seconds", &[("use", "node")]);
@@ -394,7 +399,11 @@ fn say_what_is_so(cluster: &Cluster) {
         );
         if node.role == "mailstore" {
             assert!(sum(&page, "rookery_log_bytes", &[]) > 0.0, "{}", node.id);
-            assert!(sum(&page, "rookery_store_memtable_bytes", &[]) > 0.0, "{}", node.id);
+            assert!(
+                sum(&page, "rookery_store_memtable_bytes", &[]) > 0.0,
+                "{}",
+                node.id
+            );
             let free = sum(&page, "rookery_mailstore_disk_free_bytes", &[]);
             assert!(free > 0.0 && free <= sum(&page, "rookery_mailstore_disk_bytes", &[]));
         }

@@ -83,7 +83,7 @@ async fn run<T: Send + 'static>(
         .await
         .unwrap_or_else(|_| Err(Status::internal("the call failed; see the log")));
     ADMIN_CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
-    ADMIN_CALL_SECONDS.with(&[name]).record(began.elapsed().as_secs_f64());
+    ADMIN_CALL_SECONDS.since(&[name], began);
     match result {
         Ok(reply) => Ok(Response::new(reply)),
         Err(status) => {

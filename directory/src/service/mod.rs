@@ -169,7 +169,7 @@ impl Service<DirectoryProtocol> for DirectoryService {
             let began = Instant::now();
             let result = self.run(call, &replies).await.map_err(|status| self.hint(status));
             CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
-            CALL_SECONDS.with(&[name]).record(began.elapsed().as_secs_f64());
+            CALL_SECONDS.since(&[name], began);
             if let Err(status) = &result
                 && status.reason == Reason::Internal
             {

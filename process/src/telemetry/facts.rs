@@ -199,10 +199,7 @@ mod tests {
     fn a_line_of_proc_is_understood_whatever_the_program_is_called() {
         let line = "7 (a ) b) S 1 7 7 0 -1 4194304 1 2 3 4 50 60 0 0 20 0 9 0 1234 1 2";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!(
-            (stat.cpu_ticks, stat.threads, stat.start_ticks),
-            (110, 9, 1234)
-        );
+        assert_eq!((stat.cpu_ticks, stat.threads, stat.start_ticks), (110, 9, 1234));
         assert!(Stat::parse("7 (a) S 1").is_none());
     }
 }

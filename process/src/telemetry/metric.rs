@@ -5,6 +5,7 @@
 //! of its series once it was used, so that recording hashes no name and takes no lock.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use metrics::{Key, Level, Metadata};
 
@@ -255,6 +256,11 @@ impl Histogram {
     /// Takes a value in; of a metric without labels.
     pub fn record(&self, value: f64) {
         self.at(0).record(value);
+    }
+
+    /// Takes in how many seconds it is since something began.
+    pub fn since(&self, values: &[&str], began: Instant) {
+        self.with(values).record(began.elapsed().as_secs_f64());
     }
 }
 

@@ -7,7 +7,8 @@ use rookery_process::telemetry::Held;
 
 use super::session::State;
 use crate::catalogue::{
-    IMAP_COMMAND_SECONDS, IMAP_COMMANDS_TOTAL, IMAP_CONNECTIONS, IMAP_CONNECTIONS_TOTAL, IMAP_LOGINS, IMAP_SESSIONS,
+    IMAP_COMMAND_SECONDS, IMAP_COMMANDS_TOTAL, IMAP_CONNECTIONS, IMAP_CONNECTIONS_TOTAL, IMAP_LOGINS,
+    IMAP_SESSIONS,
 };
 
 /// The state of a session while IDLE is under way.

@@ -58,9 +58,7 @@ pub(super) fn command(of: Kind, verb: &'static str, code: u16, took: Duration) {
         // Nothing was answered.
         _ => return,
     };
-    SMTP_COMMANDS_TOTAL
-        .with(&[kind(of), verb, outcome])
-        .increment(1);
+    SMTP_COMMANDS_TOTAL.with(&[kind(of), verb, outcome]).increment(1);
     SMTP_COMMAND_SECONDS
         .with(&[kind(of), verb])
         .record(took.as_secs_f64());
@@ -80,9 +78,7 @@ pub(super) fn login(result: &'static str) {
 pub(super) fn message(protocol: &'static str, result: &'static str, bytes: u64, took: Duration) {
     SMTP_DELIVERIES.with(&[protocol, result]).increment(1);
     SMTP_RECEIVED_BYTES.with(&[protocol]).increment(bytes);
-    SMTP_DELIVERY_SECONDS
-        .with(&[protocol])
-        .record(took.as_secs_f64());
+    SMTP_DELIVERY_SECONDS.with(&[protocol]).record(took.as_secs_f64());
 }
 
 /// Counts hand-off rows by what became of them.

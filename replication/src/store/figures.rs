@@ -139,7 +139,10 @@ mod tests {
         store.flush().unwrap();
         let flushed = store.figures().unwrap();
         assert!(flushed.columns[1].memtable < 1_000_000, "{flushed:?}");
-        assert!(flushed.columns[1].sst > 0 && flushed.blob > 4_096_000, "{flushed:?}");
+        assert!(
+            flushed.columns[1].sst > 0 && flushed.blob > 4_096_000,
+            "{flushed:?}"
+        );
         assert_eq!(flushed.columns[0].sst, 0, "{flushed:?}");
         assert!(flushed.cache_max >= options.block_cache_bytes as u64);
         for _ in 0..2 {

@@ -53,8 +53,8 @@ impl Rocks {
             return Err(StoreError::Damaged(damage));
         }
         let database = database_options(path, options)?;
-        let db = DB::open_cf_descriptors(&database, path, columns)
-            .map_err(|error| not_opened(path, &error))?;
+        let db =
+            DB::open_cf_descriptors(&database, path, columns).map_err(|error| not_opened(path, &error))?;
         Ok(Self {
             db,
             damages: Arc::new(Damages::new(path, options.describe_key)),
