@@ -57,7 +57,7 @@ pub fn render() -> Option<String> {
 
 #[cfg(test)]
 #[allow(unreachable_pub)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     crate::catalogue! {
