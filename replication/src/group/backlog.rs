@@ -1,5 +1,7 @@
 //! How far the replicas of a node are behind: what followers lack, what is not applied, what is being fetched.
 
+use openraft::async_runtime::WatchReceiver;
+
 use super::member::Member;
 use super::replica::Group;
 use crate::catalogue::{
