@@ -22,7 +22,6 @@ use rookery_process::data_folder::DataFolder;
 use rookery_process::health::Health;
 use rookery_process::http::{Handler, HttpServer};
 use rookery_process::shutdown::{Signals, stage};
-use rookery_process::tls::Certificate;
 use rookery_process::{logs, telemetry};
 use rookery_proto::Role;
 use tokio_util::sync::CancellationToken;
