@@ -1,0 +1,124 @@
+"""Under a load that has a bit of everything, each query of each panel, and each recorded series, shows something."""
+
+import json
+import pathlib
+import tempfile
+import unittest
+
+import outputs
+from real import clients
+from real.playground import Playground
+from real.prometheus import Prometheus
+from real.short import shipped
+from real.until import until
+
+# What Grafana puts in the place of its variables when all is chosen.
+CHOSEN = {"$namespace": ".*", "$job": "(rookery-directory|rookery-mailstore|rookery-proxy)", "$instance": ".*", "$__rate_interval": "5s"}
+
+# Connections of all clients here, and some to spare.
+CONNECTIONS = 80
+
+
+def queries() -> dict[str, str]:
+    """All queries of all panels."""
+    found = {}
+    for path in sorted((outputs.ROOT / "helm/rookery/dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                expression = target["expr"]
+                for variable, value in CHOSEN.items():
+                    expression = expression.replace(variable, value)
+                found[f"{path.stem}: {panel['title']} {target['refId']} {target['legendFormat']}"] = expression
+    return found
+
+
+class Panels(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="panels-"))
+        arguments = ["--mailstores", "3", "--proxies", "2", "--replicas", "3", "--shards", "8", "--accounts", "12"]
+        cls.playground = Playground(folder / "playground", arguments, {"proxy.connections_max": str(CONNECTIONS)})
+        cls.addClassCleanup(cls.playground.stop)
+        # The fourth mailstore has to be scraped from its start, so it comes first.
+        cls.playground.grow()
+        cls.prometheus = Prometheus(folder / "prometheus", cls.playground.targets(), shipped())
+        cls.addClassCleanup(cls.prometheus.stop)
+        until("all nodes are read", 30, lambda: all(target["health"] == "up" for target in cls.prometheus.targets()))
+        cls._live()
+
+    @classmethod
+    def _live(cls) -> None:
+        """A day in the life of a cluster, in half a minute."""
+        of = cls.playground
+        loads = [
+            of.load("mixed", "--sessions", "6", "--seconds", "12", "--warmup", "1", "--rate", "60", "--set", "mixed.messages=5"),
+            *(
+                of.load("deliver", "--sessions", "3", "--seconds", "12", "--warmup", "1", "--rate", "10", "--set", f"deliver.protocol={protocol}")
+                for protocol in ("lmtp", "smtp", "submission")
+            ),
+        ]
+        clients.search(of.proxy(0, "imaps"), "user1@example.test")
+        for password in ("wrong", "wrong-again", "wrong-once-more"):
+            clients.log_in_wrongly(of.proxy(0, "imap"), "user2@example.test", password)
+        clients.submit_wrongly(of.proxy(0, "submission"), "user2@example.test", "wrong")
+        clients.send(of.proxy(0, "smtp"), "nobody@example.test", "lost")
+        clients.talk_nonsense(of.proxy(0, "imap"), of.proxy(0, "smtp"))
+        clients.break_handshake(of.proxy(0, "imaps"))
+        with clients.many(of.proxy(1, "imap"), CONNECTIONS):
+            until("a connection is refused", 30, lambda: cls.prometheus.query("sum(rookery_proxy_connections_refused_total) > 0"))
+        of.rookery("rebalance", "--yes", seconds=90)
+        shards = {shard["id"] for shard in json.loads(of.rookery("shard", "list", "--json"))["shards"]}
+        own = json.loads(of.rookery("account", "show", "user3@example.test", "--json"))["accounts"][0]["shard"]
+        of.rookery("account", "move", "user3@example.test", "--to-shard", str(min(shards - {own})))
+        for load in loads:
+            if load.wait(timeout=90) != 0:
+                raise AssertionError(f"a load went wrong:\n{of.folder.with_suffix('.load').read_text()}\n{of.said()}")
+
+    def test_each_query_shows_something(self):
+        asked = queries()
+        self.assertGreater(len(asked), 100)
+        empty = dict(asked)
+
+        def holds() -> bool:
+            for name in [name for name, expression in empty.items() if self.prometheus.shown(expression)]:
+                del empty[name]
+            return not empty
+
+        # What happened last may not have been read yet.
+        until("all queries show something", 15, holds, lambda: "\n".join(f"{name}\n    {query}" for name, query in empty.items()))
+
+    def test_what_is_recorded_is_there(self):
+        recorded = [rule["name"] for rule in self.prometheus.rules() if rule["type"] == "recording"]
+        self.assertGreaterEqual(len(recorded), 5)
+        for name in recorded:
+            with self.subTest(series=name):
+                until(f"{name} shows something", 15, lambda name=name: self.prometheus.shown(name))
+
+    def test_all_rules_can_be_evaluated(self):
+        until("all rules are evaluated", 30, lambda: all(rule["health"] != "unknown" for rule in self.prometheus.rules()))
+        wrong = [(rule["name"], rule.get("lastError")) for rule in self.prometheus.rules() if rule["health"] != "ok"]
+        self.assertEqual(wrong, [])
+
+    def test_what_a_panel_counts_is_what_was_done(self):
+        # Each of these was done by hand above; loads do none of them.
+        for expression, least in (
+            ('sum(rookery_proxy_imap_logins_total{outcome="failed"})', 3),
+            ('sum(rookery_proxy_smtp_logins_total{outcome="failed"})', 1),
+            ('sum(rookery_proxy_smtp_recipients_total{outcome="unknown"})', 1),
+            ('sum(rookery_proxy_imap_commands_total{command="other",outcome="bad"})', 1),
+            ('sum(rookery_proxy_smtp_commands_total{command="other",outcome="refused"})', 1),
+            ('sum(rookery_proxy_tls_handshakes_total{outcome="failed"})', 1),
+            ("sum(rookery_proxy_connections_refused_total)", 1),
+            ("sum(rookery_directory_transfers_total)", 1),
+            ('sum(rookery_directory_account_moves_total{outcome="done"})', 1),
+            ('sum(rookery_directory_shards{state="whole"})', 8),
+        ):
+            with self.subTest(expression=expression):
+                until(
+                    f"{expression} is at least {least}", 15,
+                    lambda expression=expression, least=least: any(value >= least for value in self.prometheus.shown(expression)),
+                )
+
+
+if __name__ == "__main__":
+    unittest.main()
