@@ -61,17 +61,15 @@ class Alerts(unittest.TestCase):
             fired = self.assert_fire("RookeryNodeDown", "RookeryNodeSilent", "RookeryShardHasNoLeader", "RookeryDeliveriesDeferred")
         self.assertEqual([labels["instance"] for labels in fired["RookeryNodeDown"]], ["mailstore-2"])
 
-    def test_the_directory_dies(self):
-        self.start(["--mailstores", "1", "--proxies", "1"])
-        self.playground.kill("directory-1")
-        fired = self.assert_fire("RookeryNodeDown", "RookeryDirectoryHasNoLeader")
-        self.assertEqual(fired["RookeryDirectoryHasNoLeader"][0]["severity"], "critical")
-
-    def test_a_disk_has_no_room_for_new_mail(self):
+    def test_a_disk_has_no_room_for_new_mail_and_then_the_directory_dies(self):
         self.start(["--mailstores", "1", "--proxies", "1"], {"mailstore.disk_free_min": str(1 << 60)})
         address = self.playground.proxy(0, "smtp")
         with clients.again_and_again(1, lambda: clients.send(address, "user1@example.test", "no room")):
             self.assert_fire("RookeryMailHasNoSpace")
+        self.playground.kill("directory-1")
+        fired = self.assert_fire("RookeryNodeDown", "RookeryDirectoryHasNoLeader")
+        self.assertEqual([labels["instance"] for labels in fired["RookeryNodeDown"]], ["directory-1"])
+        self.assertEqual(fired["RookeryDirectoryHasNoLeader"][0]["severity"], "critical")
 
     def test_clients_are_too_many_and_guess_passwords_and_a_certificate_ends(self):
         limit = 30
