@@ -58,7 +58,7 @@ class Runbooks(unittest.TestCase):
                     self.assertTrue((RUNBOOKS / link).exists())
 
     def test_their_commands_are_the_programs(self):
-        help_of: dict[tuple[str, ...], str] = {}
+        rookery, help_of = program(), {}
         for name, text in books().items():
             for command in commands(text):
                 words = command.split()[1:]
@@ -67,7 +67,7 @@ class Runbooks(unittest.TestCase):
                 with self.subTest(runbook=name, command=command):
                     if path not in help_of:
                         made = subprocess.run(
-                            [program(), *path, "--help"], capture_output=True, text=True, timeout=20, check=False
+                            [rookery, *path, "--help"], capture_output=True, text=True, timeout=20, check=False
                         )
                         self.assertEqual(made.returncode, 0, made.stderr)
                         help_of[path] = made.stdout

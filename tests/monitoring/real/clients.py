@@ -1,6 +1,7 @@
 """Mail clients: some that do what they should, and some that do not."""
 
 import contextlib
+import http.client
 import imaplib
 import smtplib
 import socket
@@ -69,6 +70,15 @@ def break_handshake(address: tuple[str, int]) -> None:
         with contextlib.suppress(ConnectionError):
             while connection.recv(4096):
                 pass
+
+
+def ask_for_nothing(address: str) -> None:
+    """Asks an HTTP endpoint for what is not there."""
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request("GET", "/nothing")
+        status = connection.getresponse().status
+    if status != 404:
+        raise AssertionError(f"what is not there was answered {status}")
 
 
 @contextlib.contextmanager
