@@ -72,7 +72,7 @@ class Runbooks(unittest.TestCase):
                         self.assertEqual(made.returncode, 0, made.stderr)
                         help_of[path] = made.stdout
                     for option in (word.partition("=")[0] for word in words if word.startswith("--")):
-                        self.assertIn(option, help_of[path])
+                        self.assertTrue(option in help_of[path], f"rookery {' '.join(path)} has no {option}")
 
 
 if __name__ == "__main__":
