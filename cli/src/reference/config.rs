@@ -217,7 +217,7 @@ fn size(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let unit = units
         .iter()
-        .find(|(_, shift)| bytes != 0 && bytes % (1 << shift) == 0);
+        .find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1 << shift));
     match unit {
         Some((unit, shift)) => format!("\"{}{unit}\"", bytes >> shift),
         None => bytes.to_string(),
