@@ -73,6 +73,8 @@ rookery_process::catalogue! {
         "Shards that this node has an open replica of";
     Always Gauge REPLICAS "rookery_mailstore_replicas" [standing: &["leader", "voter", "learner"]]
         "Open replicas: those that lead, those that vote and follow, those that are being filled";
+    Used Gauge REPLICAS_BEHIND "rookery_mailstore_replicas_behind" []
+        "Replicas that have not caught up since the start, for which /readyz waits";
     Always Gauge REPLICAS_BYTES "rookery_mailstore_replicas_bytes" []
         "What open replicas have on disk";
     Used Gauge DISK_FREE_BYTES "rookery_mailstore_disk_free_bytes" []

@@ -67,7 +67,7 @@ pub struct Listeners {
 }
 
 /// A listener by its name in `listen`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// IMAP with STARTTLS.

@@ -13,8 +13,9 @@ use rookery_process::certificates::check_issued;
 use rookery_process::tls::Certificate;
 use rookery_proto::remote::names;
 
+use super::Part;
+use super::certificates::NodeFiles;
 use super::config::Config;
-use super::{Part, load_tls};
 
 /// Says that a configuration is good, or what about it is not.
 pub(crate) fn check(path: &Path, part: Part) -> anyhow::Result<()> {
@@ -59,7 +60,7 @@ impl Config {
 
     fn check_node_files(&self) -> anyhow::Result<()> {
         let node = &self.node;
-        let tls = load_tls(self)?;
+        let tls = NodeFiles::of(self).load(self)?;
         let peer = tls.peer();
         check_issued(
             &node.ca,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::CONDITION_CAUGHT_UP;
+use crate::catalogue::REPLICAS_BEHIND;
 use crate::schema::ShardId;
 use crate::service::Shards;
 
@@ -70,7 +71,7 @@ pub(super) async fn watch(shards: Arc<Shards>, health: Health, mut opened: watch
         let placed = shards.placed();
         waiting.retain(|shard, _| placed.contains(shard));
         look_at_all(&shards, &mut waiting).await;
-        metrics::gauge!("rookery_mailstore_replicas_behind").set(waiting.len() as f64);
+        REPLICAS_BEHIND.set(waiting.len() as f64);
         let Some((first, held)) = waiting.first_key_value() else {
             break;
         };
