@@ -310,6 +310,7 @@ fn a_leader_that_is_cut_off_says_nothing_old_and_steps_back() {
         replicas: 1,
         network: true,
         rooms: false,
+        program: None,
     })
     .unwrap_or_else(|error| panic!("{error:?}"));
     let credentials = stage.credentials().unwrap();

@@ -117,7 +117,7 @@ impl Given {
     }
 
     fn into_layer(self) -> Layer {
-        Layer::new(self.parsed().unwrap_or_else(|| Value::String(self.text)))
+        Layer::new(self.parsed().unwrap_or(Value::String(self.text)))
     }
 }
 

@@ -46,7 +46,9 @@ mod tests {
         let looked = Arc::new(AtomicU64::new(0));
         let gathering = {
             let looked = Arc::clone(&looked);
-            gather(move || drop(looked.fetch_add(1, Ordering::Relaxed)))
+            gather(move || {
+                looked.fetch_add(1, Ordering::Relaxed);
+            })
         };
         look();
         let times = looked.load(Ordering::Relaxed);

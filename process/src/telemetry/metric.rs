@@ -297,8 +297,6 @@ macro_rules! catalogue {
 #[cfg(test)]
 #[allow(unreachable_pub)]
 mod tests {
-    use super::*;
-
     const COLOURS: [&str; 3] = ["red", "green", "other"];
 
     catalogue! {
