@@ -226,20 +226,20 @@ fn read(cluster: &Cluster) {
     for line in [
         "CAPABILITY",
         "LIST \"\" *",
-        "CREATE Archive",
+        "CREATE Elsewhere",
         "SELECT INBOX",
         "FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE)",
         "FETCH 1 BODY.PEEK[]",
         "STORE 1 +FLAGS (\\Seen)",
         "SEARCH TEXT message",
-        "COPY 1 Archive",
-        "MOVE 2 Archive",
-        "STATUS Archive (MESSAGES)",
+        "COPY 1 Elsewhere",
+        "MOVE 2 Elsewhere",
+        "STATUS Elsewhere (MESSAGES)",
         "NOOP",
     ] {
         imap.command(line).unwrap().ok().unwrap();
     }
-    imap.append("Archive", "\\Seen", &messages::numbered(3, 2_000))
+    imap.append("Elsewhere", "\\Seen", &messages::numbered(3, 2_000))
         .unwrap()
         .ok()
         .unwrap();
