@@ -239,7 +239,7 @@ fn read(cluster: &Cluster) {
     ] {
         imap.command(line).unwrap().ok().unwrap();
     }
-    imap.append("Elsewhere", "\\Seen", &messages::numbered(3, 2_000))
+    imap.append("Elsewhere", "(\\Seen)", &messages::numbered(3, 2_000))
         .unwrap()
         .ok()
         .unwrap();
