@@ -69,6 +69,10 @@ class Panels(unittest.TestCase):
     def _live(cls) -> None:
         """A day in the life of a cluster, in half a minute."""
         of = cls.playground
+        # One more than a proxy takes; before others come, who would be refused as well.
+        with clients.many(of.proxy(1, "imap"), CONNECTIONS + 1):
+            cls._wait_for("sum(rookery_proxy_connections_refused_total)", 1)
+        cls._wait_for("sum(rookery_proxy_connections) == bool 0", 1)
         loads = [
             of.load("mixed", "--sessions", "6", "--seconds", "12", "--warmup", "1", "--rate", "60", "--set", "mixed.messages=5"),
             *(
@@ -86,8 +90,6 @@ class Panels(unittest.TestCase):
         clients.talk_nonsense(of.proxy(0, "imap"), of.proxy(0, "smtp"))
         clients.break_handshake(of.proxy(0, "imaps"))
         clients.ask_for_nothing(of.node("directory-1")["http"])
-        with clients.many(of.proxy(1, "imap"), CONNECTIONS):
-            cls._wait_for("sum(rookery_proxy_connections_refused_total)", 1)
         of.rookery("rebalance", "--yes", seconds=90)
         for already, account in enumerate(("user3@example.test", "user4@example.test")):
             own = json.loads(of.rookery("account", "show", account, "--json"))["accounts"][0]["shard"]
