@@ -1,5 +1,5 @@
 //! The process's metrics in Prometheus' text form: what there are ([`metric`]), what each process tells of itself ([`facts`]), and what
-//! is looked at when the page is asked for ([`gather`]).
+//! is looked at when the page is asked for ([`gather()`]).
 
 mod facts;
 mod gather;
