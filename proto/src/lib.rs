@@ -5,6 +5,7 @@
 //! Knows nothing of mail formats, storage or sockets of mail clients.
 
 pub mod call;
+mod call_names;
 pub mod elected;
 pub mod local;
 pub mod protocols;

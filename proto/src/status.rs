@@ -53,6 +53,23 @@ impl Status {
                 | Reason::Replan
         )
     }
+
+    /// What traces say of it: the reason alone, since a message may name an address; and whether it is trouble of the cluster rather
+    /// than an answer.
+    pub fn for_traces(&self) -> (&'static str, bool) {
+        let is_trouble = matches!(
+            self.reason,
+            Reason::Unspecified
+                | Reason::Internal
+                | Reason::Unavailable
+                | Reason::DeadlineExceeded
+                | Reason::Unimplemented
+                | Reason::NoSpace
+                | Reason::Damaged
+        );
+        let name = self.reason.as_str_name();
+        (name.strip_prefix("REASON_").unwrap_or(name), is_trouble)
+    }
 }
 
 /// What may become of a call, as metrics name it; see [`outcome`].
