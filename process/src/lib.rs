@@ -1,4 +1,4 @@
-//! What every process needs: configuration, logs, metrics, TLS, health, shutdown, and a data folder of its own.
+//! What every process needs: configuration, logs, metrics, traces, TLS, health, shutdown, and a data folder of its own.
 //!
 //! Knows nothing of mail, of roles' state or of the calls between them.
 
@@ -12,3 +12,4 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod traces;

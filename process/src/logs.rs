@@ -1,8 +1,15 @@
-//! Logs to standard error, as text for people or JSON for programs.
+//! Logs to standard error, as text for people or JSON for programs, and where spans of traces go from.
+
+mod line;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::traces::{self, Exporting, TARGET, TracesConfig};
 
 /// The `[log]` section.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -33,11 +40,13 @@ impl Default for LogConfig {
     }
 }
 
-/// The consensus library tells each step of each group; what matters of it is told by the roles.
+/// The consensus library tells each step of each group; what matters of it is told by the roles. Spans of traces are made whatever is
+/// logged.
 fn with_quiet(level: &str) -> String {
+    let spans = format!("{level},{TARGET}=info");
     match level.contains("openraft") {
-        true => level.to_owned(),
-        false => format!("{level},openraft=error"),
+        true => spans,
+        false => format!("{spans},openraft=error"),
     }
 }
 
@@ -57,23 +66,44 @@ impl LogConfig {
     }
 }
 
-/// Begins to log. A second call in one process changes nothing.
-pub fn init(config: &LogConfig) -> Result<(), String> {
+/// Begins to log, and gives what exports traces where there are to be some. A second call in one process changes nothing.
+pub fn init(
+    config: &LogConfig,
+    traces: &TracesConfig,
+    node: &str,
+    cluster: &str,
+) -> Result<Option<Exporting>, String> {
     let filter = config.filter()?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let (tracer, exporting) = traces::prepare(traces, node, cluster)
+        .map_err(|error| error.to_string())?
+        .unzip();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let registry = tracing_subscriber::registry().with(filter);
     // An error means that something logs already: in tests, or a second node in the process.
     let _ = match config.format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let lines = lines.event_format(line::Text::new());
+            registry.with(lines).with(tracer.map(traces::layer)).try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines
+                .fmt_fields(JsonFields::new())
+                .event_format(line::Object::new());
+            registry.with(lines).with(tracer.map(traces::layer)).try_init()
+        }
     };
-    Ok(())
+    Ok(exporting)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn init(config: &LogConfig) -> Result<Option<Exporting>, String> {
+        super::init(config, &TracesConfig::default(), "proxy-1", "c")
+    }
 
     #[test]
     fn a_second_call_changes_nothing_and_a_wrong_level_is_named() {
@@ -82,12 +112,12 @@ mod tests {
                 format,
                 ..LogConfig::default()
             };
-            assert_eq!(init(&config), Ok(()));
+            assert!(matches!(init(&config), Ok(None)));
         }
         let wrong = LogConfig {
             level: "rookery=loudest".to_owned(),
             ..LogConfig::default()
         };
-        assert!(init(&wrong).unwrap_err().contains("rookery=loudest"));
+        assert!(init(&wrong).err().unwrap().contains("rookery=loudest"));
     }
 }
