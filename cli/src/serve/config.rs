@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rookery_process::logs::LogConfig;
+use rookery_process::traces::TracesConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ pub(crate) struct Config {
     /// What it logs.
     #[serde(default)]
     pub(crate) log: LogConfig,
+    /// What is traced, and where traces go.
+    #[serde(default)]
+    pub(crate) traces: TracesConfig,
     /// The directory: accounts, addresses, the shard map, the operator's API.
     #[serde(default)]
     pub(crate) directory: Option<rookery_directory::Config>,
@@ -110,6 +114,9 @@ impl Config {
         ] {
             absolute(held);
         }
+        let traces = &mut config.traces;
+        let files = [&mut traces.ca, &mut traces.key_file];
+        files.into_iter().flatten().for_each(absolute);
         if let Some(proxy) = &mut config.proxy {
             absolute(&mut proxy.certificate);
             absolute(&mut proxy.key);

@@ -22,6 +22,7 @@ use rookery_process::data_folder::DataFolder;
 use rookery_process::health::Health;
 use rookery_process::http::{Handler, HttpServer};
 use rookery_process::shutdown::{Signals, stage};
+use rookery_process::traces::Exporting;
 use rookery_process::{logs, telemetry};
 use rookery_proto::Role;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +82,9 @@ impl Part {
 pub(crate) fn run(path: &Path, part: Part) -> anyhow::Result<()> {
     let mut config = Config::load(path)?;
     config.keep(part)?;
-    logs::init(&config.log).map_err(anyhow::Error::msg)?;
+    let node = &config.node;
+    let exporting =
+        logs::init(&config.log, &config.traces, &node.id, &node.cluster).map_err(anyhow::Error::msg)?;
     if config.node.metrics {
         telemetry::install(&reference::metrics::catalogues());
     }
@@ -89,13 +92,22 @@ pub(crate) fn run(path: &Path, part: Part) -> anyhow::Result<()> {
     let figures = runtime.metrics();
     let _measuring = telemetry::gather(move || telemetry::look_at_runtime(&figures));
     let result = runtime.block_on(async {
-        // A node with a damaged store begins anew without it.
-        while let Ended::Hurt = Box::pin(serve(config.clone(), part)).await? {}
-        Ok(())
+        let exports = exporting.map(Exporting::start);
+        let served = serve_until_told(&config, part).await;
+        if let Some(exports) = exports {
+            exports.stop().await;
+        }
+        served
     });
     // What still runs on blocking threads must not hold the process back.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// A node with a damaged store begins anew without it.
+async fn serve_until_told(config: &Config, part: Part) -> anyhow::Result<()> {
+    while let Ended::Hurt = Box::pin(serve(config.clone(), part)).await? {}
+    Ok(())
 }
 
 /// Analyses messages that come on standard input, until it ends.

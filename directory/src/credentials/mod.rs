@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use argon2::password_hash::{Output, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use ring::rand::{SecureRandom, SystemRandom};
+use rookery_process::traces;
 use rookery_proto::Status;
 
 use self::cache::Cache;
@@ -127,10 +128,8 @@ impl Credentials {
         } else {
             String::new()
         };
-        let verified = self
-            .pool
-            .verify(deadline, move || verify_hash(&hash, &tried))
-            .await?;
+        let verifying = self.pool.verify(deadline, move || verify_hash(&hash, &tried));
+        let verified = traces::step("password").run(verifying).await?;
         PASSWORD_SECONDS.record(now.elapsed().as_secs_f64());
         match stored {
             Some(stored) if verified && password_fits => {

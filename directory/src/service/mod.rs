@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
+use rookery_process::traces;
 use rookery_proto::directory::v1::{FormedGroup, MemberDescription, NodeRole, Reply, reply, request};
 use rookery_proto::status::outcome;
-use rookery_proto::{DirectoryProtocol, Incoming, Peer, Reason, ReplySink, Role, Service, Status};
+use rookery_proto::{DirectoryProtocol, Incoming, Peer, Protocol, Reason, ReplySink, Role, Service, Status};
 use tracing::Instrument;
 
 use crate::catalogue::{CALL_SECONDS, CALLS_TOTAL, FOLLOWER_LOOKUPS};
@@ -163,13 +164,19 @@ impl Service<DirectoryProtocol> for DirectoryService {
         call: Incoming<DirectoryProtocol>,
         replies: ReplySink<DirectoryProtocol>,
     ) -> BoxFuture<'static, Result<(), Status>> {
-        let name = name(call.request.call.as_ref());
+        let name = call.request.call.as_ref().map_or("unknown", request::Call::name);
+        let traced = traces::served(DirectoryProtocol::NAME, name, &call.context.traceparent);
+        if traced.is_traced() {
+            traced.set("rookery.node", self.post.members.own().to_owned());
+            traced.set("rookery.peer", call.peer.node.clone());
+        }
         let span = tracing::debug_span!("directory_call", call = name, peer = call.peer.node);
         let serving = async move {
             let began = Instant::now();
             let result = self.run(call, &replies).await.map_err(|status| self.hint(status));
             CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
             CALL_SECONDS.since(&[name], began);
+            traces::current().ended(result.as_ref().err().map(Status::for_traces));
             if let Err(status) = &result
                 && status.reason == Reason::Internal
             {
@@ -177,21 +184,8 @@ impl Service<DirectoryProtocol> for DirectoryService {
             }
             result
         };
-        Box::pin(serving.instrument(span))
-    }
-}
-
-fn name(call: Option<&request::Call>) -> &'static str {
-    match call {
-        Some(request::Call::ResolveRecipient(_)) => "resolve_recipient",
-        Some(request::Call::Authenticate(_)) => "authenticate",
-        Some(request::Call::RenewToken(_)) => "renew_token",
-        Some(request::Call::Watch(_)) => "watch",
-        Some(request::Call::RegisterNode(_)) => "register_node",
-        Some(request::Call::DescribeMember(_)) => "describe_member",
-        Some(request::Call::FormGroup(_)) => "form_group",
-        Some(request::Call::JoinGroup(_)) => "join_group",
-        None => "other",
+        // The traced work innermost, so that its steps find it.
+        Box::pin(traced.run(serving).instrument(span))
     }
 }
 
