@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rookery_process::traces;
 use rookery_proto::call::deadline_exceeded;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::{Incoming, MailstoreProtocol, Reason, Status};
@@ -34,6 +35,13 @@ impl MailstoreService {
             shard.count_account(account);
         }
         is_for(&shard, owner);
+        let traced = traces::current();
+        if traced.is_traced() {
+            traced.count("rookery.shard", grant.shard.0.into());
+            if let Some(account) = owner {
+                traced.account(account.0);
+            }
+        }
         Ok((shard, grant))
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rookery_process::traces;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{self as proto, reply};
 use rookery_proto::{Peer, Reason, Status};
@@ -38,10 +39,11 @@ impl MailstoreService {
             .into_iter()
             .map(|recipient| self.recipient(&shard, &holder, recipient, now))
             .collect();
-        let body = self
-            .prepare_body(&shard, call_grant.account, deliver.body)
-            .await?;
         let count = recipients.len();
+        traces::current().count("rookery.recipients", count as u64);
+        let body = traces::step("analyse")
+            .run(self.prepare_body(&shard, call_grant.account, deliver.body))
+            .await?;
         let command = Command::Deliver(Deliver {
             transaction,
             issued_at_millis: deliver.issued_at_millis,

@@ -30,10 +30,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use rookery_process::traces;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{Reply, request::Call};
 use rookery_proto::status::outcome;
-use rookery_proto::{Incoming, MailstoreProtocol, Reason, ReplySink, Service, Status};
+use rookery_proto::{Incoming, MailstoreProtocol, Protocol, Reason, ReplySink, Service, Status};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -191,10 +192,15 @@ impl Service<MailstoreProtocol> for MailstoreService {
         call: Incoming<MailstoreProtocol>,
         replies: ReplySink<MailstoreProtocol>,
     ) -> BoxFuture<'static, Result<(), Status>> {
-        Box::pin(async move {
+        let name = call.request.call.as_ref().map_or("other", Call::name);
+        let traced = traces::served(MailstoreProtocol::NAME, name, &call.context.traceparent);
+        if traced.is_traced() {
+            traced.set("rookery.node", self.shards.member().node().to_owned());
+            traced.set("rookery.peer", call.peer.node.clone());
+        }
+        let serving = async move {
             let shards = Arc::clone(&self.shards);
             let number = self.calls.fetch_add(1, Ordering::Relaxed);
-            let name = call.request.call.as_ref().map_or("other", name);
             let began = Instant::now();
             // In a simulation no two runs would be alike.
             let result = match shards.member().store().may_wait() {
@@ -208,8 +214,10 @@ impl Service<MailstoreProtocol> for MailstoreService {
             });
             CALLS_TOTAL.with(&[name, outcome(&result)]).increment(1);
             CALL_SECONDS.since(&[name], began);
+            traces::current().ended(result.as_ref().err().map(Status::for_traces));
             result
-        })
+        };
+        Box::pin(traced.run(serving))
     }
 }
 
@@ -217,42 +225,4 @@ impl Service<MailstoreProtocol> for MailstoreService {
 pub(crate) fn now_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn name(call: &Call) -> &'static str {
-    match call {
-        Call::ListMailboxes(_) => "list_mailboxes",
-        Call::CreateMailbox(_) => "create_mailbox",
-        Call::DeleteMailbox(_) => "delete_mailbox",
-        Call::RenameMailbox(_) => "rename_mailbox",
-        Call::SetSubscription(_) => "set_subscription",
-        Call::OpenMailbox(_) => "open_mailbox",
-        Call::ClaimRecent(_) => "claim_recent",
-        Call::Changes(_) => "changes",
-        Call::Fetch(_) => "fetch",
-        Call::Search(_) => "search",
-        Call::Store(_) => "store",
-        Call::Copy(_) => "copy",
-        Call::Expunge(_) => "expunge",
-        Call::Upload(_) => "upload",
-        Call::Append(_) => "append",
-        Call::Deliver(_) => "deliver",
-        Call::HandOff(_) => "hand_off",
-        Call::LeaseHandOffs(_) => "lease_hand_offs",
-        Call::CompleteHandOff(_) => "complete_hand_off",
-        Call::Watch(_) => "watch",
-        Call::PutAccount(_) => "put_account",
-        Call::PurgeAccount(_) => "purge_account",
-        Call::ExportShard(_) => "export_shard",
-        Call::ImportRows(_) => "import_rows",
-        Call::ImportAccount(_) => "import_account",
-        Call::CompareReplicas(_) => "compare_replicas",
-        Call::LeaveAccount(_) => "leave_account",
-        Call::FreezeAccount(_) => "freeze_account",
-        Call::ExportAccount(_) => "export_account",
-        Call::ReceiveAccount(_) => "receive_account",
-        Call::TakeRows(_) => "take_rows",
-        Call::SettleAccount(_) => "settle_account",
-        Call::DepartAccount(_) => "depart_account",
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rookery_process::traces;
 use rookery_proto::directory::v1::Rights;
 use rookery_proto::mailstore::v1::{self as proto, reply, request::Call};
 use rookery_proto::{Incoming, MailstoreProtocol, Status};
@@ -30,7 +31,8 @@ impl MailstoreService {
     where
         F: Future<Output = Result<reply::Call, Status>> + Send + 'static,
     {
-        let task = self.tasks.spawn(metered_on(work(Arc::clone(self))));
+        let work = traces::current().run(metered_on(work(Arc::clone(self))));
+        let task = self.tasks.spawn(work);
         task.await
             .map_err(|error| Status::internal(format!("a mutation failed: {error}")))?
     }
@@ -136,21 +138,8 @@ impl MailstoreService {
             );
             return Err(Status::new(rookery_proto::Reason::LimitExceeded, message));
         }
-        let mut messages = Vec::with_capacity(append.messages.len());
-        for message in append.messages {
-            let internal_date = match &message.internal_date {
-                Some(date) => Some(
-                    InternalDate::from_proto(date)
-                        .ok_or_else(|| Status::invalid("the zone of a date cannot be"))?,
-                ),
-                None => None,
-            };
-            messages.push(AppendMessage {
-                body: self.prepare_body(&shard, grant.account, message.body).await?,
-                flags: message.flags.unwrap_or_default(),
-                internal_date,
-            });
-        }
+        let preparing = self.prepare_messages(&shard, grant.account, append.messages);
+        let messages = traces::step("analyse").run(preparing).await?;
         let command = Command::Append(Append {
             mailbox: append.mailbox,
             messages,
@@ -162,5 +151,29 @@ impl MailstoreService {
                 command,
             })
             .await
+    }
+
+    async fn prepare_messages(
+        &self,
+        shard: &Arc<HostedShard>,
+        account: AccountId,
+        new: Vec<proto::AppendMessage>,
+    ) -> Result<Vec<AppendMessage>, Status> {
+        let mut messages = Vec::with_capacity(new.len());
+        for message in new {
+            let internal_date = match &message.internal_date {
+                Some(date) => Some(
+                    InternalDate::from_proto(date)
+                        .ok_or_else(|| Status::invalid("the zone of a date cannot be"))?,
+                ),
+                None => None,
+            };
+            messages.push(AppendMessage {
+                body: self.prepare_body(shard, account, message.body).await?,
+                flags: message.flags.unwrap_or_default(),
+                internal_date,
+            });
+        }
+        Ok(messages)
     }
 }

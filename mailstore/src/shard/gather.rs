@@ -13,6 +13,7 @@ use rookery_replication::{Batch, Overlay, View};
 use tokio::sync::oneshot;
 
 use super::Queued;
+use super::trace::Tracked;
 use crate::plan::{self, Command, Mutation, Plan, PlanContext};
 use crate::schema::AccountId;
 
@@ -20,6 +21,21 @@ use crate::schema::AccountId;
 pub(super) struct Answer {
     pub(super) to: oneshot::Sender<Result<Reply, Status>>,
     pub(super) result: Result<Reply, Status>,
+    pub(super) tracked: Option<Box<Tracked>>,
+}
+
+impl Answer {
+    /// The answer to a command that has been planned.
+    fn new(
+        to: oneshot::Sender<Result<Reply, Status>>,
+        tracked: Option<Box<Tracked>>,
+        result: Result<Reply, Status>,
+    ) -> Self {
+        if let Some(tracked) = &tracked {
+            tracked.planned();
+        }
+        Self { to, result, tracked }
+    }
 }
 
 /// What became one entry.
@@ -79,8 +95,8 @@ pub(super) fn gather_at_once(
             work.commands.push_front(queued);
             return;
         }
-        let to = queued.answer;
-        gathered.answers.push(Answer { to, result });
+        let answer = Answer::new(queued.answer, queued.tracked, result);
+        gathered.answers.push(answer);
     }
 }
 
@@ -99,10 +115,11 @@ pub(super) fn gather(
         bytes_max,
     } = work;
     while (gathered.answers.is_empty() || gathered.bytes < bytes_max)
-        && let Some(Queued { mutation, answer, .. }) = commands.pop_front()
+        && let Some(queued) = commands.pop_front()
     {
-        let result = gathered.add(overlay, base, context, number, &mutation);
-        gathered.answers.push(Answer { to: answer, result });
+        let result = gathered.add(overlay, base, context, number, &queued.mutation);
+        let answer = Answer::new(queued.answer, queued.tracked, result);
+        gathered.answers.push(answer);
     }
     gathered.rest = commands;
     gathered.collected = collect;
@@ -189,6 +206,7 @@ mod tests {
             },
             bytes: 1,
             answer: oneshot::channel().0,
+            tracked: None,
             _room: room.expect("there is room"),
         }
     }

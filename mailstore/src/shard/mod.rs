@@ -10,12 +10,14 @@ mod gather;
 mod recent;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod writer;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use rookery_process::traces::Traced;
 use rookery_proto::mailstore::v1::Reply;
 use rookery_proto::{Reason, Status};
 use rookery_replication::group::{Group, Member};
@@ -29,6 +31,7 @@ pub(crate) use self::cpu::{count_as_own, thread_time};
 pub use self::disk::{Disk, DiskSpace, FreeSpace, disk_of};
 pub use self::events::{EVENTS_WAITING_MAX, EventHub, Events, Subscription};
 pub use self::recent::RecentClaims;
+use self::trace::Tracked;
 use self::writer::Stage;
 use crate::plan::{Command, Mutation, PlanLimits};
 use crate::schema::{AccountId, ShardId};
@@ -83,6 +86,7 @@ struct Queued {
     mutation: Mutation,
     bytes: usize,
     answer: oneshot::Sender<Result<Reply, Status>>,
+    tracked: Option<Box<Tracked>>,
     /// Room in the queue, given back when the command has been planned.
     _room: OwnedSemaphorePermit,
 }
@@ -239,8 +243,15 @@ impl Shard {
 
     /// Plans a command and answers when it is durable. Dropping the future does not withdraw the command.
     pub async fn mutate(&self, mutation: Mutation) -> Result<Reply, Status> {
-        self.ready().await?;
         let bytes = mutation.command.bytes();
+        let commit = trace::commit(self.id, bytes);
+        let answer = self.submit(mutation, bytes, &commit).await;
+        commit.ended(answer.as_ref().err().map(Status::for_traces));
+        answer
+    }
+
+    async fn submit(&self, mutation: Mutation, bytes: usize, commit: &Traced) -> Result<Reply, Status> {
+        self.ready().await?;
         // One command that is larger than the queue gets in when it is alone.
         let permits = bytes.min(self.options.queue_bytes_max);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
@@ -252,6 +263,7 @@ impl Shard {
             mutation,
             bytes,
             answer,
+            tracked: Tracked::begin(commit),
             _room: room,
         };
         let sent = match &*self.commands.lock() {

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::collecting::Collecting;
 use super::gather::{AT_ONCE_ROWS_MAX, Answer, Gathered, Work, gather, gather_at_once};
-use super::{EventHub, Planning, Queued, ShardOptions};
+use super::{EventHub, Planning, Queued, ShardOptions, trace};
 use crate::catalogue::LEADERSHIPS;
 use crate::plan::PlanContext;
 use crate::schema::ShardId;
@@ -293,10 +293,14 @@ impl Writer {
             self.in_flight.push_back(Box::pin(std::future::ready(settled)));
             return;
         }
-        let proposal = leader.propose(std::mem::take(&mut gathered.batch)).await;
+        let batch = std::mem::take(&mut gathered.batch);
+        let entry = trace::entry(&gathered.answers, leader.next_number(), batch.bytes());
+        let proposal = entry.step("propose").run(leader.propose(batch)).await;
         let number = Some(proposal.number());
         self.in_flight.push_back(Box::pin(async move {
-            let outcome = proposal.await;
+            // Written and synced by a majority, then applied here.
+            let outcome = entry.step("agree").run(proposal).await;
+            entry.outcome(if outcome.is_ok() { "ok" } else { "lost" });
             Settled {
                 number,
                 outcome,
@@ -335,7 +339,9 @@ impl Writer {
 
     fn answer(&self, gathered: Gathered) {
         self.events.publish(&gathered.events);
-        for Answer { to, result } in gathered.answers {
+        for Answer { to, result, tracked } in gathered.answers {
+            // Over before whoever waits for it goes on.
+            drop(tracked);
             // Who has gone does not care.
             let _ = to.send(result);
         }
