@@ -74,15 +74,19 @@ fn name(state: State) -> &'static str {
     }
 }
 
-/// Counts an answered command. `name` is one of a fixed set.
-pub(super) fn command(name: &'static str, condition: Condition, took: Duration) {
-    let outcome = match condition {
+/// An outcome's name in labels and traces.
+pub(super) fn outcome(condition: Condition) -> &'static str {
+    match condition {
         Condition::Ok | Condition::PreAuth => "ok",
         Condition::No => "no",
         Condition::Bad => "bad",
         Condition::Bye => "bye",
-    };
-    IMAP_COMMANDS_TOTAL.with(&[name, outcome]).increment(1);
+    }
+}
+
+/// Counts an answered command. `name` is one of a fixed set.
+pub(super) fn command(name: &'static str, condition: Condition, took: Duration) {
+    IMAP_COMMANDS_TOTAL.with(&[name, outcome(condition)]).increment(1);
     IMAP_COMMAND_SECONDS.with(&[name]).record(took.as_secs_f64());
 }
 

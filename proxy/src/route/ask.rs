@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rookery_process::traces::{self, Traced};
 use rookery_proto::mailstore::v1::{self as mailstore, IdempotencyKey, Reply, reply, request};
-use rookery_proto::{Body, Call, CallContext, MailstoreProtocol, Reason, Replies, Status};
+use rookery_proto::{Body, Call, CallContext, MailstoreProtocol, Protocol, Reason, Replies, Status};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::account::Account;
@@ -91,6 +92,22 @@ impl Cluster {
         key: Option<IdempotencyKey>,
         deadline: std::time::Instant,
     ) -> Result<reply::Call, Status> {
+        let traced = traced(&call, shard);
+        let asking = self.ask_until_answered(shard, bearer, call, key, deadline, &traced);
+        let answer = traced.run(asking).await;
+        traced.ended(answer.as_ref().err().map(Status::for_traces));
+        answer
+    }
+
+    async fn ask_until_answered(
+        &self,
+        shard: u32,
+        bearer: Bearer<'_>,
+        call: request::Call,
+        key: Option<IdempotencyKey>,
+        deadline: std::time::Instant,
+        traced: &Traced,
+    ) -> Result<reply::Call, Status> {
         let leaders = self.leaders();
         let mut way = leaders.way(shard);
         let mut running = FuturesUnordered::new();
@@ -99,6 +116,7 @@ impl Cluster {
         let mut silent_at = Instant::now();
         let mut has_rivals = false;
         let mut token = Bytes::new();
+        let mut attempts = 0;
         loop {
             let next = if running.is_empty() {
                 token = self.token_of(bearer, deadline).await?;
@@ -120,7 +138,9 @@ impl Cluster {
                 None
             };
             if let Some(target) = next {
-                let context = context(token.clone(), deadline);
+                attempts += 1;
+                traced.count("rookery.attempts", attempts);
+                let context = context(token.clone(), deadline, traced);
                 let replies = start(
                     &target,
                     context,
@@ -168,12 +188,19 @@ impl Cluster {
     }
 }
 
-fn context(token: Bytes, deadline: std::time::Instant) -> CallContext {
+pub(super) fn context(token: Bytes, deadline: std::time::Instant, traced: &Traced) -> CallContext {
     CallContext {
         deadline,
-        traceparent: String::new(),
+        traceparent: traced.traceparent(),
         token,
     }
+}
+
+/// A call on a shard, as the traced work that sets it off sees it.
+pub(super) fn traced(call: &request::Call, shard: u32) -> Traced {
+    let traced = traces::call(MailstoreProtocol::NAME, call.name());
+    traced.count("rookery.shard", shard.into());
+    traced
 }
 
 /// Starts a call at a node.
@@ -212,6 +239,7 @@ struct Open {
     has_rivals: bool,
     first: Option<Reply>,
     replies: Replies<MailstoreProtocol>,
+    traced: Traced,
 }
 
 impl LeaderStream<'_> {
@@ -233,9 +261,10 @@ impl LeaderStream<'_> {
             }
             let target = leaders.next(&mut self.way, until).await?;
             let seen_modseq = self.bearer.seen_modseq();
+            let traced = traced(&call, self.way.shard());
             let replies = start(
                 &target,
-                context(token, deadline),
+                context(token, deadline, &traced),
                 seen_modseq,
                 call.clone(),
                 None,
@@ -246,6 +275,7 @@ impl LeaderStream<'_> {
                 node: target.node,
                 first: None,
                 replies,
+                traced,
             };
             match self.heard(&mut open).await {
                 None => return Ok(()),
@@ -292,7 +322,10 @@ impl LeaderStream<'_> {
         };
         let leaders = self.cluster.leaders();
         match &next {
-            None => leaders.found(&mut self.way, &open.node),
+            None => {
+                open.traced.ended(None);
+                leaders.found(&mut self.way, &open.node);
+            }
             Some(Ok(reply)) => {
                 leaders.found(&mut self.way, &open.node);
                 if let Some(reply) = &reply.call {
@@ -300,6 +333,7 @@ impl LeaderStream<'_> {
                 }
             }
             Some(Err(status)) => {
+                open.traced.ended(Some(status.for_traces()));
                 tracing::debug!(shard = self.way.shard(), node = open.node, %status, "a stream broke off");
                 leaders.failed(&mut self.way, &open.node, status);
             }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
+use rookery_process::traces;
 use rookery_proto::directory::v1::{self as directory, Authenticated, ResolvedRecipient, reply, request};
 use rookery_proto::mailstore::v1 as mailstore;
 use rookery_proto::status::outcome;
-use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Reason, Status};
+use rookery_proto::{Call, CallContext, Caller, DirectoryProtocol, Protocol, Reason, Status};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -211,6 +212,7 @@ impl Cluster {
         let known = snapshots.and_then(|snapshots| self.recipients.get(address, snapshots));
         looked_up("recipients", known.is_some());
         if let Some(known) = known {
+            traces::current().set("rookery.remembered", true);
             return Ok(known);
         }
         let epoch = self.recipients.epoch();
@@ -297,9 +299,10 @@ impl Cluster {
     }
 
     async fn ask_once(&self, call: request::Call, deadline: Instant) -> Result<reply::Call, Status> {
+        let traced = traces::call(DirectoryProtocol::NAME, call.name());
         let context = CallContext {
             deadline,
-            traceparent: String::new(),
+            traceparent: traced.traceparent(),
             token: Bytes::new(),
         };
         let request = directory::Request {
@@ -307,16 +310,14 @@ impl Cluster {
             // After the epochs that answers are kept under: what was void by then does not come back.
             seen_version: self.picture.seen_version(),
         };
-        let reply = self
-            .directory
-            .call(Call {
-                context,
-                request,
-                body: None,
-            })
-            .single()
-            .await?;
-        reply
+        let replies = self.directory.call(Call {
+            context,
+            request,
+            body: None,
+        });
+        let reply = replies.single().await;
+        traced.ended(reply.as_ref().err().map(Status::for_traces));
+        reply?
             .call
             .ok_or_else(|| Status::internal("the directory sent an empty reply"))
     }

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
+use rookery_process::traces;
 use rookery_proto::call::{CHUNK_BYTES_MAX, cancelled};
 use rookery_proto::mailstore::v1::{self as mailstore, Reply, Uploaded, reply, request};
-use rookery_proto::{Body, CallContext, MailstoreProtocol, Reason, Replies, Status};
+use rookery_proto::{Body, MailstoreProtocol, Protocol, Reason, Replies, Status};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::account::Account;
-use super::ask::{Bearer, start};
+use super::ask::{Bearer, context, start};
 use super::cluster::Cluster;
 use super::leaders::{Target, Way};
 
@@ -71,6 +72,8 @@ impl Upload {
     /// within a tokio runtime.
     pub(crate) fn begin(cluster: &Arc<Cluster>, holder: Holder, id: [u8; 16], deadline: Instant) -> Self {
         let (input, pieces) = mpsc::channel(1);
+        let traced = traces::call(MailstoreProtocol::NAME, "upload");
+        traced.count("rookery.shard", holder.shard().into());
         let pump = Pump {
             cluster: Arc::clone(cluster),
             way: cluster.leaders().way(holder.shard()),
@@ -84,7 +87,7 @@ impl Upload {
         Self {
             id,
             sent: 0,
-            task: AbortOnDropHandle::new(tokio::spawn(pump.run())),
+            task: AbortOnDropHandle::new(tokio::spawn(traced.run(pump.run()))),
             input: Some(input),
         }
     }
@@ -219,6 +222,12 @@ struct Pump {
 
 impl Pump {
     async fn run(mut self) -> Result<u64, Status> {
+        let brought = self.bring().await;
+        traces::current().ended(brought.as_ref().err().map(Status::for_traces));
+        brought
+    }
+
+    async fn bring(&mut self) -> Result<u64, Status> {
         let leaders = Arc::clone(self.cluster.leaders());
         loop {
             let until = self.deadline.min(self.progress + self.patience());
@@ -254,11 +263,7 @@ impl Pump {
     async fn attempt(&mut self, token: Bytes, target: &Target) -> Result<u64, Status> {
         self.window.rewind();
         let (chunks, body) = Body::channel();
-        let context = CallContext {
-            deadline: self.deadline,
-            traceparent: String::new(),
-            token,
-        };
+        let context = context(token, self.deadline, &traces::current());
         let call = request::Call::Upload(mailstore::Upload {
             id: Bytes::copy_from_slice(&self.id),
             from: self.window.start,

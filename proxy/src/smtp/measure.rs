@@ -1,9 +1,10 @@
-//! What is counted of these protocols.
+//! What is counted of these protocols, and what traces say of the outcomes.
 
 use std::time::Duration;
 
 use rookery_mail::smtp::session::{DeliveryOutcome, Kind};
 use rookery_process::telemetry::Held;
+use rookery_process::traces;
 
 use crate::catalogue::{
     SMTP_COMMAND_SECONDS, SMTP_COMMANDS_TOTAL, SMTP_CONNECTIONS, SMTP_CONNECTIONS_TOTAL, SMTP_DELIVERIES,
@@ -66,11 +67,13 @@ pub(super) fn command(of: Kind, verb: &'static str, code: u16, took: Duration) {
 
 /// Counts what became of a recipient at RCPT.
 pub(super) fn recipient(result: &'static str) {
+    traces::current().outcome(result);
     SMTP_RECIPIENTS.with(&[result]).increment(1);
 }
 
 /// Counts a login.
 pub(super) fn login(result: &'static str) {
+    traces::current().outcome(result);
     SMTP_LOGINS.with(&[result]).increment(1);
 }
 

@@ -22,7 +22,7 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
     continuation(&mut client.wire.output, "idling");
     client.standing.idles();
     // What happened before is told at once, whether or not the feed has heard of it.
-    Box::pin(client.sync(Expunges::Told, true)).await?;
+    look(client).await?;
     let interval = client.context.options.keepalive_interval;
     let mut keepalive = Instant::now() + interval;
     loop {
@@ -46,7 +46,7 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
             Event::Read => {}
             Event::Changed => {
                 let before = client.selected.as_ref().map(|selected| selected.view.modseq());
-                Box::pin(client.sync(Expunges::Told, true)).await?;
+                look(client).await?;
                 if before == client.selected.as_ref().map(|selected| selected.view.modseq()) {
                     // The shard could not be asked, or had nothing new: no busy loop.
                     tokio::time::sleep(RETRY_PAUSE).await;
@@ -60,6 +60,12 @@ pub(in crate::imap) async fn run(client: &mut Client) -> Result<Answer, Failure>
             Event::Shutdown => return Err(End::SHUTDOWN.into()),
         }
     }
+}
+
+/// Tells what has changed. A trace of its own: IDLE as a whole may last for half an hour.
+async fn look(client: &mut Client) -> Result<(), End> {
+    let traced = client.origin.begin("IDLE");
+    traced.run(Box::pin(client.sync(Expunges::Told, true))).await
 }
 
 /// Pause after a change that could not be looked at.

@@ -12,6 +12,7 @@ use std::time::Instant;
 use rookery_mail::imap::encode::ResponseCode;
 use rookery_mail::imap::parse::APPEND_MESSAGES_MAX;
 use rookery_mail::imap::types::{AppendMessage, Tag};
+use rookery_process::traces::{self, Traced};
 use rookery_proto::mailstore::v1::{Append, Appended};
 use rookery_proto::{Reason, Status};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,6 +32,8 @@ const WAITING_MAX: usize = 100;
 struct Waiting {
     tag: Tag,
     began: Instant,
+    /// Its trace, until it is answered.
+    traced: Traced,
     arrived: Arrived,
     /// Whether it is to be stored by a call of its own.
     alone: bool,
@@ -101,7 +104,8 @@ impl Appends {
                 .flat_map(|waiting| waiting.arrived.messages.iter().cloned())
                 .collect(),
         };
-        let call = tokio::spawn(append::store(Arc::clone(account), call));
+        let traced = together(&commands);
+        let call = tokio::spawn(traced.run(append::store(Arc::clone(account), call)));
         self.running = Some(Box::new(Running {
             commands,
             call: AbortOnDropHandle::new(call),
@@ -128,6 +132,22 @@ impl Appends {
             });
         }
     }
+}
+
+/// The trace that the call for several commands belongs to: that of the first of them that is traced, with links to and from the others'.
+fn together(commands: &[Waiting]) -> Traced {
+    let mut traced = commands
+        .iter()
+        .map(|waiting| &waiting.traced)
+        .filter(|traced| traced.is_traced());
+    let Some(first) = traced.next() else {
+        return Traced::none();
+    };
+    for other in traced {
+        first.link(other);
+        other.link(first);
+    }
+    first.clone()
 }
 
 /// Whether each command of those that were refused together may end otherwise by itself. Nothing was stored.
@@ -157,6 +177,7 @@ impl Client {
         self.appends.waiting.push_back(Waiting {
             tag: tag.clone(),
             began,
+            traced: traces::current(),
             alone: is_uploaded,
             arrived,
         });
@@ -246,6 +267,7 @@ impl Client {
             answer.write(&mut self.wire.output, &waiting.tag);
             tracing::debug!(command = "APPEND", outcome = ?answer.condition, "IMAP command");
             measure::command("APPEND", answer.condition, waiting.began.elapsed());
+            waiting.traced.outcome(measure::outcome(answer.condition));
         }
         Ok(())
     }

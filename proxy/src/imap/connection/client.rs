@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rookery_mail::imap::encode;
 use rookery_mail::imap::frame::{CommandReader, Limits, LineEvent};
+use rookery_process::traces::Origin;
 use rookery_proto::mailstore::v1::{Changes, ClaimRecent, reply, request};
 use rookery_proto::{Reason, Status};
 use tokio::time::{Instant, sleep_until};
@@ -56,6 +57,7 @@ pub(in crate::imap) struct Client {
     pub reader: CommandReader,
     pub context: Arc<ImapContext>,
     pub peer: Peer,
+    pub origin: Origin,
     /// Whether the connection is encrypted now.
     pub tls: bool,
     pub login: Option<LoggedIn>,
@@ -78,6 +80,7 @@ impl Client {
             reader: CommandReader::new(Limits::BEFORE_LOGIN),
             context,
             peer,
+            origin: Origin::new("imap", peer.address.ip()),
             tls: peer.tls,
             login: None,
             selected: None,

@@ -5,7 +5,8 @@ use std::time::Instant;
 use rookery_mail::imap::encode::{Condition, ResponseCode, tagged, untagged};
 use rookery_mail::imap::frame::RawCommand;
 use rookery_mail::imap::parse::{CommandError, ErrorKind, parse_command};
-use rookery_mail::imap::types::{Command, CommandBody, Numbering};
+use rookery_mail::imap::types::{Command, CommandBody, Numbering, Tag};
+use rookery_process::traces::{self, Traced};
 
 use super::Client;
 use crate::imap::answer::{Answer, Code, End, Failure};
@@ -45,8 +46,27 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Opt
         measure::command(name, Condition::Bad, began.elapsed());
         return Ok(Some(Condition::Bad));
     }
+    let traced = match body {
+        // It may last for half an hour: each look that it takes is traced by itself.
+        CommandBody::Idle => Traced::none(),
+        _ => client.origin.begin(name),
+    };
+    if let Some(login) = client.login.as_ref().filter(|_| traced.is_traced()) {
+        traced.account(login.account.id());
+    }
+    traced.run(answered(client, name, body, &tag, began)).await
+}
+
+/// Runs a command that may be run, and answers it.
+async fn answered(
+    client: &mut Client,
+    name: &'static str,
+    body: CommandBody,
+    tag: &Tag,
+    began: Instant,
+) -> Result<Option<Condition>, End> {
     let sync = Sync::of(&body);
-    let answer = match run(client, body, &tag, began).await {
+    let answer = match run(client, body, tag, began).await {
         Ok(Some(answer)) => answer,
         Ok(None) => return Ok(None),
         Err(Failure::Refused(answer)) => answer,
@@ -60,10 +80,11 @@ pub(super) async fn command(client: &mut Client, raw: &RawCommand) -> Result<Opt
     {
         Box::pin(client.sync(expunges, sync.look)).await?;
     }
-    answer.write(&mut client.wire.output, &tag);
+    answer.write(&mut client.wire.output, tag);
     client.standing.is(client.state());
     tracing::debug!(command = name, outcome = ?answer.condition, "IMAP command");
     measure::command(name, answer.condition, began.elapsed());
+    traces::current().outcome(measure::outcome(answer.condition));
     Ok(Some(answer.condition))
 }
 
@@ -118,7 +139,7 @@ impl Sync {
 async fn run(
     client: &mut Client,
     body: CommandBody,
-    tag: &rookery_mail::imap::types::Tag,
+    tag: &Tag,
     began: Instant,
 ) -> Result<Option<Answer>, Failure> {
     let answer = match body {

@@ -102,6 +102,11 @@ impl Connection {
             .find(|outcome| **outcome != DeliveryOutcome::Stored);
         let worst = measure::outcome(worst.copied().unwrap_or(DeliveryOutcome::Stored));
         measure::message(protocol, worst, octets, began.elapsed());
+        if let Some(transaction) = self.transaction.as_ref().filter(|one| one.is_traced()) {
+            transaction.set("rookery.message", id.clone());
+            transaction.count("rookery.bytes", octets);
+            transaction.outcome(worst);
+        }
         for reply in self.session.delivered(&outcomes, &id) {
             self.wire.reply(&reply);
         }

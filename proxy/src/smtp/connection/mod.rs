@@ -17,6 +17,7 @@ use bytes::Buf;
 use rookery_mail::smtp::line::LineReader;
 use rookery_mail::smtp::reply::texts;
 use rookery_mail::smtp::session::{Action, Session};
+use rookery_process::traces::{Origin, Traced};
 use tokio::time::timeout;
 
 pub(in crate::smtp) use end::End;
@@ -54,11 +55,14 @@ pub async fn serve_stream(
     context: Arc<SmtpContext>,
 ) {
     let _gauge = ConnectionGauge::new(context.options.kind);
+    let origin = Origin::new(measure::kind(context.options.kind), client.ip());
     let mut connection = Connection {
         wire: Wire::new(stream, context.options.write_timeout),
         lines: LineReader::new(),
         session: Session::new(Arc::new(context.session_config()), tls),
         client,
+        origin,
+        transaction: None,
         open: None,
         login: None,
         failed_logins: 0,
@@ -76,6 +80,9 @@ struct Connection {
     session: Session<Vec<u32>>,
     client: SocketAddr,
     context: Arc<SmtpContext>,
+    origin: Origin,
+    /// The trace of the session's transaction, from its first recipient on.
+    transaction: Option<Traced>,
     /// What is held for the session's transaction; `None` whenever the session has none.
     open: Option<Box<Open>>,
     login: Option<Login>,
@@ -93,11 +100,21 @@ impl Connection {
                     self.act_measured(verb, action).await?;
                     if self.session.transaction().is_none() {
                         self.open = None;
+                        self.transaction = None;
                     }
                     self.wire.drain().await?;
                 }
             }
         }
+    }
+
+    /// A step of the transaction, which begins with its first.
+    fn step(&mut self, name: &'static str) -> Traced {
+        let origin = &self.origin;
+        let transaction = self
+            .transaction
+            .get_or_insert_with(|| origin.begin("transaction"));
+        transaction.step(name)
     }
 
     /// The verb of the next line, and what that leads to; `None` when no whole line is there.
@@ -169,14 +186,27 @@ impl Connection {
                     replies.iter().for_each(|reply| self.wire.reply(reply));
                     return Ok(());
                 }
-                Action::ResolveRecipient(path) => return Box::pin(self.resolve(path)).await,
+                Action::ResolveRecipient(path) => {
+                    let step = self.step("RCPT");
+                    return step.run(Box::pin(self.resolve(path))).await;
+                }
                 Action::ReceiveData(reply) => {
                     self.wire.reply(&reply);
-                    Box::pin(self.receive_data()).await?
+                    let step = self.step("DATA");
+                    step.run(Box::pin(self.receive_data())).await?
                 }
-                Action::ReceiveChunk(chunk) => Box::pin(self.receive_chunk(chunk)).await?,
-                Action::Commit => return Box::pin(self.commit()).await,
-                Action::Authenticate(credentials) => Box::pin(self.authenticate(credentials)).await?,
+                Action::ReceiveChunk(chunk) => {
+                    let step = self.step("BDAT");
+                    step.run(Box::pin(self.receive_chunk(chunk))).await?
+                }
+                Action::Commit => {
+                    let step = self.step("deliver");
+                    return step.run(Box::pin(self.commit())).await;
+                }
+                Action::Authenticate(credentials) => {
+                    let login = self.origin.begin("AUTH");
+                    login.run(Box::pin(self.authenticate(credentials))).await?
+                }
                 Action::StartTls(reply) => {
                     // A client that keeps to the protocol has sent nothing, for it waits for this reply.
                     self.wire.drop_input().await?;
