@@ -30,6 +30,7 @@ pub(crate) fn check(path: &Path, part: Part) -> anyhow::Result<()> {
 impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.log.check().map_err(anyhow::Error::msg)?;
+        self.traces.check()?;
         self.check_addresses()?;
         self.check_node_files()?;
         if let Some(directory) = &self.directory {

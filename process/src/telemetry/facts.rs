@@ -44,6 +44,8 @@ crate::catalogue! {
         "Tasks that wait in the runtime's global queue";
     Always Gauge RUNTIME_TASKS "rookery_runtime_alive_tasks" []
         "Tasks that have begun and not ended";
+    Used Counter SPANS_LOST "rookery_process_spans_lost_total" [reason: &["queue_full", "export"]]
+        "Spans of traces that the collector did not get";
     Used Counter HTTP_REQUESTS "rookery_http_requests_total" [path: &HTTP_PATHS, status: &HTTP_STATUSES]
         "Requests to the HTTP endpoint; other is a directory's page and API, and paths that are unknown";
     Used Histogram HTTP_SECONDS "rookery_http_request_seconds" [path: &HTTP_PATHS]

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use facts::{CATALOGUE, Total, begin, certificate_ends, is_ready, look_at_runtime};
-pub(crate) use facts::{HTTP_REQUESTS, HTTP_SECONDS};
+pub(crate) use facts::{HTTP_REQUESTS, HTTP_SECONDS, SPANS_LOST};
 pub use gather::{Gathering, gather};
 pub use metric::{Counter, Gauge, Held, Histogram, Kind, Label, Metric, Presence};
 

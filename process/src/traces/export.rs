@@ -17,6 +17,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::TracesError;
 use crate::shutdown::stage;
+use crate::telemetry::SPANS_LOST;
 
 /// Spans that are sent together.
 const BATCH_MAX: usize = 512;
@@ -32,7 +33,7 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Counts spans that the collector did not get.
 fn lost(reason: &'static str, spans: usize) {
-    metrics::counter!("rookery_process_spans_lost_total", "reason" => reason).increment(spans as u64);
+    SPANS_LOST.with(&[reason]).increment(spans as u64);
 }
 
 /// Takes spans as they end.

@@ -20,6 +20,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -38,7 +39,7 @@ use names::Names;
 pub(crate) const TARGET: &str = "rookery_trace";
 
 /// The `[traces]` section.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracesConfig {
     /// Where the collector takes OTLP over gRPC, such as `http://127.0.0.1:4317`; absent: nothing is traced.
@@ -59,7 +60,7 @@ pub struct TracesConfig {
 }
 
 /// How traces name clients' addresses and accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Addresses {
     /// By a keyed hash.
@@ -81,6 +82,31 @@ impl Default for TracesConfig {
             queue_max: 4096,
             timeout: Duration::seconds(5),
         }
+    }
+}
+
+impl TracesConfig {
+    /// Whether the values make sense and the files are there; says what is not so.
+    pub fn check(&self) -> Result<(), TracesError> {
+        self.checked().map(|_| ())
+    }
+
+    /// What is made of it when something is to be traced.
+    fn checked(&self) -> Result<Option<(Settings, export::Target)>, TracesError> {
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(None);
+        };
+        let sampled_at_most = sampled_at_most(self.sample)?;
+        if self.queue_max == 0 {
+            return Err(TracesError::Value("queue_max must be 1 at least".to_owned()));
+        }
+        let names = Names::load(self.addresses, self.key_file.as_deref())?;
+        let target = export::Target::new(endpoint, self.ca.as_deref(), self.timeout.0)?;
+        let settings = Settings {
+            sampled_at_most,
+            names,
+        };
+        Ok(Some((settings, target)))
     }
 }
 
@@ -118,15 +144,9 @@ pub(crate) fn prepare(
     node: &str,
     cluster: &str,
 ) -> Result<Option<(SdkTracer, Exporting)>, TracesError> {
-    let Some(endpoint) = &config.endpoint else {
+    let Some((settings, target)) = config.checked()? else {
         return Ok(None);
     };
-    let sampled_at_most = sampled_at_most(config.sample)?;
-    if config.queue_max == 0 {
-        return Err(TracesError::Value("queue_max must be 1 at least".to_owned()));
-    }
-    let names = Names::load(config.addresses, config.key_file.as_deref())?;
-    let target = export::Target::new(endpoint, config.ca.as_deref(), config.timeout.0)?;
     let (queue, waiting) = Queue::new(config.queue_max);
     let resource = Resource::builder_empty()
         .with_attributes([
@@ -143,10 +163,6 @@ pub(crate) fn prepare(
         .with_resource(resource.clone())
         .build();
     let tracer = provider.tracer("rookery");
-    let settings = Settings {
-        sampled_at_most,
-        names,
-    };
     // Set before by another node of the process, whose traces these are as well.
     let _ = SETTINGS.set(settings);
     let exporting = Exporting::new(provider, resource, target, waiting);
