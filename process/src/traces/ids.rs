@@ -29,7 +29,7 @@ impl Ids {
     }
 
     /// Keeps them with a span, for [`Ids::of`] and for log lines.
-    pub(super) fn keep(self, span: &Span) {
+    pub(crate) fn keep(self, span: &Span) {
         span.with_subscriber(|(id, subscriber)| {
             let registry = subscriber.downcast_ref::<Registry>();
             if let Some(span) = registry.and_then(|registry| registry.span(id)) {

@@ -149,7 +149,8 @@ fn works_of_two_traces_are_linked() {
 
 #[test]
 fn what_does_not_fit_into_the_queue_is_counted() {
-    crate::telemetry::install();
+    // Whichever test comes first installs it for all.
+    crate::telemetry::install(&[crate::telemetry::tests::CATALOGUE]);
     let spans = spans_of(1, async || {
         let origin = Origin::new("imap", CLIENT);
         for _ in 0..3 {
@@ -157,7 +158,7 @@ fn what_does_not_fit_into_the_queue_is_counted() {
         }
     });
     assert_eq!(spans.len(), 1);
-    let metrics = crate::telemetry::render();
+    let metrics = crate::telemetry::render().expect("is installed");
     let counted = "rookery_process_spans_lost_total{reason=\"queue_full\"} 2";
     assert!(metrics.contains(counted), "{metrics}");
 }
