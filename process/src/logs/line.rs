@@ -159,7 +159,8 @@ mod tests {
         let layer = tracing_subscriber::fmt::layer()
             .fmt_fields(fields)
             .event_format(format)
-            .with_writer(kept.clone());
+            .with_writer(kept.clone())
+            .with_ansi(false);
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(bytes = 7, "outside");
