@@ -6,7 +6,7 @@ BIN := $(CARGO_TARGET_DIR)/debug/rookery
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test check reference package simulate scale accounts torture upgrade bench scaling
+.PHONY: help build demo serve test check reference package image simulate scale accounts torture upgrade bench scaling
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -43,6 +43,9 @@ package: ## A Debian package of a release build; prints where it is
 	cargo build --release --workspace --bins
 	@mkdir -p $(CARGO_TARGET_DIR)/debian
 	@cli/debian/package release $(CARGO_TARGET_DIR)/debian
+
+image: ## Build the container image with a docker daemon of its own, and run it as the chart does; as root, twenty minutes
+	@tests/image/run
 
 # The variables are options: KIND=replication (groups) or KIND=sessions (a whole cluster with clients) SEEDS=1-1000 TRACE=1
 simulate: export SEEDS ?= 1-1000

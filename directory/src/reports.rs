@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) disk_total: u64,
     /// What is free of it.
     pub(crate) disk_free: u64,
+    /// What is to stay free of it; none: a part of it.
+    pub(crate) disk_kept: Option<u64>,
     /// How long a write takes that makes its log durable, in microseconds; 0: there was none lately.
     pub(crate) log_sync_micros: u64,
     /// When it said so; none in tests of what it says.
@@ -29,7 +31,7 @@ pub(crate) struct Report {
 /// Busy accounts that are remembered of a node.
 const ACCOUNTS_MAX: usize = 100;
 
-/// What is kept free of a disk when mail is planned onto it: so many percent, and no more than so many bytes.
+/// What is kept free of a disk when mail is planned onto it, unless its node says otherwise: so many percent, and no more than so many bytes.
 const KEPT_PERCENT: u64 = 10;
 const KEPT_BYTES_MAX: u64 = 16 << 30;
 
@@ -38,7 +40,8 @@ const FULL_DIVISOR: u64 = 4;
 
 impl Report {
     fn kept(&self) -> u64 {
-        (self.disk_total / 100 * KEPT_PERCENT).min(KEPT_BYTES_MAX)
+        let part = || (self.disk_total / 100 * KEPT_PERCENT).min(KEPT_BYTES_MAX);
+        self.disk_kept.unwrap_or_else(part)
     }
 
     /// Bytes of replicas that it may hold: what it holds and what is free, but for what is to stay free. `None`: not known.
@@ -103,6 +106,7 @@ impl Reports {
         if said.disk_total > 0 {
             report.disk_total = said.disk_total;
             report.disk_free = said.disk_free;
+            report.disk_kept = said.disk_kept;
         }
         report.log_sync_micros = said.log_sync_micros;
         report.at = Some(Instant::now());
@@ -192,5 +196,14 @@ mod tests {
         assert!(!report(2_000, 50).is_full());
         assert!(report(2_000, 49).is_full());
         assert!(!report(0, 0).is_full(), "nothing is known of it");
+        // A node may say what is to be kept.
+        let keeps = |disk_kept, disk_free| Report {
+            disk_kept: Some(disk_kept),
+            ..report(2_000, disk_free)
+        };
+        assert_eq!(keeps(40, 100).bytes_max(), Some(660));
+        assert!(!keeps(40, 10).is_full());
+        assert!(keeps(40, 9).is_full());
+        assert!(!keeps(0, 0).is_full());
     }
 }

@@ -30,6 +30,8 @@ pub struct Config {
     pub body_size_max: ByteSize,
     /// With less free on the store's disk, new mail is refused, to be tried again; what frees room goes on. 0: never.
     pub disk_free_min: ByteSize,
+    /// What a rebalance keeps free of the store's disk. Absent: a tenth of it, at most 16GiB.
+    pub disk_kept: Option<ByteSize>,
     /// From this size on the log is flushed and cut; a node that starts reads so much. From 16MiB to 64GiB.
     pub log_size_max: ByteSize,
     /// The most that is fetched in a second for replicas that this node lacks, all together, unless a rebalance says otherwise; 0: no
@@ -55,6 +57,7 @@ impl Default for Config {
             searches_max: 4,
             body_size_max: ByteSize(100 * 1024 * 1024),
             disk_free_min: ByteSize(256 * 1024 * 1024),
+            disk_kept: None,
             log_size_max: ByteSize(128 * 1024 * 1024),
             snapshot_rate_max: ByteSize(0),
             read_leases: false,

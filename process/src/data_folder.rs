@@ -1,7 +1,8 @@
 //! A node's data folder: who it belongs to, and that only one process uses it.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -80,14 +81,14 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Opens the folder, creating it when it is not there. A new folder becomes this node's; one that belongs to another
+    /// Opens the folder, creating it for its owner alone when it is not there. A new folder becomes this node's; one that belongs to another
     /// cluster, node or role, that is in use, or that is of a newer format is refused.
     pub fn open(path: &Path, cluster: &str, node: &str, role: &str) -> Result<Self, FolderError> {
         let failed = |at: &Path| {
             let path = at.to_path_buf();
             move |source| FolderError::Io { path, source }
         };
-        fs::create_dir_all(path).map_err(failed(path))?;
+        make_private(path).map_err(failed(path))?;
         let lock_path = path.join(LOCK_FILE);
         let lock = File::options()
             .create(true)
@@ -143,6 +144,17 @@ impl DataFolder {
     }
 }
 
+/// Creates a folder that its owner alone can read, with the folders on the way to it. One that is there stays as it is.
+pub fn make_private(path: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
 fn describe(identity: &Identity) -> String {
     format!(
         "{} {} of cluster {}",
@@ -159,7 +171,7 @@ fn read_identity(folder: &Path) -> Result<Option<Identity>, FolderError> {
                 path,
                 message: error.message().to_owned(),
             }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FolderError::Io { path, source }),
     }
 }
@@ -184,6 +196,8 @@ pub fn write_whole(path: &Path, text: &str) -> Result<(), FolderError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -203,6 +217,22 @@ mod tests {
             assert!(matches!(foreign, Err(FolderError::Foreign { .. })), "{foreign:?}");
         }
         DataFolder::open(&path, "c1", "mailstore-1", "mailstore").unwrap();
+    }
+
+    #[test]
+    fn a_new_folder_is_for_its_owner_and_another_stays_as_it_is() {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some/node");
+        DataFolder::open(&path, "c1", "n", "r").unwrap();
+        assert_eq!(mode(&path), 0o700);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        DataFolder::open(&path, "c1", "n", "r").unwrap();
+        assert_eq!(mode(&path), 0o750);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = DataFolder::open(&file, "c1", "n", "r").unwrap_err();
+        assert!(matches!(error, FolderError::Io { .. }), "{error}");
     }
 
     #[test]

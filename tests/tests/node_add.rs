@@ -147,7 +147,7 @@ impl Drop for Process {
     }
 }
 
-/// Lets the system choose the ports of a node that `init` has made.
+/// Lets the system choose the ports of a node that `init` has made, which may fill the disk that it is on.
 fn on_free_ports(folder: &Path) -> PathBuf {
     let config = folder.join("rookery.toml");
     let text = fs::read_to_string(&config).unwrap();
@@ -156,7 +156,8 @@ fn on_free_ports(folder: &Path) -> PathBuf {
     let text = text
         .join("\n")
         .replace("127.0.0.1:8080", "127.0.0.1:0")
-        .replace("0.0.0.0:7400", "127.0.0.1:0");
+        .replace("0.0.0.0:7400", "127.0.0.1:0")
+        .replace("[mailstore]", "[mailstore]\ndisk_kept = 0");
     fs::write(&config, text + "\n").unwrap();
     config
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use rookery_process::data_folder::write_whole;
+use rookery_process::data_folder::{make_private, write_whole};
 use rookery_proto::Role;
 use rustix::fs::{FlockOperation, flock};
 use toml::{Table, Value};
@@ -99,7 +99,7 @@ impl Layout {
                 root.display()
             );
         }
-        fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
+        make_private(root).with_context(|| format!("cannot make {}", root.display()))?;
         let root = root.canonicalize()?;
         // Before anything is touched: the folder may be that of a playground that runs.
         let lock = lock(&root)?.ok_or_else(|| {
@@ -235,7 +235,7 @@ impl Layout {
             "mailstore",
             Role::Mailstore,
             &ways,
-            vec![("mailstore", Table::new())],
+            vec![("mailstore", mailstore_section())],
         )
     }
 
@@ -263,7 +263,7 @@ impl Layout {
         let base = self.base(1, arguments)?;
         let sections = vec![
             ("directory", self.directory_section(shards, 1, 1)?),
-            ("mailstore", Table::new()),
+            ("mailstore", mailstore_section()),
             ("proxy", self.proxy_section("single-1", base)?),
         ];
         let ways = Ways {
@@ -332,7 +332,7 @@ impl Layout {
         sections: Vec<(&str, Table)>,
     ) -> anyhow::Result<Plan> {
         let folder = self.root.join(id);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        make_private(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let files = self
             .cluster
             .issue_node(&folder, id, role, &["localhost".into(), "127.0.0.1".into()])?;
@@ -378,6 +378,11 @@ impl Layout {
             program: self.program.clone(),
         })
     }
+}
+
+/// A mailstore on a disk that it shares with others and with whatever else the machine does: a rebalance leaves room to the rest in vain.
+fn mailstore_section() -> Table {
+    Table::from_iter([("disk_kept".into(), Value::Integer(0))])
 }
 
 /// The id of a mailstore, which its folder's name is too.

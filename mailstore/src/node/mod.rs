@@ -151,6 +151,7 @@ impl Mailstore {
         let registration = RegisterNode {
             node: Some(config.describe(host.node)),
             cluster_id: host.cluster_id,
+            disk_kept: config.disk_kept.map(|kept| kept.0),
             ..RegisterNode::default()
         };
         let registering = register::register(
