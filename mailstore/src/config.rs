@@ -26,6 +26,8 @@ pub struct Config {
     pub reads_max: usize,
     /// Searches at one time; further ones wait.
     pub searches_max: usize,
+    /// Memory for rows of the store that were read lately: envelopes and what searches look at, about 1 KiB a message. From 8MiB to 1TiB.
+    pub cache_size: ByteSize,
     /// The largest message, 2GiB at most.
     pub body_size_max: ByteSize,
     /// With less free on the store's disk, new mail is refused, to be tried again; what frees room goes on. 0: never.
@@ -55,6 +57,7 @@ impl Default for Config {
             analysis_processes: 2,
             reads_max: 64,
             searches_max: 4,
+            cache_size: ByteSize(256 * 1024 * 1024),
             body_size_max: ByteSize(100 * 1024 * 1024),
             disk_free_min: ByteSize(256 * 1024 * 1024),
             disk_kept: None,
@@ -84,6 +87,9 @@ impl Config {
         }
         if !(1..=(1 << 31)).contains(&self.body_size_max.0) {
             return Err("mailstore.body_size_max must be from 1 to 2GiB".to_owned());
+        }
+        if !((8 << 20)..=(1 << 40)).contains(&self.cache_size.0) {
+            return Err("mailstore.cache_size must be from 8MiB to 1TiB".to_owned());
         }
         if !((16 << 20)..=(64 << 30)).contains(&self.log_size_max.0) {
             return Err("mailstore.log_size_max must be from 16MiB to 64GiB".to_owned());

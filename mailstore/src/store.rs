@@ -36,6 +36,7 @@ pub fn open_store(
         store: StoreOptions {
             is_damaged,
             describe_key: describe,
+            block_cache_bytes: usize::try_from(config.cache_size.0).unwrap_or(usize::MAX),
             counts: telemetry::is_on(),
             ..StoreOptions::default()
         },

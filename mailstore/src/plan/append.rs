@@ -9,7 +9,8 @@ use super::bodies::{BodyAdder, PreparedBody};
 use super::edit::AccountEdit;
 use super::{APPEND_MESSAGES_MAX, Append, Plan, PlanContext, limit_exceeded};
 use crate::schema::{
-    AccountId, FlagBits, InternalDate, MailboxId, MessageRecord, MessageRow, Uid, UidRanges, Value, keys,
+    AccountId, FlagBits, InternalDate, MailboxId, MessageRecord, MessageRow, SentDay, Uid, UidRanges, Value,
+    keys,
 };
 
 // RFC 3501 §6.3.11; RFC 3502.
@@ -107,6 +108,7 @@ pub(super) fn add_message(
         size: record.size(),
         internal_date,
         saved_seconds,
+        sent_day: SentDay::of_analysis(&body.analysis),
     };
     edit.append(mailbox, &row, flags)
 }

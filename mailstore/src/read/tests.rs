@@ -18,7 +18,7 @@ use crate::body::{ColumnBodies, EncodedBody};
 use crate::schema::flags::block_of;
 use crate::schema::{
     BodyHash, BodyLocation, BodyRecord, Change, FlagBits, FlagEntry, InternalDate, MailboxRecord,
-    MessageNumber, MessageRecord, MessageRow, ModSeq, Uid, UidValidity, Value, keys,
+    MessageNumber, MessageRecord, MessageRow, ModSeq, SentDay, Uid, UidValidity, Value, keys,
 };
 
 const SHARD: ShardId = ShardId(3);
@@ -30,6 +30,8 @@ struct Fixture {
     record: MailboxRecord,
     recent: Arc<RecentClaims>,
     messages: Vec<(Uid, FlagBits, Vec<u8>, Vec<u8>)>,
+    /// Rows without it are as version 1 has them.
+    rows_have_days: bool,
 }
 
 impl Fixture {
@@ -42,6 +44,7 @@ impl Fixture {
             record,
             recent: Arc::default(),
             messages: Vec::new(),
+            rows_have_days: true,
         }
     }
 
@@ -62,6 +65,11 @@ impl Fixture {
             keys::flag_block(SHARD, ACCOUNT, INBOX, block_of(uid)),
             block.encode(),
         );
+        let analysis = analyze_guarded(body).0;
+        let sent_day = match self.rows_have_days {
+            true => SentDay::of_analysis(&analysis.encode()),
+            false => SentDay::Unknown,
+        };
         let row = MessageRow {
             number,
             size: (prefix.len() + body.len()) as u64,
@@ -70,13 +78,13 @@ impl Fixture {
                 zone_minutes: 60,
             },
             saved_seconds: 0,
+            sent_day,
         };
         batch.put(
             Column::Rows,
             keys::message_row(SHARD, ACCOUNT, INBOX, uid),
             row.encode(),
         );
-        let analysis = analyze_guarded(body).0;
         let record = MessageRecord {
             body: prepared.hash,
             prefix: Bytes::copy_from_slice(prefix),
@@ -496,7 +504,16 @@ fn changes_tell_what_is_new_and_what_has_gone() {
 
 #[test]
 fn searches_are_exact() {
-    let mut fixture = Fixture::new();
+    for rows_have_days in [true, false] {
+        searches_are_exact_with(rows_have_days);
+    }
+}
+
+fn searches_are_exact_with(rows_have_days: bool) {
+    let mut fixture = Fixture {
+        rows_have_days,
+        ..Fixture::new()
+    };
     let work = FlagBits::keyword(0);
     fixture.add(
         1,
@@ -564,6 +581,31 @@ fn searches_are_exact() {
     for (wire, expected) in cases {
         assert_eq!(fixture.search(wire.clone()).unwrap(), expected, "{wire:?}");
     }
+}
+
+#[test]
+fn when_a_message_was_sent_is_told_by_its_row() {
+    let mut fixture = Fixture::new();
+    fixture.add(1, FlagBits(0), b"", MULTIPART);
+    fixture.add(2, FlagBits(0), b"", b"Subject: no date\r\n\r\n");
+    let mut batch = Batch::new();
+    for number in [1, 2] {
+        batch.delete(Column::Rows, keys::message(SHARD, ACCOUNT, MessageNumber(number)));
+    }
+    fixture.store.apply(&batch);
+    let sent = DayRange {
+        from: Some(18_262),
+        to: None,
+    };
+    assert_eq!(fixture.search(Wire::SentDay(sent)).unwrap(), [1]);
+    let subject = Header {
+        name: "subject".into(),
+        value: "no".into(),
+    };
+    assert_eq!(
+        fixture.search(Wire::Header(subject)).unwrap_err().reason,
+        Reason::Internal
+    );
 }
 
 #[test]

@@ -134,8 +134,20 @@ fn values_as_they_are_written() {
         size: 300,
         internal_date: date,
         saved_seconds: 1_700_000_001,
+        sent_day: SentDay::Day(-1),
     };
-    golden(&row, "0105ac0280c49fd50cb30102");
+    golden(&row, "0205ac0280c49fd50cb301020201");
+    for (sent_day, hex) in [(SentDay::Absent, "01"), (SentDay::Unknown, "00")] {
+        golden(
+            &MessageRow { sent_day, ..row },
+            &format!("0205ac0280c49fd50cb30102{hex}"),
+        );
+    }
+    let older = MessageRow {
+        sent_day: SentDay::Unknown,
+        ..row
+    };
+    is_read("0105ac0280c49fd50cb30102", &older);
     let record = MessageRecord {
         body: hash(),
         prefix: Bytes::from_static(b"P\r\n"),

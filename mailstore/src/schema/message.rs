@@ -1,6 +1,7 @@
 //! A message in a mailbox (a row each), and the message itself, which its copies share (a record each).
 
 use bytes::Bytes;
+use rookery_mail::mime::Stored;
 use rookery_proto::mailstore::v1 as proto;
 
 use super::codec::{DecodeError, Decoder, Encoder, Value};
@@ -44,7 +45,52 @@ impl InternalDate {
     }
 }
 
-/// A message in a mailbox: what differs between its copies, and what lists of messages ask for.
+/// The day of a message's Date field, as far as its row tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentDay {
+    /// The message has to be asked.
+    Unknown,
+    /// It has no Date that can be understood.
+    Absent,
+    /// Days since 1970-01-01, as the field has it, without regard to its zone.
+    Day(i32),
+}
+
+impl SentDay {
+    /// What an analysis says, as `rookery_mail::mime` writes it.
+    pub fn of_analysis(analysis: &Bytes) -> Self {
+        match Stored::new(analysis.clone()).and_then(|stored| stored.sent_day()) {
+            Ok(Some(day)) => Self::Day(day),
+            Ok(None) => Self::Absent,
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    fn encode(self, out: &mut Encoder) {
+        match self {
+            Self::Unknown => out.byte(0),
+            Self::Absent => out.byte(1),
+            Self::Day(day) => {
+                out.byte(2);
+                out.signed(i64::from(day));
+            }
+        }
+    }
+
+    fn decode(fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        match fields.byte()? {
+            0 => Ok(Self::Unknown),
+            1 => Ok(Self::Absent),
+            2 => match i32::try_from(fields.signed()?) {
+                Ok(day) => Ok(Self::Day(day)),
+                Err(_) => Err(DecodeError::Damaged("day of a date")),
+            },
+            _ => Err(DecodeError::Damaged("kind of a day")),
+        }
+    }
+}
+
+/// A message in a mailbox: what differs between its copies, and what lists of messages and searches ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageRow {
     /// The message.
@@ -55,10 +101,13 @@ pub struct MessageRow {
     pub internal_date: InternalDate,
     /// When it came into this mailbox, unix seconds (RFC 8514).
     pub saved_seconds: i64,
+    /// When it says to have been sent (RFC 9051 §6.4.4, SENTSINCE).
+    pub sent_day: SentDay,
 }
 
 impl Value for MessageRow {
-    const VERSION: u8 = 1;
+    /// Version 1 has no day.
+    const VERSION: u8 = 2;
 
     fn encode_fields(&self, out: &mut Encoder) {
         out.number(self.number.0);
@@ -67,15 +116,20 @@ impl Value for MessageRow {
         out.signed(i64::from(self.internal_date.zone_minutes));
         // Most messages are saved when they arrive: the distance is small.
         out.signed(self.saved_seconds.wrapping_sub(self.internal_date.unix_seconds));
+        self.sent_day.encode(out);
     }
 
-    fn decode_fields(_version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+    fn decode_fields(version: u8, fields: &mut Decoder<'_>) -> Result<Self, DecodeError> {
         let number = MessageNumber(fields.number()?);
         let size = fields.number()?;
         let unix_seconds = fields.signed()?;
         let zone = fields.signed()?;
         let zone_minutes = i16::try_from(zone).map_err(|_| DecodeError::Damaged("zone of a date"))?;
         let saved_seconds = unix_seconds.wrapping_add(fields.signed()?);
+        let sent_day = match version {
+            1 => SentDay::Unknown,
+            _ => SentDay::decode(fields)?,
+        };
         Ok(Self {
             number,
             size,
@@ -84,6 +138,7 @@ impl Value for MessageRow {
                 zone_minutes,
             },
             saved_seconds,
+            sent_day,
         })
     }
 }

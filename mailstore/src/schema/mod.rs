@@ -34,7 +34,7 @@ pub use handoff::HandOffRecord;
 pub use ids::{AccountId, BodyHash, MailboxId, MessageNumber, ModSeq, ShardId, Uid, UidValidity, UploadId};
 pub use leaving::{Leaving, LeavingAccount, Touched, TouchedKey};
 pub use mailbox::MailboxRecord;
-pub use message::{InternalDate, MessageRecord, MessageRow};
+pub use message::{InternalDate, MessageRecord, MessageRow, SentDay};
 pub use read::{ReadError, Reader, unread};
 pub use reply::ReplyRecord;
 pub use uid_ranges::UidRanges;

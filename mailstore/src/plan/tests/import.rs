@@ -85,6 +85,7 @@ fn account(account: AccountId) -> Vec<Row> {
         size: 4,
         internal_date: Default::default(),
         saved_seconds: 0,
+        sent_day: SentDay::Unknown,
     };
     let reply = ReplyRecord {
         expires_millis: NOW + 5,

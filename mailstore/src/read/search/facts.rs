@@ -6,7 +6,7 @@ use rookery_proto::Status;
 
 use super::super::Snapshot;
 use super::super::message::{OpenMessage, damaged_analysis, guarded};
-use crate::schema::{FlagEntry, MessageRow};
+use crate::schema::{FlagEntry, MessageRow, SentDay};
 
 /// How much must be read of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,11 @@ impl Facts {
 
     pub(super) fn add_row(&mut self, row: MessageRow) {
         self.row = Some(row);
+        self.sent_day = match row.sent_day {
+            SentDay::Unknown => None,
+            SentDay::Absent => Some(None),
+            SentDay::Day(day) => Some(Some(day)),
+        };
     }
 
     /// Header fields, when they are known.

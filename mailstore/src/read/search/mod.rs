@@ -82,23 +82,9 @@ impl SearchCursor {
 
     /// Judges messages of the batch until the time is over; says how many.
     fn judge_batch(&mut self, started: Instant) -> Result<usize, Status> {
-        let judged: Vec<Option<bool>> = self
-            .batch
-            .iter()
-            .map(|entry| self.key.judge(&Facts::of_flags(entry)))
-            .collect();
-        let open: Vec<FlagEntry> = std::iter::zip(&self.batch, &judged)
-            .filter(|(_, judged)| judged.is_none())
-            .map(|(entry, _)| *entry)
-            .collect();
-        let rows = rows(&self.snapshot, self.mailbox, &open)?;
-        let needs_messages = !rows.is_empty() && self.key.level() > Level::Row;
-        let messages = if needs_messages {
-            Messages::read_ahead(&self.snapshot, &rows)?
-        } else {
-            Messages::default()
-        };
-        let open: Vec<(FlagEntry, MessageRow)> = std::iter::zip(open, rows).collect();
+        let (judged, open) = self.judge_by_rows()?;
+        let rows: Vec<MessageRow> = open.iter().map(|(_, row)| *row).collect();
+        let messages = Messages::read_ahead(&self.snapshot, &rows)?;
         let judge = |position, (entry, row): &(FlagEntry, MessageRow)| {
             // The first one always: each step gets further.
             let goes_on = position == 0 || started.elapsed() < STEP_TIME_MAX;
@@ -121,12 +107,34 @@ impl SearchCursor {
         Ok(self.batch.len())
     }
 
+    /// Judges the messages of the batch by their flags and rows. Those that this leaves open come in their order.
+    fn judge_by_rows(&self) -> Result<(Vec<Option<bool>>, Vec<(FlagEntry, MessageRow)>), Status> {
+        let by_flags = self
+            .batch
+            .iter()
+            .map(|entry| self.key.judge(&Facts::of_flags(entry)));
+        let mut judged: Vec<Option<bool>> = by_flags.collect();
+        let undecided = std::iter::zip(&self.batch, &judged).filter(|(_, judged)| judged.is_none());
+        let entries: Vec<FlagEntry> = undecided.map(|(entry, _)| *entry).collect();
+        let rows = rows(&self.snapshot, self.mailbox, &entries)?;
+        let mut open: Vec<(FlagEntry, MessageRow)> = std::iter::zip(entries, rows).collect();
+        let mut undecided = judged.iter_mut().filter(|judged| judged.is_none());
+        open.retain(|(entry, row)| {
+            let mut facts = Facts::of_flags(entry);
+            facts.add_row(*row);
+            let matches = self.key.judge(&facts);
+            if let Some(judged) = undecided.next() {
+                *judged = matches;
+            }
+            matches.is_none()
+        });
+        Ok((judged, open))
+    }
+
+    /// Judges a message that its row leaves open.
     fn judge_message(&self, entry: &FlagEntry, row: MessageRow, messages: &Messages) -> Result<bool, Status> {
         let mut facts = Facts::of_flags(entry);
         facts.add_row(row);
-        if let Some(matches) = self.key.judge(&facts) {
-            return Ok(matches);
-        }
         let mut message = super::message::OpenMessage::new(messages.get(&self.snapshot, row.number)?);
         let looks_at_header = self.key.looks_at_header();
         for level in [Level::Analysis, Level::Header, Level::Text] {
