@@ -85,6 +85,25 @@ impl BodyStore for ColumnBodies {
         read_chunk(reader, body, chunk)
     }
 
+    fn read_once(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError> {
+        let read = |chunk| match self.cache.get(&(reader.shard, body.hash, chunk)) {
+            Some(raw) => Ok(raw),
+            None => read_chunk(reader, body, chunk),
+        };
+        let chunks = u32::try_from(body.hash.size.div_ceil(CHUNK)).unwrap_or(u32::MAX);
+        match chunks {
+            0 => Ok(Bytes::new()),
+            1 => read(0),
+            _ => {
+                let mut whole = Vec::with_capacity(usize::try_from(body.hash.size).unwrap_or(0));
+                for chunk in 0..chunks {
+                    whole.extend_from_slice(&read(chunk)?);
+                }
+                Ok(whole.into())
+            }
+        }
+    }
+
     fn read(
         &self,
         reader: &Reader<'_>,

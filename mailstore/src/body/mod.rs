@@ -90,6 +90,9 @@ pub trait BodyStore: Send + Sync + 'static {
         length: usize,
     ) -> Result<Bytes, BodyError>;
 
+    /// All of a body that is one of many: it is looked up in what is remembered, but not remembered itself. As much memory as the body.
+    fn read_once(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError>;
+
     /// All bytes of a range, cut where the body ends, in one piece. As much memory as the range.
     fn read_range(
         &self,

@@ -7,7 +7,7 @@ use rookery_proto::Status;
 use rookery_proto::call::CHUNK_BYTES_MAX;
 use rookery_proto::mailstore::v1 as proto;
 
-use super::ahead;
+use super::ahead::{self, Pace};
 use super::batch::{EntryCursor, Messages, rows};
 use super::message::OpenMessage;
 use super::section::{SECTIONS_MAX, SectionSource, WantedSection};
@@ -38,6 +38,7 @@ pub struct FetchCursor {
     messages: Messages,
     /// The first messages of the batch, opened.
     opened: VecDeque<OpenMessage>,
+    pace: Pace,
     current: Option<Progress>,
 }
 
@@ -110,6 +111,7 @@ impl FetchCursor {
             batch: VecDeque::new(),
             messages: Messages::default(),
             opened: VecDeque::new(),
+            pace: Pace::new(),
             current: None,
         })
     }
@@ -207,7 +209,7 @@ impl FetchCursor {
         if self.opened.is_empty() {
             let further = self.batch.iter().map_while(|(_, row)| Some(row.as_ref()?.number));
             let numbers = std::iter::once(row.number).chain(further);
-            self.opened = ahead::open(&self.snapshot, &self.messages, numbers)?;
+            self.opened = ahead::open(&self.snapshot, &self.messages, numbers, &mut self.pace)?;
         }
         let opened = self.opened.pop_front();
         opened.ok_or_else(|| Status::internal("a message was lost"))

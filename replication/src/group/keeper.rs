@@ -1,7 +1,7 @@
 //! Keeps the log short: notes what is applied, flushes the store, and lets the log go up to there.
 //!
 //! What was flushed before last is cut, not what was flushed last, so that a follower that is a little behind still
-//! finds what it lacks in the log.
+//! finds what it lacks in the log. A group without followers is cut up to what was flushed last.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -94,10 +94,13 @@ impl Keeper {
         }
         let before = std::mem::replace(&mut self.noted, now);
         for group in groups {
-            let cut = match before.get(&group.replica()) {
-                // A group at rest has nobody who is behind.
-                Some(applied) => applied.clone(),
-                None => continue,
+            // Asked for after the flush: who has joined since then finds all that it lacks.
+            let known = match group.is_without_others() {
+                true => &self.noted,
+                false => &before,
+            };
+            let Some(cut) = known.get(&group.replica()).cloned() else {
+                continue;
             };
             if cut.last > group.progress.flushed().last {
                 group.progress.set_flushed(cut);

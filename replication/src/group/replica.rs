@@ -148,6 +148,14 @@ impl Group {
         self.lease.may_vote(Instant::now())
     }
 
+    /// Whether it is the group's only replica: nobody follows it, and nobody is about to.
+    pub(super) fn is_without_others(&self) -> bool {
+        let metrics = self.metrics();
+        let metrics = metrics.borrow_watched();
+        let mut members = metrics.membership_config.membership().nodes();
+        members.all(|(replica, _)| *replica == metrics.id)
+    }
+
     pub(super) fn metrics(&self) -> WatchReceiverOf<Types, Metrics> {
         self.raft.server_metrics()
     }

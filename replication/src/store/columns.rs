@@ -9,7 +9,7 @@ use crate::memory::counter;
 /// Size of a block of index or filter.
 const METADATA_BLOCK_BYTES: usize = 8 * 1024;
 
-/// Size of the filter of the rows in memory, as a part of them: 10 bits a row of some hundred bytes.
+/// Size of the filter of what is in memory, as a part of it: 10 bits a row of some hundred bytes.
 const MEMTABLE_FILTER_RATIO: f64 = 0.02;
 
 /// Additions to a counter that lie one on another in memory before they are written as their sum: each is visited when
@@ -33,14 +33,14 @@ pub(super) fn column_options(column: Column, options: &StoreOptions, cache: &Cac
 
     let mut family = Options::default();
     family.set_block_based_table_factory(&table);
+    // Many keys are asked for that are not in memory: of what was done before, of bodies, old ones and new ones.
+    family.set_memtable_whole_key_filtering(true);
+    family.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
     family.set_write_buffer_size(options.write_buffer_bytes / Column::ALL.len());
     family.set_level_compaction_dynamic_level_bytes(true);
     family.set_disable_auto_compactions(options.is_damaged);
     match column {
         Column::Rows => {
-            // Many rows are asked for that are not there: keys of what was done before, bodies that are new.
-            family.set_memtable_whole_key_filtering(true);
-            family.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
             family.set_compression_type(DBCompressionType::Lz4);
             family.set_bottommost_compression_type(DBCompressionType::Zstd);
         }

@@ -47,13 +47,16 @@ impl Facts {
         }
     }
 
-    pub(super) fn add_row(&mut self, row: MessageRow) {
-        self.row = Some(row);
-        self.sent_day = match row.sent_day {
-            SentDay::Unknown => None,
-            SentDay::Absent => Some(None),
-            SentDay::Day(day) => Some(Some(day)),
-        };
+    pub(super) fn of_row(entry: &FlagEntry, row: MessageRow) -> Self {
+        Self {
+            row: Some(row),
+            sent_day: match row.sent_day {
+                SentDay::Unknown => None,
+                SentDay::Absent => Some(None),
+                SentDay::Day(day) => Some(Some(day)),
+            },
+            ..Self::of_flags(entry)
+        }
     }
 
     /// Header fields, when they are known.

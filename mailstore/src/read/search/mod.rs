@@ -15,7 +15,8 @@ use rookery_proto::Status;
 use rookery_proto::mailstore::v1 as proto;
 
 use super::batch::{EntryCursor, Messages, rows};
-use super::threads::cores;
+use super::message::OpenMessage;
+use super::threads::Bound;
 use super::{Snapshot, requested_mailbox};
 use crate::schema::{FlagEntry, MailboxId, MessageRow, ModSeq, Uid, UidRanges};
 use facts::{Facts, Level};
@@ -85,21 +86,38 @@ impl SearchCursor {
         let (judged, open) = self.judge_by_rows()?;
         let rows: Vec<MessageRow> = open.iter().map(|(_, row)| *row).collect();
         let messages = Messages::read_ahead(&self.snapshot, &rows)?;
-        let judge = |position, (entry, row): &(FlagEntry, MessageRow)| {
+        let mut by_records = Vec::with_capacity(open.len());
+        let mut unread = Vec::new();
+        for (entry, row) in &open {
             // The first one always: each step gets further.
+            if !by_records.is_empty() && started.elapsed() >= STEP_TIME_MAX {
+                break;
+            }
+            let matches = self.judge_by_record(entry, *row, &messages)?;
+            by_records.push(matches);
+            if matches.is_none() {
+                unread.push((*entry, *row));
+            }
+        }
+        let judge = |position, (entry, row): &(FlagEntry, MessageRow)| {
             let goes_on = position == 0 || started.elapsed() < STEP_TIME_MAX;
-            goes_on.then(|| self.judge_message(entry, *row, &messages))
+            goes_on.then(|| self.judge_by_text(entry, *row, &messages))
         };
-        let mut found_out = self.snapshot.threads.map_while(cores(), &open, judge).into_iter();
+        let mut by_text = self
+            .snapshot
+            .threads
+            .map_while(Bound::Processors, &unread, judge)
+            .into_iter();
+        let mut by_records = by_records.into_iter();
         for (index, (entry, judged)) in std::iter::zip(&self.batch, judged).enumerate() {
-            let matches = match judged {
-                Some(matches) => matches,
-                None => match found_out.next() {
-                    Some(found_out) => found_out?,
-                    // The time was over before.
-                    None => return Ok(index),
-                },
+            let known = judged.map(Some).or_else(|| by_records.next());
+            let matches = match known {
+                Some(Some(matches)) => Some(matches),
+                Some(None) => by_text.next().transpose()?,
+                None => None,
             };
+            // The time was over before.
+            let Some(matches) = matches else { return Ok(index) };
             if matches {
                 self.found.push(entry.uid);
             }
@@ -120,9 +138,7 @@ impl SearchCursor {
         let mut open: Vec<(FlagEntry, MessageRow)> = std::iter::zip(entries, rows).collect();
         let mut undecided = judged.iter_mut().filter(|judged| judged.is_none());
         open.retain(|(entry, row)| {
-            let mut facts = Facts::of_flags(entry);
-            facts.add_row(*row);
-            let matches = self.key.judge(&facts);
+            let matches = self.key.judge(&Facts::of_row(entry, *row));
             if let Some(judged) = undecided.next() {
                 *judged = matches;
             }
@@ -131,13 +147,26 @@ impl SearchCursor {
         Ok((judged, open))
     }
 
-    /// Judges a message that its row leaves open.
-    fn judge_message(&self, entry: &FlagEntry, row: MessageRow, messages: &Messages) -> Result<bool, Status> {
-        let mut facts = Facts::of_flags(entry);
-        facts.add_row(row);
-        let mut message = super::message::OpenMessage::new(messages.get(&self.snapshot, row.number)?);
+    /// Judges a message that its row leaves open by what was found out at delivery.
+    fn judge_by_record(
+        &self,
+        entry: &FlagEntry,
+        row: MessageRow,
+        messages: &Messages,
+    ) -> Result<Option<bool>, Status> {
+        let mut facts = Facts::of_row(entry, row);
+        let mut message = OpenMessage::new(messages.get(&self.snapshot, row.number)?);
+        facts.add(Level::Analysis, false, &self.snapshot, &mut message)?;
+        Ok(self.key.judge(&facts))
+    }
+
+    /// Judges a message by its header and its body.
+    fn judge_by_text(&self, entry: &FlagEntry, row: MessageRow, messages: &Messages) -> Result<bool, Status> {
+        let mut facts = Facts::of_row(entry, row);
+        let mut message = OpenMessage::new(messages.get(&self.snapshot, row.number)?);
+        facts.add(Level::Analysis, false, &self.snapshot, &mut message)?;
         let looks_at_header = self.key.looks_at_header();
-        for level in [Level::Analysis, Level::Header, Level::Text] {
+        for level in [Level::Header, Level::Text] {
             if level > self.key.level() {
                 break;
             }

@@ -434,6 +434,7 @@ async fn a_follower_that_is_far_behind_is_given_the_state() {
     batch.add(key_of(GROUP, "n"), 5);
     assert_eq!(commit(&leader, batch).await, Ok(()));
     let member = nodes.member("a");
+    let applied = first[0].applied().expect("has applied");
     for _ in 0..2 {
         member.cut_log().await;
         assert_eq!(commit(&leader, put("more", "m")).await, Ok(()));
@@ -441,6 +442,8 @@ async fn a_follower_that_is_far_behind_is_given_the_state() {
     while member.log.state(ReplicaId(1)).purged.is_none() {
         tokio::task::yield_now().await;
     }
+    // Who is a little behind finds what was applied since the flush before the last.
+    assert_eq!(member.log.state(ReplicaId(1)).purged, Some(applied));
     nodes.start("c");
     let replica = nodes.resume("c", 3).await;
     let behind = nodes.member("c");
