@@ -10,7 +10,7 @@ use super::super::{Command, Mutation, PlanContext, PlanLimits, plan};
 use crate::schema::body::encode_chunk;
 use crate::schema::{
     AccountCounters, AccountId, AccountState, BodyHash, HandOffRecord, MailboxId, MessageNumber,
-    MessageRecord, MessageRow, Reader, ReplyRecord, ShardId, Uid, Value, keys,
+    MessageRecord, MessageRow, Reader, ReplyRecord, SentDay, ShardId, Uid, Value, keys,
 };
 
 const SHARD: ShardId = ShardId(4);
