@@ -26,6 +26,9 @@ pub use key::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
 /// How long one step may go on; one message more when that is large.
 const STEP_TIME_MAX: Duration = Duration::from_millis(20);
 
+/// A message that is to be judged, by its entry and its row.
+type Open = (FlagEntry, MessageRow);
+
 /// A search under way.
 pub struct SearchCursor {
     snapshot: Snapshot,
@@ -99,7 +102,7 @@ impl SearchCursor {
                 unread.push((*entry, *row));
             }
         }
-        let judge = |position, (entry, row): &(FlagEntry, MessageRow)| {
+        let judge = |position, (entry, row): &Open| {
             let goes_on = position == 0 || started.elapsed() < STEP_TIME_MAX;
             goes_on.then(|| self.judge_by_text(entry, *row, &messages))
         };
@@ -126,7 +129,7 @@ impl SearchCursor {
     }
 
     /// Judges the messages of the batch by their flags and rows. Those that this leaves open come in their order.
-    fn judge_by_rows(&self) -> Result<(Vec<Option<bool>>, Vec<(FlagEntry, MessageRow)>), Status> {
+    fn judge_by_rows(&self) -> Result<(Vec<Option<bool>>, Vec<Open>), Status> {
         let by_flags = self
             .batch
             .iter()
@@ -135,7 +138,7 @@ impl SearchCursor {
         let undecided = std::iter::zip(&self.batch, &judged).filter(|(_, judged)| judged.is_none());
         let entries: Vec<FlagEntry> = undecided.map(|(entry, _)| *entry).collect();
         let rows = rows(&self.snapshot, self.mailbox, &entries)?;
-        let mut open: Vec<(FlagEntry, MessageRow)> = std::iter::zip(entries, rows).collect();
+        let mut open: Vec<Open> = std::iter::zip(entries, rows).collect();
         let mut undecided = judged.iter_mut().filter(|judged| judged.is_none());
         open.retain(|(entry, row)| {
             let matches = self.key.judge(&Facts::of_row(entry, *row));
