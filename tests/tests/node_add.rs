@@ -157,7 +157,7 @@ fn on_free_ports(folder: &Path) -> PathBuf {
         .join("\n")
         .replace("127.0.0.1:8080", "127.0.0.1:0")
         .replace("0.0.0.0:7400", "127.0.0.1:0")
-        .replace("[mailstore]", "[mailstore]\ndisk_kept = 0");
+        .replace("[mailstore]", "[mailstore]\ndisk_kept = \"64MiB\"");
     fs::write(&config, text + "\n").unwrap();
     config
 }

@@ -380,9 +380,9 @@ impl Layout {
     }
 }
 
-/// A mailstore on a disk that it shares with others and with whatever else the machine does: a rebalance leaves room to the rest in vain.
+/// A mailstore on a disk that others fill too: little of it is a rebalance's to keep free.
 fn mailstore_section() -> Table {
-    Table::from_iter([("disk_kept".into(), Value::Integer(0))])
+    Table::from_iter([("disk_kept".into(), "64MiB".into())])
 }
 
 /// The id of a mailstore, which its folder's name is too.

@@ -14,7 +14,7 @@ ACCOUNTS = [f"user{number}@example.org" for number in range(1, 4)]
 class Cluster(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.release = Release("values-cluster.yaml", {"mailstore": {"zoneFrom": "machine", "config": {"log_size_max": 268435456, "disk_kept": 0}}})
+        cls.release = Release("values-cluster.yaml", {"mailstore": {"zoneFrom": "machine", "config": {"log_size_max": 268435456, "disk_kept": "64MiB"}}})
         cls.addClassCleanup(cls.release.close)
         cls.release.operate("domain", "add", "example.org")
         for account in ACCOUNTS:
