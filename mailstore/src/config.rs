@@ -32,7 +32,8 @@ pub struct Config {
     pub body_size_max: ByteSize,
     /// With less free on the store's disk, new mail is refused, to be tried again; what frees room goes on. 0: never.
     pub disk_free_min: ByteSize,
-    /// What a rebalance keeps free of the store's disk. Absent: a tenth of it, at most 16GiB.
+    /// What a rebalance keeps free of the store's disk; with less than a quarter of that left, the disk counts as full. Absent: a tenth of
+    /// the disk, at most 16GiB. 0: nothing is kept, and no disk counts as full.
     pub disk_kept: Option<ByteSize>,
     /// From this size on the log is flushed and cut; a node that starts reads so much. From 16MiB to 64GiB.
     pub log_size_max: ByteSize,

@@ -46,6 +46,19 @@ fn read_chunk(reader: &Reader<'_>, body: &OpenBody, chunk: u32) -> Result<Bytes,
     Ok(raw.into())
 }
 
+/// All of a body by its chunks; one that has a single chunk is not copied.
+fn whole(body: &OpenBody, read: impl Fn(u32) -> Result<Bytes, BodyError>) -> Result<Bytes, BodyError> {
+    let chunks = u32::try_from(body.hash.size.div_ceil(CHUNK)).unwrap_or(u32::MAX);
+    if chunks == 1 {
+        return read(0);
+    }
+    let mut whole = Vec::with_capacity(usize::try_from(body.hash.size).unwrap_or(0));
+    for chunk in 0..chunks {
+        whole.extend_from_slice(&read(chunk)?);
+    }
+    Ok(whole.into())
+}
+
 /// The stored form of a chunk, if it is there.
 fn stored_chunk(reader: &Reader<'_>, body: &OpenBody, chunk: u32) -> Result<Option<Bytes>, ReadError> {
     let at = |location| reader.body_chunk(&body.hash, location, chunk);
@@ -68,12 +81,7 @@ impl BodyStore for ColumnBodies {
     }
 
     fn read_unverified(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError> {
-        let mut whole = Vec::with_capacity(usize::try_from(body.hash.size).unwrap_or(0));
-        let chunks = u32::try_from(body.hash.size.div_ceil(CHUNK)).unwrap_or(u32::MAX);
-        for chunk in 0..chunks {
-            whole.extend_from_slice(&read_chunk(reader, body, chunk)?);
-        }
-        Ok(whole.into())
+        whole(body, |chunk| read_chunk(reader, body, chunk))
     }
 
     fn read_unverified_chunk(
@@ -86,22 +94,12 @@ impl BodyStore for ColumnBodies {
     }
 
     fn read_once(&self, reader: &Reader<'_>, body: &OpenBody) -> Result<Bytes, BodyError> {
-        let read = |chunk| match self.cache.get(&(reader.shard, body.hash, chunk)) {
-            Some(raw) => Ok(raw),
-            None => read_chunk(reader, body, chunk),
-        };
-        let chunks = u32::try_from(body.hash.size.div_ceil(CHUNK)).unwrap_or(u32::MAX);
-        match chunks {
-            0 => Ok(Bytes::new()),
-            1 => read(0),
-            _ => {
-                let mut whole = Vec::with_capacity(usize::try_from(body.hash.size).unwrap_or(0));
-                for chunk in 0..chunks {
-                    whole.extend_from_slice(&read(chunk)?);
-                }
-                Ok(whole.into())
+        whole(body, |chunk| {
+            match self.cache.get(&(reader.shard, body.hash, chunk)) {
+                Some(raw) => Ok(raw),
+                None => read_chunk(reader, body, chunk),
             }
-        }
+        })
     }
 
     fn read(
